@@ -1,0 +1,181 @@
+"""What can be asked for, with its bounds: the one place where a value is checked.
+
+HTTP, command line, worker and library share these models. They are frozen, refuse unknown
+keys by naming the nearest known one, and load no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from textgen.errors import InvalidOption
+
+TokenizerName = Literal["char", "byte"]
+CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
+Auto = Literal["auto"]
+
+
+class Options(BaseModel):
+    """Base of every option model: frozen, strict about names, errors that name the way out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, within: str = "") -> Self:
+        """Check ``values``; raise InvalidOption naming the field (prefixed with ``within``)."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise _explain(cls, error, within) from None
+
+
+def _explain(cls: type[BaseModel], error: ValidationError, within: str) -> InvalidOption:
+    """Turn pydantic's first complaint into one sentence with the field, the value, the way out."""
+    first = error.errors(include_url=False)[0]
+    where = [str(part) for part in first["loc"]]
+    param = ".".join([*([within] if within else []), *where])
+    if first["type"] == "extra_forbidden":
+        name = where[-1]
+        near = difflib.get_close_matches(name, list(cls.model_fields), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else (
+            f" Known options: {', '.join(sorted(cls.model_fields))}."
+        )
+        return InvalidOption(f"Unknown option {param!r}.{hint}", code="unknown_option", param=param)
+    if first["type"] == "missing":
+        return InvalidOption(f"{param!r} is required.", code="missing_option", param=param)
+    value = repr(first["input"])
+    shown = value if len(value) <= 80 else value[:77] + "..."
+    reason = first["msg"].removeprefix("Value error, ")
+    return InvalidOption(f"{param!r} is {shown}: {reason}.", param=param)
+
+
+class ModelOptions(Options):
+    """The shape of a TextGenerator (its vocabulary comes from the tokenizer)."""
+
+    layers: int = Field(1, ge=1, le=8, description="LSTM layers")
+    hidden_size: int = Field(256, ge=8, le=4096, description="units per LSTM layer")
+    embedding_size: int = Field(64, ge=4, le=4096, description="width of the token embedding")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="between layers and before the output, training only"
+    )
+    tie_weights: bool = Field(
+        False, description="output weights are the embedding's; needs embedding_size = hidden_size"
+    )
+
+
+class Hyperparameters(Options):
+    """What a training may be asked to do; ``None`` and ``"auto"`` leave it to the preset."""
+
+    # OpenAI's own
+    n_epochs: Auto | Annotated[int, Field(ge=1, le=50)] = Field(
+        "auto", description="passes over the training text"
+    )
+    batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="parallel streams of text per step"
+    )
+    learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=100)] = Field(
+        "auto", description="scales the preset's peak learning rate"
+    )
+    # how long
+    max_seconds: float | None = Field(
+        None, gt=0, le=30 * 86400, description="seconds of training, not of waiting or sleeping"
+    )
+    max_steps: int | None = Field(None, ge=1, le=100_000_000, description="optimizer steps")
+    patience: int | None = Field(
+        None, ge=1, le=1000, description="stop after this many validations without improvement"
+    )
+    # the text
+    format: CorpusFormat | None = Field(
+        None, description="text, lines, jsonl or csv; from the file's name where not given"
+    )
+    column: str | None = Field(None, max_length=200, description="the text column of a csv file")
+    encoding: str | None = Field(
+        None, max_length=40, description="of the files; detected where not given"
+    )
+    tokenizer: TokenizerName | None = Field(None, description="char or byte")
+    vocab_size: int | None = Field(
+        None, ge=3, le=65_000, description="at most this many symbols; rarer ones are unknown"
+    )
+    validation_fraction: float = Field(
+        0.1, ge=0, le=0.5, description="of the training file, unless a validation file is given"
+    )
+    test_fraction: float = Field(
+        0.0, ge=0, le=0.5, description="kept away from every choice, measured once at the end"
+    )
+    # the model
+    layers: int | None = Field(None, ge=1, le=8)
+    hidden_size: int | None = Field(None, ge=8, le=4096)
+    embedding_size: int | None = Field(None, ge=4, le=4096)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    tie_weights: bool | None = None
+    # the optimizer
+    sequence_length: int | None = Field(
+        None, ge=4, le=1024, description="tokens per truncated back-propagation"
+    )
+    learning_rate: float | None = Field(None, gt=0, le=1, description="peak, overrides the preset")
+    weight_decay: float | None = Field(None, ge=0, le=1)
+    gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
+    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+
+
+class SamplingOptions(Options):
+    """How one completion is drawn. Defaults are OpenAI's."""
+
+    max_tokens: int = Field(16, ge=0, le=1_000_000)
+    temperature: float = Field(1.0, ge=0, le=2, description="0 takes the likeliest token")
+    top_p: float = Field(1.0, gt=0, le=1, description="smallest set of tokens with this mass")
+    top_k: int = Field(0, ge=0, description="only the k likeliest tokens; 0 for all")
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(
+        (), max_length=4, description="texts that end the completion and are not part of it"
+    )
+    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str) else value
+
+
+class Preset(Options):
+    """A named starting point for a training: a shape and the optimizer settings that suit it."""
+
+    description: str
+    model: ModelOptions
+    batch_size: int
+    sequence_length: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+
+
+# Sizes follow from measured quality per second; docs/experiments.md has the figures.
+PRESETS: Mapping[str, Preset] = {
+    "lstm-tiny": Preset(
+        description="1×128: seconds of training, tests and very small texts",
+        model=ModelOptions(layers=1, hidden_size=128, embedding_size=32),
+        batch_size=32, sequence_length=64, learning_rate=8e-3,
+    ),
+    "lstm-small": Preset(
+        description="1×256: minutes on a laptop",
+        model=ModelOptions(layers=1, hidden_size=256, embedding_size=64),
+        batch_size=32, sequence_length=64, learning_rate=6e-3,
+    ),
+    "lstm-base": Preset(
+        description="2×512: an hour on a laptop, minutes on a GPU",
+        model=ModelOptions(layers=2, hidden_size=512, embedding_size=128, dropout=0.1),
+        batch_size=32, sequence_length=64, learning_rate=3e-3,
+    ),
+    "lstm-large": Preset(
+        description="3×1024: for a GPU",
+        model=ModelOptions(layers=3, hidden_size=1024, embedding_size=256, dropout=0.25),
+        batch_size=64, sequence_length=128, learning_rate=2e-3,
+    ),
+}
+AUTO_PRESET = "lstm-auto"
+PRESET_NAMES = (AUTO_PRESET, *PRESETS)
