@@ -34,23 +34,29 @@ class Options(BaseModel):
 
 
 def _explain(cls: type[BaseModel], error: ValidationError, within: str) -> InvalidOption:
-    """Turn pydantic's first complaint into one sentence with the field, the value, the way out."""
-    first = error.errors(include_url=False)[0]
-    where = [str(part) for part in first["loc"]]
-    param = ".".join([*([within] if within else []), *where])
+    """Turn pydantic's complaints about the first bad field into one sentence for a person."""
+    complaints = error.errors(include_url=False)
+    first = complaints[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    param = ".".join(part for part in (within, name) if part)
     if first["type"] == "extra_forbidden":
-        name = where[-1]
-        near = difflib.get_close_matches(name, list(cls.model_fields), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else (
-            f" Known options: {', '.join(sorted(cls.model_fields))}."
+        known = sorted(cls.model_fields)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known options: {', '.join(known)}."
+        return InvalidOption(
+            f"Unknown option {param!r}. {hint}", code="unknown_option", param=param
         )
-        return InvalidOption(f"Unknown option {param!r}.{hint}", code="unknown_option", param=param)
     if first["type"] == "missing":
         return InvalidOption(f"{param!r} is required.", code="missing_option", param=param)
+    # A field of several types complains once for each of them.
+    reasons = dict.fromkeys(
+        other["msg"].removeprefix("Value error, ")
+        for other in complaints
+        if other["loc"][:1] == first["loc"][:1]
+    )
     value = repr(first["input"])
     shown = value if len(value) <= 80 else value[:77] + "..."
-    reason = first["msg"].removeprefix("Value error, ")
-    return InvalidOption(f"{param!r} is {shown}: {reason}.", param=param)
+    return InvalidOption(f"{param!r} is {shown}: {', or '.join(reasons)}.", param=param)
 
 
 class ModelOptions(Options):
@@ -159,22 +165,30 @@ PRESETS: Mapping[str, Preset] = {
     "lstm-tiny": Preset(
         description="1×128: seconds of training, tests and very small texts",
         model=ModelOptions(layers=1, hidden_size=128, embedding_size=32),
-        batch_size=32, sequence_length=64, learning_rate=8e-3,
+        batch_size=32,
+        sequence_length=64,
+        learning_rate=8e-3,
     ),
     "lstm-small": Preset(
         description="1×256: minutes on a laptop",
         model=ModelOptions(layers=1, hidden_size=256, embedding_size=64),
-        batch_size=32, sequence_length=64, learning_rate=6e-3,
+        batch_size=32,
+        sequence_length=64,
+        learning_rate=6e-3,
     ),
     "lstm-base": Preset(
         description="2×512: an hour on a laptop, minutes on a GPU",
         model=ModelOptions(layers=2, hidden_size=512, embedding_size=128, dropout=0.1),
-        batch_size=32, sequence_length=64, learning_rate=3e-3,
+        batch_size=32,
+        sequence_length=64,
+        learning_rate=3e-3,
     ),
     "lstm-large": Preset(
         description="3×1024: for a GPU",
         model=ModelOptions(layers=3, hidden_size=1024, embedding_size=256, dropout=0.25),
-        batch_size=64, sequence_length=128, learning_rate=2e-3,
+        batch_size=64,
+        sequence_length=128,
+        learning_rate=2e-3,
     ),
 }
 AUTO_PRESET = "lstm-auto"
