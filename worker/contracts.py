@@ -1,0 +1,104 @@
+"""What travels between web and worker: queue names, task names and message shapes.
+
+Old workers read messages of new web processes and the other way round while a deploy rolls,
+so fields are only ever added, with a default.
+
+A completion request is checked in one place, `worker.completions.CompletionBody`, for HTTP and
+for the lines of a batch alike; it becomes a `GenerateRequest`. The answer comes back as
+`StreamEntry` values on a Redis stream of the request's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from textgen.options import SamplingOptions
+
+WAKE_TASK = "textgen.wake"
+GENERATE_TASK = "textgen.generate"
+
+Queue = Literal["training", "batch", "interactive"]
+TRAINING: Queue = "training"
+BATCH: Queue = "batch"
+INTERACTIVE: Queue = "interactive"
+
+FinishReason = Literal["stop", "length"]
+
+
+class Message(BaseModel):
+    """Base of all messages: frozen, and tolerant of fields that a newer sender added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class BundleReference(Message):
+    """Which stored model file to load: immutable, so safe to keep loaded."""
+
+    artifact: str
+    file: str
+
+
+class GenerateRequest(Message):
+    """One completion request: every prompt gets ``n`` choices.
+
+    Choice ``i`` of prompt ``p`` has the index ``p·n + i``. Its randomness depends on
+    ``seed``, ``i`` and the position alone, never on what else runs beside it.
+    """
+
+    id: str
+    bundle: BundleReference
+    prompts: tuple[str | tuple[int, ...], ...] = Field(min_length=1)
+    n: int = 1
+    echo: bool = False
+    options: SamplingOptions
+    seed: int
+
+
+class ChoiceDelta(Message):
+    """New text of one choice; ``finish_reason`` is set on its last."""
+
+    index: int
+    text: str
+    tokens: int = 0
+    finish_reason: FinishReason | None = None
+
+
+class Usage(Message):
+    """Tokens read and written by one request."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class StreamEntry(Message):
+    """One entry of a request's stream.
+
+    accepted: ``worker`` has taken it · delta: new text · end: all done, with the usage ·
+    error: nothing more comes; ``error`` is {code, message, param}.
+    """
+
+    kind: Literal["accepted", "delta", "end", "error"]
+    worker: str = ""
+    deltas: tuple[ChoiceDelta, ...] = ()
+    usage: Usage | None = None
+    error: dict[str, Any] | None = None
+
+
+def stream_key(request_id: str) -> str:
+    """The Redis stream that carries a request's answer."""
+    return f"textgen:stream:{request_id}"
+
+
+def reader_key(request_id: str) -> str:
+    """Exists while someone reads the answer; without it the worker stops the request."""
+    return f"textgen:reader:{request_id}"
+
+
+def worker_key(name: str) -> str:
+    """Exists while a generation worker lives; its expiry is how readers learn of a death."""
+    return f"textgen:worker:{name}"
+
+
+ANY_WORKER_KEY = "textgen:worker:any"
