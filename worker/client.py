@@ -69,7 +69,7 @@ class Wakeups:
     def waiting(self, queue: Queue) -> int:
         """Messages that no worker has taken yet; raises BrokerUnavailable."""
         try:
-            return int(self._redis.llen(queue))  # type: ignore[arg-type]
+            return int(self._redis.llen(queue))
         except BROKER_ERRORS as error:
             raise BrokerUnavailable(f"Redis does not answer: {error}.") from error
 
@@ -125,7 +125,8 @@ class Completions:
                     watch.check()
                     yield None
                     continue
-                for last, fields in reply[0][1]:
+                for entry_id, fields in reply[0][1]:
+                    last = entry_id
                     entry = StreamEntry.model_validate_json(fields["entry"])
                     watch.note(entry)
                     yield entry
