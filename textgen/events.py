@@ -1,0 +1,64 @@
+"""What a long piece of work tells while it runs.
+
+    corpus           a text was read: encoding, characters, tokens, symbols, unknown
+    choice           an option was chosen for the user: option, value, reason
+    plan             the training's plan, before its first step: plan
+    progress         about once a second: step, total_steps, train_loss, tokens_per_second,
+                     seconds_left, seconds
+    metrics          a measurement: step, total_steps, train_loss, train_mean_token_accuracy, and
+                     where the validation text was run valid_loss, valid_mean_token_accuracy,
+                     valid_bits_per_character, valid_perplexity; at the end full_valid_loss and
+                     full_valid_mean_token_accuracy. Losses are nats per token.
+    sample           a text drawn from the model: text, step
+    checkpoint       a checkpoint is safe on disk: path, step, metrics
+    time_cap         the training took 1.25 times the seconds it was given
+    numerics_changed a training goes on under other numerics: was, now
+    stopped_early    the validation loss stopped improving: step, reason
+
+The data of an event is plain JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Level = Literal["info", "warn", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened: ``message`` for people, ``type`` and ``data`` for programs."""
+
+    type: str
+    message: str
+    level: Level = "info"
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event as plain JSON values."""
+        return {
+            "type": self.type,
+            "message": self.message,
+            "level": self.level,
+            "data": dict(self.data),
+        }
+
+
+# Called in the thread that works, which goes on only after the call returned: so a plan is
+# committed before the first step, and a checkpoint before an older one is deleted.
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Do nothing: the listener of callers who want no events."""
+
+
+def choice(option: str, value: Any, reason: str) -> Event:
+    """Say that ``option`` was set to ``value`` on the user's behalf, and why."""
+    return Event(
+        "choice",
+        f"{option} = {value}: {reason}",
+        data={"option": option, "value": value, "reason": reason},
+    )

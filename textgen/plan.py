@@ -1,0 +1,45 @@
+"""The plan of a training: everything that its result depends on, fixed before the first step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import Field
+
+from textgen.options import ModelOptions, Options, TokenizerName
+
+
+class Plan(Options):
+    """What a training does, step by step; with the same numerics the same weights come out."""
+
+    preset: str = Field(description="the preset that was asked for")
+    base: str | None = Field(None, description="SHA-256 of the bundle that training starts from")
+    model: ModelOptions
+    tokenizer: TokenizerName
+    vocab_size: int = Field(ge=2, description="ids of the tokenizer (V)")
+    batch_size: int = Field(ge=1, description="parallel streams of text (B)")
+    sequence_length: int = Field(ge=1, description="tokens per truncated back-propagation (T)")
+    total_steps: int = Field(ge=1, description="optimizer steps")
+    warmup_steps: int = Field(ge=0, description="steps in which the learning rate rises from 0")
+    learning_rate: float = Field(gt=0, description="the peak, after the warm-up")
+    final_learning_rate: float = Field(ge=0, description="at the last step")
+    weight_decay: float = Field(ge=0, le=1)
+    gradient_clip: float = Field(gt=0, description="largest gradient norm")
+    seed: int = Field(ge=0, description="of the weights and of dropout")
+    threads: int = Field(ge=1, description="CPU threads")
+    validate_every: int = Field(ge=1, description="steps between two validations")
+    max_seconds: float | None = Field(None, gt=0, description="of training; None for no limit")
+    patience: int | None = Field(
+        None, ge=1, description="validations without improvement before it stops"
+    )
+    device: str = Field(description="cpu, cuda or cuda:N")
+    numerics: str = Field(
+        description="what the last bit depends on: device, dtype, torch, instruction set, "
+        "threads, kernels"
+    )
+
+    def digest(self) -> str:
+        """SHA-256 of the plan, the same for equal plans in any process."""
+        values = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(values.encode()).hexdigest()
