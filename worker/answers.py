@@ -105,6 +105,7 @@ class Answers:
                 self._flush()
                 if time.monotonic() - pulsed >= PULSE_SECONDS:
                     pulsed = time.monotonic()
+                    self._forget_stopped()
                     self._pulse()
             except redis.RedisError as error:
                 self._give_up(error)
@@ -174,6 +175,14 @@ class Answers:
                 pipe.set(worker_key(self._worker), "1", ex=PULSE_EXPIRY)
                 pipe.set(ANY_WORKER_KEY, "1", ex=PULSE_EXPIRY)
                 pipe.execute()
+
+    def _forget_stopped(self) -> None:
+        """Drop what a late update left behind of requests that were stopped."""
+        self._buffers = {
+            request_id: buffer
+            for request_id, buffer in self._buffers.items()
+            if buffer.deltas or buffer.final is not None or self._link.is_open(request_id)
+        }
 
     def _give_up(self, error: redis.RedisError) -> None:
         """Redis is away: readers have noticed; stop their requests rather than pile up text."""
