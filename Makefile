@@ -1,0 +1,117 @@
+# How to work with textgen. `make` or `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# What users may set
+PORT ?= 8000
+TEXTGEN_HOME ?= ./.textgen
+CORPUS ?=
+ARGS ?=
+REPEAT ?= 30
+SECONDS_LONG ?= 3600
+TORCH ?= 2.13.0
+# Another index for torch alone, e.g. https://download.pytorch.org/whl/cpu; empty: pip's own.
+TORCH_INDEX ?=
+# The first Python on the PATH that is new enough.
+PYTHON ?= $(shell for each in python3 python3.12 python3.11 python3.13; do \
+	"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$each" && break; done; true)
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Only the environment is remembered here; the sources are used where they lie.
+STAMP := $(VENV)/.installed-torch-$(TORCH)
+TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+
+export PORT TEXTGEN_HOME
+
+.PHONY: help install demo test test-all serve bench chaos soak lint format lock browser clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv with everything in it (nothing to do when it is there)
+
+$(STAMP): requirements.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "textgen needs Python 3.11 or newer and found none (python3 is" \
+			"$$(python3 --version 2>&1 || true))." >&2; \
+		echo "Install one, or name it: make install PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "textgen needs Python 3.11 or newer; $(PYTHON) is" \
+			"$$("$(PYTHON)" --version 2>&1)." >&2; \
+		echo "Name a newer one: make install PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments." >&2; \
+		echo "On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "Making $(VENV) with $$("$(PYTHON)" --version)"; \
+		rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
+	@echo "Installing the packages of requirements.lock, each checked against its hash"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@echo "Installing torch $(TORCH)$(if $(TORCH_INDEX), from $(TORCH_INDEX)); the large one"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_FROM) "torch==$(TORCH)"
+	@echo "Installing textgen itself, from this folder"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "Done. Next: make demo"
+
+demo: install ## train on real text and run a batch of prompts (CORPUS=path for your own text)
+	@exec $(BIN)/python -m web.cli.demo $(if $(CORPUS),--corpus "$(CORPUS)") $(ARGS)
+
+serve: install ## run the whole stack in the foreground (PORT, TEXTGEN_HOME)
+	@exec $(BIN)/textgen up
+
+test: install ## every test that a change must pass (ARGS goes to pytest)
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: install lint ## make test, and what takes longer
+	@$(BIN)/pytest $(ARGS)
+
+bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
+	@for file in $(if $(ARGS),$(ARGS),$(sort $(wildcard benchmarks/bench_*.py))); do \
+		echo "== $$file"; $(BIN)/python "$$file"; done
+
+chaos: install ## the fault suite at full length (REPEAT repetitions of each kill)
+	@TEXTGEN_CHAOS_REPEAT=$(REPEAT) $(BIN)/pytest tests/chaos -o timeout=0 $(ARGS)
+
+soak: install ## a long mixed load under faults (SECONDS_LONG)
+	@TEXTGEN_SOAK_SECONDS=$(SECONDS_LONG) $(BIN)/pytest tests/chaos -m slow -k soak -o timeout=0 $(ARGS)
+
+lint: install ## style, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install ## put the sources into the common form
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+# torch is bound to its CPU build here, so that no CUDA library gets into the lock (where pip's own
+# index has none, set TORCH_INDEX); which build is used is decided by `make install`.
+# pip-compile drops the platform conditions of an extra's packages; sed puts pgserver's back.
+lock: install ## write requirements.lock anew (LOCK_ARGS=--upgrade for newer versions)
+	@echo "torch==$(TORCH)+cpu" > $(VENV)/lock-constraints.txt
+	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --extra dev \
+		--unsafe-package torch --constraint $(VENV)/lock-constraints.txt \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+		--no-header --no-annotate \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(LOCK_ARGS) \
+		--output-file requirements.lock pyproject.toml
+	@condition=$$(sed -n 's/^ *"pgserver==[^;]*; \(.*\)",$$/\1/p' pyproject.toml); \
+		sed -i.old -e '/^# WARNING/,$$d' -e "s/^\(pgserver==[^ ]*\) /\1 ; $$condition /" \
+		requirements.lock && rm requirements.lock.old
+	@echo "requirements.lock is written; torch stays out of it, see the Makefile"
+
+browser: ## install Debian's Chromium for the browser tests
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+		run=""; [ "$$(id -u)" = 0 ] || run=sudo; \
+		$$run apt-get update -qq && $$run apt-get install -y -qq chromium chromium-driver; }
+	@chromium --version
+
+clean: ## remove .venv and caches; TEXTGEN_HOME stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
