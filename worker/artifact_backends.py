@@ -1,0 +1,189 @@
+"""Where the bytes of artifacts lie: a folder of this machine, or any storage that fsspec knows.
+
+Both publish a finished local folder under a name, all or nothing, and raise FileNotFoundError
+for what is not there. An artifact exists exactly when its manifest does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from typing_extensions import override
+
+MANIFEST = "manifest.json"
+STAGING = ".staging"
+
+
+class Backend(ABC):
+    """Storage of published folders."""
+
+    staging: Path  # where folders are prepared; on the same file system where there is one
+
+    @abstractmethod
+    def publish(self, folder: Path, name: str) -> None:
+        """Move the folder to its name; afterwards it is complete or not there at all.
+
+        Raises FileExistsError when the name is taken: artifacts never change.
+        """
+
+    @abstractmethod
+    def open(self, name: str, file: str) -> BinaryIO:
+        """A file for reading from its start."""
+
+    @abstractmethod
+    def path(self, name: str, file: str) -> Path | None:
+        """Where the file lies on this machine, or None when it would have to be fetched."""
+
+    @abstractmethod
+    def rename(self, name: str, file: str, to: str) -> None:
+        """Rename a file within an artifact."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove the artifact, its manifest first; nothing happens when it is not there."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Names of the published artifacts at and under a folder, with their time of making."""
+
+    @abstractmethod
+    def free_bytes(self) -> int:
+        """Space that is left; a very large number where storage has no bound."""
+
+
+class LocalBackend(Backend):
+    """A folder of this machine: everything is on the disk before it gets its name."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self.staging = self._root / STAGING
+
+    @override
+    def publish(self, folder: Path, name: str) -> None:
+        target = self._root / name
+        make_folders(target.parent)
+        sync_folder(folder)
+        try:
+            folder.rename(target)
+        except OSError as error:
+            if target.exists():
+                raise FileExistsError(f"artifact {name} exists already") from error
+            raise
+        sync_folder(target.parent)
+
+    @override
+    def open(self, name: str, file: str) -> BinaryIO:
+        return (self._root / name / file).open("rb")
+
+    @override
+    def path(self, name: str, file: str) -> Path | None:
+        return self._root / name / file
+
+    @override
+    def rename(self, name: str, file: str, to: str) -> None:
+        folder = self._root / name
+        (folder / file).rename(folder / to)
+        sync_folder(folder)
+
+    @override
+    def delete(self, name: str) -> None:
+        folder = self._root / name
+        (folder / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @override
+    def list(self, prefix: str) -> Iterator[tuple[str, float]]:
+        for folder, folders, files in os.walk(self._root / prefix):
+            folders[:] = sorted(child for child in folders if child != STAGING)
+            if MANIFEST in files:
+                path = Path(folder)
+                yield path.relative_to(self._root).as_posix(), (path / MANIFEST).stat().st_mtime
+
+    @override
+    def free_bytes(self) -> int:
+        make_folders(self._root)
+        return shutil.disk_usage(self._root).free
+
+
+class RemoteBackend(Backend):
+    """Any fsspec file system. Object stores put an object whole; the manifest goes last."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        import fsspec
+
+        self._fs: Any
+        self._fs, root = fsspec.core.url_to_fs(url)
+        self._root = str(root).rstrip("/")
+        self.staging = cache / STAGING
+
+    @override
+    def publish(self, folder: Path, name: str) -> None:
+        target = f"{self._root}/{name}"
+        if self._fs.exists(f"{target}/{MANIFEST}"):
+            raise FileExistsError(f"artifact {name} exists already")
+        self._fs.makedirs(target, exist_ok=True)
+        last_manifest = sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST)
+        for path in last_manifest:
+            self._fs.put_file(str(path), f"{target}/{path.name}")
+        shutil.rmtree(folder)
+
+    @override
+    def open(self, name: str, file: str) -> BinaryIO:
+        stream: BinaryIO = self._fs.open(f"{self._root}/{name}/{file}", "rb")
+        return stream
+
+    @override
+    def path(self, name: str, file: str) -> Path | None:
+        return None
+
+    @override
+    def rename(self, name: str, file: str, to: str) -> None:
+        self._fs.mv(f"{self._root}/{name}/{file}", f"{self._root}/{name}/{to}")
+
+    @override
+    def delete(self, name: str) -> None:
+        target = f"{self._root}/{name}"
+        if self._fs.exists(f"{target}/{MANIFEST}"):
+            self._fs.rm_file(f"{target}/{MANIFEST}")
+        if self._fs.exists(target):
+            self._fs.rm(target, recursive=True)
+
+    @override
+    def list(self, prefix: str) -> Iterator[tuple[str, float]]:
+        root = f"{self._root}/{prefix}".rstrip("/")
+        for path, info in sorted(self._fs.find(root, detail=True).items()):
+            folder, _, file = str(path).rpartition("/")
+            if file == MANIFEST:
+                made = next(
+                    (info[key] for key in ("created", "LastModified", "mtime") if key in info), None
+                )
+                name = folder[len(self._root) :].strip("/")
+                yield name, made.timestamp() if hasattr(made, "timestamp") else float(made or 0)
+
+    @override
+    def free_bytes(self) -> int:
+        return sys.maxsize
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and its parents, each safe on the disk."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,195 @@
+"""One door to SQL: transactions on SQLite or PostgreSQL, the clock that leases go by, migrations.
+
+SQLite: write-ahead log, synchronous FULL, foreign keys, and every write begins IMMEDIATE, because
+a transaction that starts reading and then writes fails at once in spite of the busy timeout.
+PostgreSQL: read committed, short timeouts, so that a stopped process cannot hold a row for long.
+
+Errors: the database away, locked or too slow → DatabaseUnavailable; its disk full → DiskFull.
+When the connection breaks during COMMIT, nobody knows whether the write took place: the caller
+gets DatabaseUnavailable and must be able to repeat the request.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from worker.errors import DatabaseUnavailable, DiskFull, InvalidSetting
+
+BUSY_SECONDS = 5.0
+POSTGRESQL_SETTINGS = (
+    "SET statement_timeout = '30s'",
+    "SET lock_timeout = '5s'",
+    # A process that is stopped in mid-transaction must not hold a job's row for long.
+    "SET idle_in_transaction_session_timeout = '15s'",
+)
+# Keepalives and a bound on unanswered bytes: a half-open connection is noticed in 15 s.
+POSTGRESQL_CONNECT = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+_SQLITE_AWAY = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+_POSTGRESQL_DISK_FULL = "53100"
+_POSTGRESQL_AWAY = ("08", "40", "53", "55P03", "57")  # see its appendix of error codes
+
+
+class Database:
+    """Connections of one process; safe to share between threads, not across a fork."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        self.url = url
+        self._clock = clock
+        self._engine = _make_engine(url, busy_seconds)
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view; nothing written in it is kept."""
+        with _translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed at the end of the block, rolled back by any exception."""
+        with _translated(), self._engine.connect() as connection:
+            connection.execution_options(textgen_write=True)
+            with connection.begin():
+                yield connection
+
+    def now(self, connection: Connection) -> float:
+        """Seconds since 1970 by the clock that leases go by: the database's where it has one."""
+        if self.is_sqlite:
+            return self._clock()
+        return float(
+            connection.execute(
+                sa.text("SELECT extract(epoch FROM clock_timestamp())::double precision")
+            ).scalar_one()
+        )
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT that knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def ping(self) -> None:
+        """Raise DatabaseUnavailable unless a query is answered."""
+        with self.read() as connection:
+            connection.execute(sa.select(1))
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest version; any number of processes may do so at once."""
+        from worker.migrations.upgrade import upgrade  # Alembic is slow to load
+
+        with _translated():
+            upgrade(self._engine)
+
+    def dispose(self) -> None:
+        """Close the idle connections."""
+        self._engine.dispose()
+
+
+def _make_engine(url: str, busy_seconds: float) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            engine = sa.create_engine(parsed, connect_args={"timeout": busy_seconds})
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        elif parsed.drivername == "postgresql+psycopg":
+            engine = sa.create_engine(
+                parsed,
+                connect_args=POSTGRESQL_CONNECT,
+                pool_pre_ping=True,
+                pool_timeout=busy_seconds,
+                pool_size=10,
+                max_overflow=20,
+            )
+            event.listen(engine, "connect", _prepare_postgresql)
+        else:
+            raise ArgumentError(parsed.drivername)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise InvalidSetting(
+            f"The database URL cannot be used ({error}): "
+            "give sqlite:///path or postgresql+psycopg://user:password@host/name.",
+            param="TEXTGEN_DATABASE_URL",
+        ) from None
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say so
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("textgen_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        for statement in POSTGRESQL_SETTINGS:
+            cursor.execute(statement)
+    connection.commit()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's complaints that time may heal into ours; let the rest through."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(
+            "All database connections of this process are busy. Try again shortly."
+        ) from error
+    except (OperationalError, InterfaceError) as error:
+        raise _explain(error) from error
+
+
+def _explain(error: DBAPIError) -> Exception:
+    """The error to raise instead, or the same one where waiting would not help."""
+    original: Any = error.orig
+    if isinstance(original, sqlite3.Error):
+        code = getattr(original, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        full, away = code == sqlite3.SQLITE_FULL, code in _SQLITE_AWAY
+    else:
+        state = getattr(original, "sqlstate", None)  # None: there was no answer at all
+        full = state == _POSTGRESQL_DISK_FULL
+        away = state is None or state.startswith(_POSTGRESQL_AWAY)
+    if full:
+        return DiskFull("The database's disk is full. Free some space, then try again.")
+    if away:
+        return DatabaseUnavailable(f"The database does not answer: {original}. Try again shortly.")
+    return error

@@ -1,0 +1,16 @@
+"""Alembic's entry: runs the revisions on the connection, and in the transaction, it is given."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from worker import job_tables, tables  # noqa: F401  (they fill the registry)
+from worker.schema import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
