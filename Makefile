@@ -50,11 +50,11 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/pip || { echo "Making $(VENV) with $$("$(PYTHON)" --version)"; \
 		rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
 	@echo "Installing the packages of requirements.lock, each checked against its hash"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
 	@echo "Installing torch $(TORCH)$(if $(TORCH_INDEX), from $(TORCH_INDEX)); the large one"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_FROM) "torch==$(TORCH)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH_FROM) "torch==$(TORCH)"
 	@echo "Installing textgen itself, from this folder"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "Done. Next: make demo"

@@ -1,0 +1,70 @@
+"""``textgen generate``: text from a model, as it is written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from web.cli.api import Api, RequestFailed, connect, path_of
+from web.cli.terminal import json_option, print_json
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+SAMPLING = (
+    click.option("--max-tokens", type=click.IntRange(min=0), help="Longest text, in tokens."),
+    click.option("--temperature", type=float, help="0 is always the likeliest, 2 is wild."),
+    click.option("--top-p", type=float, help="Only the likeliest tokens with this mass."),
+    click.option("--top-k", type=int, help="Only the k likeliest tokens."),
+    click.option("--stop", multiple=True, help="A text that ends it; up to four times."),
+    click.option("--seed", type=int, help="The same seed gives the same text."),
+)
+
+
+def sampling_options(command: Command) -> Command:
+    """Add the options that say how text is drawn."""
+    for option in reversed(SAMPLING):
+        command = option(command)
+    return command
+
+
+def body_of(api: Api, model: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A completion's fields but the prompt: the model's own defaults under those given."""
+    chosen = {name: value for name, value in given.items() if value is not None and value != ()}
+    return {"model": model, **defaults_of(api, model), **chosen}
+
+
+def defaults_of(api: Api, model: str) -> dict[str, Any]:
+    """What suits the model, measured when it was trained; raises RequestFailed if unknown."""
+    defaults = api.get(path_of("models", model)).get("generation_defaults")
+    return {} if defaults is None else {k: v for k, v in defaults.items() if v is not None}
+
+
+@click.command(epilog='Example: textgen generate novels "It was a dark and" --temperature 0.7')
+@click.argument("model")
+@click.argument("prompt", default="")
+@sampling_options
+@json_option
+def generate(model: str, prompt: str, as_json: bool, **given: Any) -> int:
+    """Continue PROMPT with MODEL (an id or a name); a PROMPT of - is read from standard input."""
+    api = connect()
+    text = sys.stdin.read() if prompt == "-" else prompt
+    body = {**body_of(api, model, given), "prompt": text}
+    if as_json:
+        print_json(api.post("/v1/completions", body))
+        return 0
+    if sys.stdout.isatty():
+        click.secho(text, nl=False, bold=True)
+    try:
+        for chunk in api.stream("/v1/completions", {**body, "stream": True}):
+            for choice in chunk["choices"]:
+                click.echo(choice["text"], nl=False)
+    except KeyboardInterrupt:
+        click.echo()
+        return 1
+    except RequestFailed:
+        click.echo()
+        raise
+    click.echo()
+    return 0

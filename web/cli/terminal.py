@@ -1,0 +1,72 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs instead of text for people."
+)
+
+
+def notes() -> Console:
+    """Where progress and remarks go, so that results can be piped away from them."""
+    return Console(stderr=True, markup=False, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a result for programs."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+    """Print rows under headings on standard output, or the sentence ``empty``."""
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    console = Console(markup=False, highlight=False)
+    # Piped into another program, a line stays a line.
+    console.print(table, soft_wrap=False, width=None if console.is_terminal else 400)
+
+
+def ago(seconds: float | None, now: float | None = None) -> str:
+    """How long ago a time (seconds since 1970) was, in the largest unit that fits."""
+    if seconds is None:
+        return ""
+    return f"{span((time.time() if now is None else now) - seconds)} ago"
+
+
+def span(seconds: float) -> str:
+    """A length of time in words: 45 s, 3 min 20 s, 2 h 5 min, 4 d."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d"
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that reads best."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

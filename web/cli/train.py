@@ -1,0 +1,159 @@
+"""``textgen train``: a file becomes a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from textgen.errors import InvalidOption
+from textgen.options import AUTO_PRESET, Hyperparameters
+from web.cli.api import Api, connect
+from web.cli.follow import Left, follow
+from web.cli.terminal import json_option, notes, print_json
+
+DEFAULT_SECONDS = 300.0
+LIMITS = ("max_seconds", "max_steps", "n_epochs")
+
+
+def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``key=value`` pairs as checked hyperparameters; raises InvalidOption, naming the key."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InvalidOption(f"--set {pair}: write it as key=value, for example layers=2.")
+        try:
+            values[name.strip()] = json.loads(text)
+        except ValueError:
+            values[name.strip()] = text  # a plain word, as in tokenizer=char
+    return Hyperparameters.parse(values).model_dump(mode="json", exclude_unset=True)
+
+
+def choose(pairs: tuple[str, ...], max_seconds: float | None) -> dict[str, Any]:
+    """The hyperparameters to send: five minutes unless something else limits the training."""
+    chosen = read_settings(pairs)
+    if max_seconds is not None:
+        chosen["max_seconds"] = max_seconds
+    elif not any(limit in chosen for limit in LIMITS):
+        chosen["max_seconds"] = DEFAULT_SECONDS
+    return chosen
+
+
+def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, Any]:
+    """Store a file on the server, with a bar."""
+    with (
+        Progress(console=console, transient=True) as progress,
+        progress.open(path, "rb", description=f"uploading {path.name}") as file,
+    ):
+        return dict(api.upload(path.name, file, purpose))
+
+
+@click.command(epilog="Example: textgen train novels.txt --name novels --max-seconds 600")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="A name of your own for the model; it moves to it when it is done.")
+@click.option(
+    "--model",
+    default=AUTO_PRESET,
+    show_default=True,
+    help="A preset to start from scratch, or the id or name of a model to continue from.",
+)
+@click.option("--max-seconds", type=float, help="Seconds of training [default: 300].")
+@click.option(
+    "--validation",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text to measure on; without one, the last tenth of FILE.",
+)
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any hyperparameter, for example --set layers=2; may be given several times.",
+)
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
+@json_option
+def train(
+    file: Path,
+    name: str | None,
+    model: str,
+    max_seconds: float | None,
+    validation: Path | None,
+    pairs: tuple[str, ...],
+    detach: bool,
+    as_json: bool,
+) -> int:
+    """Train a model on FILE (.txt, .jsonl or .csv) and show how it goes.
+
+    Ctrl-C stops watching, not the training.
+    """
+    hyperparameters = choose(pairs, max_seconds)
+    api, console = connect(), notes()
+    body: dict[str, Any] = {
+        "model": model,
+        "training_file": upload(api, file, "fine-tune", console)["id"],
+        "hyperparameters": hyperparameters,
+    }
+    if validation is not None:
+        body["validation_file"] = upload(api, validation, "fine-tune", console)["id"]
+    if name is not None:
+        body["alias"] = name
+    job = api.post("/v1/fine_tuning/jobs", body)
+    console.print(f"Training {job['id']} on {file.name}")
+    if detach:
+        return _detached(job, console, as_json)
+    return watch(api, job["id"], name, console, as_json)
+
+
+def watch(api: Api, job_id: str, name: str | None, console: Console, as_json: bool) -> int:
+    """Follow a training to its end and print what to do with it; the exit code."""
+    try:
+        job = follow(api, job_id, console)
+    except Left:
+        say_how_to_come_back(console, job_id)
+        return 1
+    if as_json:
+        print_json(job)
+    if job["state"] == "succeeded" and not as_json:
+        trained = api.get(f"/v1/fine_tuning/jobs/{job_id}")
+        say_done(trained["fine_tuned_model"], name)
+    if job["state"] != "succeeded":
+        say_not_done(console, job)
+    return 0 if job["state"] == "succeeded" else 1
+
+
+def say_done(model: str, name: str | None) -> None:
+    """Print the new model and the command that uses it."""
+    click.echo(f"Done: {model}")
+    click.echo(f'Next: textgen generate {model if name is None else name} "…"')
+
+
+def say_not_done(console: Console, job: dict[str, Any]) -> None:
+    """Say how a job ended and what can be done."""
+    job_id, error = job["id"], job.get("error")
+    if error:
+        console.print(f"{job_id} failed: {error['message']}", style="red", soft_wrap=True)
+        console.print(f"Its events: textgen jobs logs {job_id}", soft_wrap=True)
+    elif job["state"] == "paused":
+        console.print(f"{job_id} is paused. Go on: textgen jobs resume {job_id}", soft_wrap=True)
+    else:
+        console.print(f"{job_id} was {job['state']}.", soft_wrap=True)
+
+
+def say_how_to_come_back(console: Console, job_id: str) -> None:
+    """The job goes on; how to watch it again, or stop it."""
+    console.print(f"\nThe job goes on. Watch it again: textgen jobs show {job_id} --follow")
+    console.print(f"Stop it: textgen jobs cancel {job_id}", soft_wrap=True)
+
+
+def _detached(job: dict[str, Any], console: Console, as_json: bool) -> int:
+    if as_json:
+        print_json(job)
+    else:
+        click.echo(job["id"])
+        console.print(f"Watch it: textgen jobs show {job['id']} --follow", soft_wrap=True)
+    return 0
