@@ -1,0 +1,60 @@
+"""One running stack for the acceptance tests, and a small model trained in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.stack import Stack, wait_for
+
+VERSES = "\n".join(
+    f"{first} {second} {third}."
+    for first in ("The king", "The queen", "A fool", "My lord", "The night")
+    for second in ("speaks to", "looks upon", "walks before", "sings of")
+    for third in ("the sea", "the crown", "his sword", "her garden", "the moon", "all men")
+)
+TINY_STEPS = {"max_steps": 60, "batch_size": 8, "sequence_length": 32}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("acceptance") / "home") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(stack: Stack) -> openai.OpenAI:
+    return stack.client()
+
+
+@pytest.fixture(scope="session")
+def strict(stack: Stack) -> openai.OpenAI:
+    return stack.client(strict=True)
+
+
+@pytest.fixture(scope="session")
+def verses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small corpus that a tiny model learns something of within seconds."""
+    path = tmp_path_factory.mktemp("corpus") / "verses.txt"
+    path.write_text(VERSES * 4)
+    return path
+
+
+@pytest.fixture(scope="session")
+def verses_file(client: openai.OpenAI, verses: Path) -> str:
+    return client.files.create(file=verses.open("rb"), purpose="fine-tune").id
+
+
+@pytest.fixture(scope="session")
+def model(client: openai.OpenAI, verses_file: str) -> str:
+    """The id of a trained tiny model."""
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=verses_file,
+        seed=7,
+        extra_body={"hyperparameters": TINY_STEPS},
+    )
+    return str(wait_for(client, job.id).fine_tuned_model)
