@@ -30,7 +30,8 @@ class TrainingState(Options):
 
     step: int = Field(ge=0, description="optimizer steps done")
     seconds: float = Field(ge=0, description="of training, without waiting and validation")
-    best_step: int = Field(ge=0, description="the step whose weights the model has")
+    train_loss: float | None = Field(None, description="running mean, nats per token")
+    best_step: int | None = Field(None, description="with the lowest validation loss")
     best_valid_loss: float | None = None
     validations_without_gain: int = Field(0, ge=0)
     plan_hash: str
