@@ -1,0 +1,49 @@
+"""How many rows go through the model at once, so that a row's bits do not depend on it.
+
+A matrix product of 1 row takes another path through the library than one of 2, 4 or 200, and may
+add up in another order; a text would then depend on what runs beside it. Rows are therefore
+padded to one of a few sizes that agree (`textgen.row_measurement` finds them), and what exceeds
+the largest goes in blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+LARGEST_BLOCK = 128
+
+
+class RowPlan:
+    """Cuts any number of rows into blocks of ``sizes``."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = sorted(sizes)
+        self.largest = self.sizes[-1]
+
+    def padded(self, rows: int) -> int:
+        """The smallest size that holds ``rows``, which must be at most ``largest``."""
+        return self.sizes[bisect_left(self.sizes, rows)]
+
+    def blocks(self, rows: int) -> list[tuple[int, int]]:
+        """(first row, size) of each block; the last may reach beyond ``rows``."""
+        full = max(rows - 1, 0) // self.largest * self.largest
+        blocks = [(start, self.largest) for start in range(0, full, self.largest)]
+        if rows > full:
+            blocks.append((full, self.padded(rows - full)))
+        return blocks
+
+    def capacity(self, rows: int) -> int:
+        """Rows that a buffer needs so that every number up to ``rows`` fits with its padding."""
+        return sum(size for _, size in self.blocks(rows))
+
+
+def candidate_sizes(threads: int) -> list[int]:
+    """Block sizes worth trying.
+
+    Pointwise operations are cut into equal shares, one a thread; multiples of the number of
+    threads let every share end with a row.
+    """
+    stride = math.lcm(8, threads)
+    return sorted({1, 2, 4, 8, *range(stride, LARGEST_BLOCK + 1, stride)})
