@@ -1,0 +1,116 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.costs import parameters
+from textgen.errors import InvalidOption
+from textgen.options import PRESETS, Hyperparameters
+from textgen.presets import CorpusStats, apply_hyperparameters, choose_preset, fit_to_text
+
+STORY = CorpusStats(tokens=1_000_000, vocab_size=67)
+
+
+def chosen(stats: CorpusStats = STORY, threads: int = 2, **values: object) -> tuple[int, int]:
+    preset, _ = choose_preset(stats, Hyperparameters.parse(values), threads=threads)
+    return preset.model.layers, preset.model.hidden_size
+
+
+def test_more_time_more_threads_or_more_text_never_make_it_smaller() -> None:
+    by_time = [chosen(max_seconds=seconds) for seconds in (5, 25, 95, 300, 3600, 40_000)]
+    by_threads = [chosen(threads=threads) for threads in (1, 2, 8, 64)]
+    by_text = [chosen(CorpusStats(tokens, 67)) for tokens in (1_000, 50_000, 500_000, 5_000_000)]
+    for sizes in (by_time, by_threads, by_text):
+        assert sizes == sorted(sizes)
+        assert sizes[0] < sizes[-1]
+
+
+def test_what_was_measured_best_is_chosen() -> None:
+    # 1×320 reached 1.550 nats after 95 s on two threads, where 1×512 only came to 2.08
+    assert chosen(max_seconds=95) == (1, 320)
+    assert chosen(max_seconds=25)[1] <= 256
+
+
+def test_no_limit_means_five_minutes() -> None:
+    assert chosen() == chosen(max_seconds=300)
+
+
+def test_a_limit_of_steps_or_epochs_counts_too() -> None:
+    assert chosen(max_steps=200) == (1, 128)
+    assert chosen(n_epochs=1) < chosen(n_epochs=50)
+    assert chosen(max_seconds=3600, max_steps=200) == (1, 128)
+
+
+def test_every_choice_is_told_with_its_reason() -> None:
+    preset, events = choose_preset(STORY, Hyperparameters(max_seconds=95), threads=2)
+    told = {event.data["option"]: event.data for event in events}
+    assert told["model"]["value"] == "1×320"
+    assert "steps" in told["model"]["reason"]
+    assert told["batch_size"]["value"] == preset.batch_size
+    assert told["dropout"]["value"] == preset.model.dropout
+    assert all(event.type == "choice" for event in events)
+
+
+def test_a_text_seen_often_gets_dropout() -> None:
+    short, _ = choose_preset(CorpusStats(20_000, 60), Hyperparameters(max_seconds=300), threads=2)
+    long, _ = choose_preset(CorpusStats(10**9, 60), Hyperparameters(max_seconds=300), threads=2)
+    assert short.model.dropout > 0.2
+    assert long.model.dropout == 0
+    fixed, _ = choose_preset(CorpusStats(20_000, 60), Hyperparameters(dropout=0.0), threads=2)
+    assert fixed.model.dropout == 0
+
+
+def test_what_the_user_fixed_stays() -> None:
+    wanted = Hyperparameters(hidden_size=200, batch_size=7, sequence_length=33, learning_rate=0.5)
+    preset, _ = choose_preset(STORY, wanted)
+    assert preset.model.hidden_size == 200
+    assert (preset.batch_size, preset.sequence_length, preset.learning_rate) == (7, 33, 0.5)
+
+
+def test_zero_is_a_value() -> None:
+    base = PRESETS["lstm-base"]
+    preset = apply_hyperparameters(base, Hyperparameters(dropout=0, weight_decay=0))
+    assert preset.model.dropout == 0
+    assert preset.weight_decay == 0
+    assert apply_hyperparameters(base, Hyperparameters()) == base
+
+
+def test_the_multiplier_scales_the_learning_rate() -> None:
+    preset = apply_hyperparameters(
+        PRESETS["lstm-tiny"], Hyperparameters(learning_rate_multiplier=0.5)
+    )
+    assert preset.learning_rate == pytest.approx(4e-3)
+
+
+def test_tied_weights_need_equal_widths() -> None:
+    tied = apply_hyperparameters(PRESETS["lstm-base"], Hyperparameters(tie_weights=True))
+    assert tied.model.embedding_size == tied.model.hidden_size == 512
+    with pytest.raises(InvalidOption, match="embedding_size") as caught:
+        apply_hyperparameters(
+            PRESETS["lstm-base"], Hyperparameters(tie_weights=True, embedding_size=64)
+        )
+    assert caught.value.param == "tie_weights"
+
+
+@given(
+    tokens=st.integers(2, 10_000),
+    batch=st.just("auto") | st.integers(1, 256),
+    sequence=st.none() | st.integers(4, 1024),
+)
+def test_any_text_fills_a_step(tokens: int, batch: int | str, sequence: int | None) -> None:
+    wanted = Hyperparameters.parse({"batch_size": batch, "sequence_length": sequence})
+    preset = apply_hyperparameters(PRESETS["lstm-large"], wanted)
+    fitted = fit_to_text(preset, tokens, wanted)
+    assert 1 <= fitted.batch_size <= preset.batch_size
+    assert 1 <= fitted.sequence_length <= preset.sequence_length
+    assert fitted.batch_size * fitted.sequence_length < tokens
+
+
+def test_a_long_text_keeps_the_preset() -> None:
+    for preset in PRESETS.values():
+        assert fit_to_text(preset, 1_000_000, Hyperparameters()) == preset
+
+
+def test_weights_are_counted_as_in_the_formula() -> None:
+    model = PRESETS["lstm-small"].model
+    # embedding 65×64; gates 4×256×(64+256) and two biases each; head 65×256 and its bias
+    assert parameters(model, 65) == 65 * 64 + 1024 * 320 + 2 * 1024 + 65 * 256 + 65

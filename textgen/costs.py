@@ -1,0 +1,60 @@
+"""What a training costs, before it runs: weights, arithmetic, memory, tokens a second.
+
+Sizes are exact; speeds are rough, to choose a shape by. A plan measures the real ones.
+"""
+
+from __future__ import annotations
+
+from textgen.options import ModelOptions, Preset
+
+FLOAT = 4  # bytes
+_PROCESS_BYTES = 350 << 20  # Python, torch and its kernels with nothing loaded
+# Single-precision matrix products on one core with AVX2 reach about 60 GFLOP/s; narrow layers
+# spend more of their time outside of them: 0.6 of it at 128 units, 0.85 at 512.
+_CORE_FLOPS = 60e9
+_HALF_SPEED_UNITS = 80
+# A GPU waits for kernels to start at these sizes; about what thirty cores do.
+_GPU_CORES = 30
+
+
+def parameters(model: ModelOptions, vocab_size: int) -> int:
+    """The number of weights of a TextGenerator."""
+    embedding = vocab_size * model.embedding_size
+    biases = model.layers * 8 * model.hidden_size + vocab_size
+    head = 0 if model.tie_weights else vocab_size * model.hidden_size
+    return embedding + _recurrent(model) + head + biases
+
+
+def training_flops(model: ModelOptions, vocab_size: int) -> float:
+    """Arithmetic to train on one token: two operations a weight, forward and twice backward."""
+    return 6.0 * (_recurrent(model) + vocab_size * model.hidden_size)
+
+
+def tokens_per_second(
+    model: ModelOptions, vocab_size: int, *, threads: int, device: str = "cpu"
+) -> float:
+    """About how fast training goes."""
+    cores = threads if device == "cpu" else _GPU_CORES
+    width = model.hidden_size
+    speed = _CORE_FLOPS * cores * width / (width + _HALF_SPEED_UNITS)
+    return speed / training_flops(model, vocab_size)
+
+
+def training_bytes(preset: Preset, vocab_size: int) -> int:
+    """About the memory of a training process.
+
+    Weights, gradients, the optimizer's two moments and the best weights so far; for the
+    backward pass per token the gates and states of each layer, and logits with their gradients.
+    """
+    model = preset.model
+    weights = 5 * parameters(model, vocab_size)
+    per_token = model.embedding_size + 12 * model.layers * model.hidden_size + 3 * vocab_size
+    activations = preset.batch_size * preset.sequence_length * per_token
+    return _PROCESS_BYTES + FLOAT * (weights + activations)
+
+
+def _recurrent(model: ModelOptions) -> int:
+    """Weights of the four gates of each layer, without biases."""
+    width = model.hidden_size
+    inputs = model.embedding_size + (model.layers - 1) * width
+    return 4 * width * (inputs + model.layers * width)

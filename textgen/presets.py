@@ -1,0 +1,168 @@
+"""The shape of a training: a preset with the user's values, or chosen for text and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textgen.costs import parameters, tokens_per_second
+from textgen.errors import InvalidOption
+from textgen.events import Event, choice
+from textgen.options import Hyperparameters, ModelOptions, Preset
+
+DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
+_WEIGHTS_PER_TOKEN = 8  # more than that and a text is learnt by heart
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusStats:
+    """What the choice of a shape depends on."""
+
+    tokens: int  # of the training part
+    vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A shape, and the steps below which a smaller one learns more."""
+
+    steps: int
+    preset: Preset
+
+
+def _candidate(steps: int, shape: tuple[int, int, int], batch: int, rate: float) -> _Candidate:
+    layers, hidden, embedding = shape
+    model = ModelOptions(layers=layers, hidden_size=hidden, embedding_size=embedding)
+    return _Candidate(
+        steps,
+        Preset(
+            description=f"{layers}×{hidden}",
+            model=model,
+            batch_size=batch,
+            sequence_length=64,
+            learning_rate=rate,
+        ),
+    )
+
+
+# Smallest first. At short budgets steps beat width: small batches, and as wide as still leaves
+# the steps that width needs (measured on tiny Shakespeare; docs/experiments.md).
+_CANDIDATES: Sequence[_Candidate] = (
+    _candidate(0, (1, 128, 32), 16, 8e-3),
+    _candidate(1_000, (1, 192, 48), 16, 6e-3),
+    _candidate(1_500, (1, 256, 64), 16, 5e-3),
+    _candidate(2_400, (1, 320, 64), 16, 4e-3),
+    _candidate(4_000, (1, 512, 64), 16, 3e-3),
+    _candidate(8_000, (2, 512, 128), 32, 3e-3),
+    _candidate(20_000, (3, 1024, 256), 64, 2e-3),
+)
+
+
+def choose_preset(
+    stats: CorpusStats,
+    hyperparameters: Hyperparameters,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> tuple[Preset, list[Event]]:
+    """The shape for ``lstm-auto``: the largest that text and time suffice for.
+
+    The second value are the ``choice`` events that tell the user what was chosen and why. What
+    ``hyperparameters`` fix stays fixed.
+    """
+    best, steps = _fitted(_CANDIDATES[0], stats, hyperparameters, threads, device)
+    limit = "more would need a longer text or more time"
+    for candidate in _CANDIDATES[1:]:
+        preset, expected = _fitted(candidate, stats, hyperparameters, threads, device)
+        if expected < candidate.steps:
+            limit = f"a larger one needs about {candidate.steps:,} steps and would get {expected:,}"
+            break
+        if parameters(preset.model, stats.vocab_size) > _WEIGHTS_PER_TOKEN * stats.tokens:
+            limit = "a larger one would learn so short a text by heart"
+            break
+        best, steps = preset, expected
+    epochs = steps * best.batch_size * best.sequence_length / stats.tokens
+    best = _against_repetition(best, epochs, hyperparameters)
+    return best, _reasons(best, stats, limit, epochs)
+
+
+def _fitted(
+    candidate: _Candidate, stats: CorpusStats, wanted: Hyperparameters, threads: int, device: str
+) -> tuple[Preset, int]:
+    """The candidate with the user's values, and the steps it would get."""
+    preset = fit_to_text(apply_hyperparameters(candidate.preset, wanted), stats.tokens, wanted)
+    per_step = preset.batch_size * preset.sequence_length
+    limits = []
+    if wanted.max_steps is not None:
+        limits.append(float(wanted.max_steps))
+    if wanted.n_epochs != "auto":
+        limits.append(wanted.n_epochs * stats.tokens / per_step)
+    seconds = wanted.max_seconds
+    if seconds is None and not limits:
+        seconds = DEFAULT_SECONDS
+    if seconds is not None:
+        rate = tokens_per_second(preset.model, stats.vocab_size, threads=threads, device=device)
+        limits.append(seconds * rate / per_step)
+    return preset, max(1, int(min(limits)))
+
+
+def _against_repetition(preset: Preset, epochs: float, wanted: Hyperparameters) -> Preset:
+    """Dropout that grows with the number of times the text is seen."""
+    if wanted.dropout is not None:
+        return preset
+    dropout = 0.0 if epochs < 2 else min(0.3, round(0.02 * epochs, 2))
+    model = preset.model.model_copy(update={"dropout": dropout})
+    return preset.model_copy(update={"model": model})
+
+
+def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> list[Event]:
+    model = preset.model
+    shape = f"{model.layers}×{model.hidden_size}"
+    seen = f"the text of {stats.tokens:,} tokens is seen about {epochs:.1f} times"
+    return [
+        choice("model", shape, limit),
+        choice("batch_size", preset.batch_size, "small batches make more steps in the same time"),
+        choice("dropout", model.dropout, seen),
+    ]
+
+
+def apply_hyperparameters(preset: Preset, wanted: Hyperparameters) -> Preset:
+    """The preset with the values that the user fixed."""
+    model_names = ("layers", "hidden_size", "embedding_size", "dropout", "tie_weights")
+    names = ("sequence_length", "weight_decay", "gradient_clip")
+    model_values = _given(wanted, model_names)
+    if wanted.tie_weights and wanted.embedding_size is None:
+        hidden = model_values.get("hidden_size", preset.model.hidden_size)
+        model_values["embedding_size"] = hidden
+    model = preset.model.model_copy(update=model_values)
+    if model.tie_weights and model.embedding_size != model.hidden_size:
+        raise InvalidOption(
+            f"'tie_weights' needs embedding_size = hidden_size; they are {model.embedding_size} "
+            f"and {model.hidden_size}. Leave embedding_size out, or tie_weights.",
+            param="tie_weights",
+        )
+    values = {**_given(wanted, names), "model": model}
+    if wanted.batch_size != "auto":
+        values["batch_size"] = wanted.batch_size
+    rate = preset.learning_rate if wanted.learning_rate is None else wanted.learning_rate
+    if wanted.learning_rate_multiplier != "auto":
+        rate *= wanted.learning_rate_multiplier
+    return preset.model_copy(update={**values, "learning_rate": rate})
+
+
+def _given(wanted: Hyperparameters, names: Sequence[str]) -> dict[str, object]:
+    values = {name: getattr(wanted, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def fit_to_text(preset: Preset, tokens: int, wanted: Hyperparameters) -> Preset:
+    """The preset with batch and sequence made so small that a text of ``tokens`` fills a step.
+
+    What the user fixed is kept as long as a step can be filled at all.
+    """
+    room = max(tokens - 1, 1)  # the last token is only a target
+    roomy = room if wanted.sequence_length is not None else max(room // 4, 1)
+    sequence = min(preset.sequence_length, roomy)
+    streams = room // sequence if wanted.batch_size != "auto" else room // (4 * sequence)
+    batch = max(1, min(preset.batch_size, streams))
+    return preset.model_copy(update={"batch_size": batch, "sequence_length": sequence})
