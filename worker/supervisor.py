@@ -123,7 +123,7 @@ class Supervisor:
             elif child.restart_at is not None and now >= child.restart_at:
                 self._launch(child)
         if self._warden is not None and self._warden.poll() is not None:
-            self._warden = self._start_warden()
+            self._replace_warden(self._warden)
 
     def drain(
         self, names: Sequence[str], seconds: float, hurry: Callable[[], bool] = lambda: False
@@ -236,6 +236,10 @@ class Supervisor:
             start_new_session=True,
             pass_fds=self._inherited,
         )
+
+    def _replace_warden(self, dead: subprocess.Popen[bytes]) -> None:
+        self._close_warden(dead)
+        self._warden = self._start_warden()
 
     @staticmethod
     def _close_warden(warden: subprocess.Popen[bytes]) -> None:

@@ -126,11 +126,11 @@ class _Lines:
 def share(job: Mapping[str, Any]) -> tuple[float, float | None]:
     """(done, total) of a job's work; the total is None while unknown."""
     progress = job["progress"]
-    for done, total in (("step", "total_steps"), ("completed", "total")):
-        if progress.get(total):
-            return float(progress.get(done, 0)) + float(progress.get("failed", 0)), float(
-                progress[total]
-            )
+    counts = progress.get("request_counts")
+    if counts and counts["total"]:
+        return float(counts["completed"] + counts["failed"]), float(counts["total"])
+    if progress.get("total_steps"):
+        return float(progress.get("step", 0)), float(progress["total_steps"])
     return 0.0, None
 
 
@@ -138,16 +138,16 @@ def describe(job: Mapping[str, Any]) -> str:
     """One line about where a job is: why it waits, or rate, loss and time left."""
     if job["state"] == "queued":
         return _why_waiting(job.get("waiting"))
-    progress = job["progress"]
-    parts = []
+    progress, parts = job["progress"], []
     if progress.get("train_loss") is not None:
         parts.append(f"loss {progress['train_loss']:.3f}")
     if progress.get("tokens_per_second") is not None:
         parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
-    if progress.get("total") is not None:
-        parts.append(f"{progress.get('completed', 0):,} of {progress['total']:,} lines")
-        if progress.get("failed"):
-            parts.append(f"{progress['failed']:,} failed")
+    counts = progress.get("request_counts")
+    if counts:
+        parts.append(f"{counts['completed']:,} of {counts['total']:,} lines")
+        if counts["failed"]:
+            parts.append(f"{counts['failed']:,} failed")
     if progress.get("seconds_left") is not None:
         parts.append(f"{span(progress['seconds_left'])} left")
     if not parts:

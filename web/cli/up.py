@@ -1,0 +1,74 @@
+"""``textgen up``: the whole service in the foreground."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from web.cli.stack import Stack
+from worker.database import Database
+from worker.keys import Keys
+from worker.settings import Settings, load_settings
+
+
+@click.command(epilog="Example: PORT=8001 TEXTGEN_HOME=~/textgen textgen up")
+def up() -> int:
+    """Run the whole service on this machine, until Ctrl-C.
+
+    Redis, the web server, the reconciler and the workers run as processes of their own, watched
+    and restarted. What was running when it stopped goes on at the next start. Settings come from
+    the environment: PORT, TEXTGEN_HOME and the others of the settings page.
+    """
+    settings = load_settings()
+    click.echo(f"Starting textgen on {settings.home}")
+    with Stack(settings, sys.stdout) as stack:
+        stack.stop.install()
+        stack.start()
+        click.echo(banner(stack))
+        stack.watch()
+        click.echo(
+            f"Stopping: running jobs keep what they have (up to {settings.drain_seconds:.0f} s; "
+            "Ctrl-C again stops at once)"
+        )
+        stack.drain()
+    click.echo("Stopped.")
+    return 0
+
+
+def banner(stack: Stack) -> str:
+    """What a person needs to know once it runs."""
+    settings = stack.settings
+    public = settings.public_url.rstrip("/") if settings.public_url else stack.url
+    command = command_name(settings)
+    return f"""
+textgen is ready: {public}
+  Sign in (this link works once): {public}/signin?token={sign_in_token(settings)}
+  Programs: base_url {public}/v1, the key is in {settings.home / "credentials"}
+
+Next, in another terminal:
+  {command} train FILE --name mine
+  {command} generate mine "Once upon a time"
+  {command} jobs
+"""
+
+
+def sign_in_token(settings: Settings) -> str:
+    """A token that signs a browser in once, as the owner of the first key."""
+    keys = Keys(Database(settings.effective_database_url))
+    return keys.create_link(keys.ensure_admin(settings))
+
+
+def command_name(settings: Settings) -> str:
+    """How to call this program from the same folder, on the same home."""
+    found = shutil.which("textgen")
+    own = Path(sys.executable).with_name("textgen")
+    if found is not None and Path(found).resolve() == own.resolve():
+        name = "textgen"
+    else:
+        name = str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
+    if settings.home == Path(".textgen").absolute():
+        return name
+    return f"TEXTGEN_HOME={settings.home} {name}"
