@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from textgen.byte_evidence import high_bytes, looks_binary, mostly_chinese, mostly_utf8
 from textgen.errors import InvalidCorpus
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -34,7 +35,6 @@ _SIGNATURES = (
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"PAR1", "a Parquet file"),
 )
-_HIGH = bytes(range(128, 256))
 # Encodings of Python that are not a way to write a text file, or need unbounded time.
 _REFUSED = {"idna", "punycode", "unicode-escape", "unicode_escape", "raw-unicode-escape"}
 _REFUSED |= {"raw_unicode_escape", "undefined", "utf-7"}
@@ -172,10 +172,10 @@ def _check(path: Path, encoding: Encoding, shown: str) -> None:
 def _not_utf8(path: Path, error: _Undecodable, shown: str) -> Encoding:
     """GB18030 where the file is that throughout and is not damaged UTF-8; else InvalidCorpus."""
     sample = _around(path, error.offset)
-    if _looks_binary(sample):
+    if looks_binary(sample):
         raise _binary(shown, "holds control characters and is not UTF-8")
     gb18030 = Encoding("gb18030", reason=f"not UTF-8 from byte {error.offset} on, valid GB18030")
-    if not _damaged_utf8(path, error, sample) and _mostly_chinese(sample):
+    if not _damaged_utf8(path, error, sample) and mostly_chinese(sample):
         try:
             _check(path, gb18030, shown)
         except _Undecodable:
@@ -195,12 +195,6 @@ def _around(path: Path, offset: int) -> bytes:
     return sample[before + 1 :] if before >= 0 else sample
 
 
-def _looks_binary(sample: bytes) -> bool:
-    usual = b"\t\n\v\f\r\x1b\b"
-    odd = sum(sample.count(code) for code in range(32) if code not in usual)
-    return odd * 50 > len(sample)
-
-
 def _damaged_utf8(path: Path, error: _Undecodable, sample: bytes) -> bool:
     """Whether the file is UTF-8 that was cut off, broken, or joined to something else.
 
@@ -211,38 +205,17 @@ def _damaged_utf8(path: Path, error: _Undecodable, sample: bytes) -> bool:
         return True  # everything but the last character is UTF-8: it was cut off
     if _high_bytes_before(path, error.offset) > 64:
         return True
-    high = _high(sample)
-    good = _high(sample.decode("utf-8", "ignore").encode())
-    return good * 2 > high
-
-
-def _high(sample: bytes) -> int:
-    return len(sample) - len(sample.translate(None, _HIGH))
+    return mostly_utf8(sample)
 
 
 def _high_bytes_before(path: Path, offset: int) -> int:
     count, left = 0, offset
     for block in _blocks(path, 0):
-        count += _high(block[:left])
+        count += high_bytes(block[:left])
         left -= len(block)
         if left <= 0:
             break
     return count
-
-
-def _mostly_chinese(sample: bytes) -> bool:
-    """Whether the sample read as GB18030 is made of Chinese and ASCII characters.
-
-    Western text in an 8-bit encoding that happens to be valid GB18030 has few characters above
-    127, and those pair up with letters to rare ones outside GB 2312.
-    """
-    text = sample.decode("gb18030", "ignore")
-    beyond = [character for character in text if character > "\x7f"]
-    common = 0
-    for character in beyond:
-        code = character.encode("gb18030")
-        common += len(code) == 2 and code[0] <= 0xF7 and code[1] >= 0xA1
-    return common * 4 >= len(beyond) * 3 and len(beyond) * 10 >= len(text)
 
 
 def _binary(shown: str, what: str) -> InvalidCorpus:

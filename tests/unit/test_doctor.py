@@ -1,0 +1,113 @@
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.corpus import Source
+from textgen.doctor import Report, examine
+from textgen.errors import InvalidCorpus
+from textgen.options import CorpusFormat
+
+PLAIN = "".join(
+    f"Line {number} of a plain story that goes on for long.\n" for number in range(5000)
+)
+
+
+def look(folder: Path, content: str | bytes, format: CorpusFormat | None = None) -> Report:  # noqa: A002
+    path = folder / "file-1"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return examine(Source(path, format=format, name="story.txt"), threads=2)
+
+
+def codes(report: Report) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+def test_a_plain_text_is_measured_and_nothing_is_odd(tmp_path: Path) -> None:
+    report = look(tmp_path, PLAIN)
+    assert (report.name, report.format, report.encoding) == ("story.txt", "text", "utf-8")
+    assert report.bytes == report.characters == len(PLAIN)
+    assert report.symbols == len(set(PLAIN))
+    assert (report.lines, report.empty_lines, report.duplicate_lines) == (5000, 0, 0)
+    assert report.longest_line == max(map(len, PLAIN.splitlines()))
+    assert codes(report) == set()
+    assert "Nothing odd" in report.as_text()
+    assert json.loads(json.dumps(report.as_dict()))["suggestion"]["tokenizer"] == "char"
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "count"),
+    [
+        ("The very same line, again and again.\n" * 1000, "duplicate_lines", 999),
+        ("x" * 20_000 + "\n", "long_lines", 1),
+        ("one\r\ntwo\r\n", "crlf", 2),
+        ("a\x07b\x1bc\n", "control_characters", 2),
+        ("damaged \ufffd here\n", "replacement_characters", 1),
+        ("cafÃ© and naÃ¯ve\n", "mojibake", 2),
+        ("<div class='x'>text</div><br/>\n" * 200, "html", 600),
+        ("zero\u200bwidth\n", "invisible_characters", 1),
+        ("".join(map(chr, range(0x4E00, 0x4E00 + 100))) + "\n", "rare_symbols", 100),
+    ],
+)
+def test_an_odd_thing_is_found_and_counted(
+    tmp_path: Path, extra: str, code: str, count: int
+) -> None:
+    report = look(tmp_path, PLAIN + extra)
+    found = {finding.code: finding for finding in report.findings}
+    assert found[code].count == count
+    assert found[code].message in report.as_text()
+
+
+def test_little_text_and_a_conversion_are_said(tmp_path: Path) -> None:
+    report = look(tmp_path, ("春眠不觉晓，处处闻啼鸟。\n" * 10).encode("gb18030"))
+    assert report.encoding == "gb18030"
+    assert {"encoding", "little_text"} <= codes(report)
+
+
+def test_documents_are_counted_as_such(tmp_path: Path) -> None:
+    rows = "".join(
+        json.dumps({"text": f"document {n % 50}\nsecond line"}) + "\n" for n in range(99)
+    )
+    report = look(tmp_path, rows, "jsonl")
+    assert report.lines == 99
+    assert report.duplicate_lines == 49
+    assert "99 documents" in report.as_text()
+
+
+def test_more_time_suggests_more_weights(tmp_path: Path) -> None:
+    look(tmp_path, PLAIN)
+    source = Source(tmp_path / "file-1")
+    short, long = (examine(source, seconds, threads=2).suggestion for seconds in (10, 600))
+    assert short.parameters < long.parameters
+    assert short.memory_bytes < long.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("", "empty_file"),
+        ("short", "corpus_too_small"),
+        ("a" * 99, "one_symbol"),
+        (b"\0\1", "binary_file"),
+    ],
+)
+def test_what_training_refuses_is_refused_here(
+    tmp_path: Path, content: str | bytes, code: str
+) -> None:
+    with pytest.raises(InvalidCorpus) as caught:
+        look(tmp_path, content)
+    assert caught.value.code == code
+
+
+@given(st.text(min_size=32))
+def test_any_text_gets_a_report_or_a_declared_refusal(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            report = look(Path(folder), text)
+        except InvalidCorpus:
+            return
+        assert report.characters <= len(text)
+        assert report.as_text().startswith("story.txt")
