@@ -84,6 +84,11 @@ class TextGenerator(nn.Module):
             if name.startswith("bias_ih"):  # gates stand in the order i, f, g, o
                 parameter[hidden : 2 * hidden] = 1.0
 
+    def set_dropout(self, dropout: float) -> None:
+        """Change the dropout of a model that exists."""
+        self.dropout.p = dropout
+        self.lstm.dropout = dropout if self.lstm.num_layers > 1 else 0.0
+
     @property
     def tied(self) -> bool:
         """Whether the output weights are the embedding's."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 from pydantic import Field
 
 from textgen.options import ModelOptions, Options, TokenizerName
+
+Kernel = Literal["onednn", "native"]
 
 
 class Plan(Options):
@@ -34,6 +37,7 @@ class Plan(Options):
         None, ge=1, description="validations without improvement before it stops"
     )
     device: str = Field(description="cpu, cuda or cuda:N")
+    kernel: Kernel = Field("native", description="which LSTM of torch's was faster on this CPU")
     numerics: str = Field(
         description="what the last bit depends on: device, dtype, torch, instruction set, "
         "threads, kernels"

@@ -1,0 +1,52 @@
+"""A few characters from a model, to look at while it is trained. The engine is for real use."""
+
+from __future__ import annotations
+
+import torch
+
+from textgen.model import Hidden, TextGenerator
+from textgen.tokenizers import Tokenizer
+
+
+@torch.inference_mode()
+def preview(
+    model: TextGenerator,
+    tokenizer: Tokenizer,
+    length: int,
+    *,
+    seed_text: str = "",
+    temperature: float = 1.0,
+    seed: int = 0,
+    no_repeat: bool = False,
+) -> str:
+    """``length`` tokens after ``seed_text``, as text; the same for the same ``seed``.
+
+    Temperature 0 takes the likeliest token; ``no_repeat`` draws no token that is in the text
+    already, while there are others. An empty ``seed_text`` starts where a document starts.
+    """
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    banned = list(tokenizer.generation_banned(documents=False))
+    ids = tokenizer.encode(seed_text).tolist() or [tokenizer.end_id]
+    drawn: list[int] = []
+    hidden: Hidden | None = None
+    fresh = torch.tensor([ids], device=device)  # (1, T)
+    was_training = model.training
+    model.eval()
+    for _ in range(length):
+        logits, hidden = model(fresh, hidden)
+        scores = logits[0, -1].double().cpu()  # (V,)
+        scores[banned] = -torch.inf
+        if no_repeat and len(set(ids + drawn) | set(banned)) < tokenizer.vocab_size:
+            scores[ids + drawn] = -torch.inf
+        drawn.append(_draw(scores, temperature, generator))
+        fresh = torch.tensor([drawn[-1:]], device=device)
+    model.train(was_training)
+    return tokenizer.decode(drawn)
+
+
+def _draw(scores: torch.Tensor, temperature: float, generator: torch.Generator) -> int:
+    if temperature == 0:
+        return int(scores.argmax())
+    chances = torch.softmax(scores / temperature, 0)
+    return int(torch.multinomial(chances, 1, generator=generator))
