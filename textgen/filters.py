@@ -8,6 +8,7 @@ A new filter is a class here and its place in ``FILTERS``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,23 +36,35 @@ class Filter(ABC):
         """This filter's option."""
 
     @abstractmethod
-    def users(self, rows: int) -> npt.NDArray[np.bool_]:
+    def used(self, rows: int) -> npt.NDArray[np.bool_]:
         """Which of the first ``rows`` rows use it."""
 
     @abstractmethod
-    def keep(self, logits: Tensor, values: Tensor) -> Tensor:
+    def smallest(self, logits: Tensor, values: Tensor) -> Tensor:
         """The smallest logit (U, 1) that stays in each of the U rows that use it."""
+
+    def users(self, rows: int, device: torch.device) -> Users | None:
+        """Those of the first ``rows`` rows that use it."""
+        users = np.flatnonzero(self.used(rows))
+        if users.size == 0:
+            return None
+        indices = torch.from_numpy(users).to(device)
+        return Users(self, indices, torch.from_numpy(self.values[users]).to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The rows (U,) that use a filter, and their values (U,)."""
+
+    filter: Filter
+    rows: Tensor
+    values: Tensor
 
     def apply(self, logits: Tensor) -> None:
         """Set the logits (R, V) of what may not be drawn to -inf."""
-        users = np.flatnonzero(self.users(logits.shape[0]))
-        if users.size == 0:
-            return
-        rows = torch.from_numpy(users).to(logits.device)
-        values = torch.from_numpy(self.values[users]).to(logits.device)
-        picked = logits.index_select(0, rows)
-        smallest = self.keep(picked, values)
-        logits[rows] = picked.masked_fill_(picked < smallest, float("-inf"))
+        picked = logits.index_select(0, self.rows)
+        smallest = self.filter.smallest(picked, self.values)
+        logits[self.rows] = picked.masked_fill_(picked < smallest, float("-inf"))
 
 
 class TopK(Filter):
@@ -65,12 +78,12 @@ class TopK(Filter):
         """``top_k``, which may be any size, so it is brought into the column's range."""
         return min(options.top_k, 2**31)
 
-    def users(self, rows: int) -> npt.NDArray[np.bool_]:
+    def used(self, rows: int) -> npt.NDArray[np.bool_]:
         """Rows with a ``top_k``."""
         used: npt.NDArray[np.bool_] = self.values[:rows] > 0
         return used
 
-    def keep(self, logits: Tensor, values: Tensor) -> Tensor:
+    def smallest(self, logits: Tensor, values: Tensor) -> Tensor:
         """The k-th largest logit."""
         ranks = values.clamp(max=logits.shape[1])[:, None] - 1
         largest = logits.topk(int(ranks.max()) + 1).values
@@ -88,24 +101,24 @@ class TopP(Filter):
         """``top_p``."""
         return options.top_p
 
-    def users(self, rows: int) -> npt.NDArray[np.bool_]:
+    def used(self, rows: int) -> npt.NDArray[np.bool_]:
         """Rows with a ``top_p`` below 1."""
         used: npt.NDArray[np.bool_] = self.values[:rows] < 1
         return used
 
-    def keep(self, logits: Tensor, values: Tensor) -> Tensor:
+    def smallest(self, logits: Tensor, values: Tensor) -> Tensor:
         """The logit at which the mass is reached, found among the likeliest where that is enough.
 
         Sorting a large vocabulary is most of a step's time, and its tail is seldom needed.
         """
         # softmax goes row by row; exp over the whole batch would not treat all columns alike.
         probabilities = logits.softmax(1)
-        smallest, found = _reach(logits, probabilities, values, min(_HEAD, logits.shape[1]))
+        edges, found = _reach(logits, probabilities, values, min(_HEAD, logits.shape[1]))
         rest = (~found).nonzero()[:, 0]
         if rest.numel():
             everything = logits[rest], probabilities[rest], values[rest], logits.shape[1]
-            smallest[rest] = _reach(*everything)[0]
-        return smallest
+            edges[rest] = _reach(*everything)[0]
+        return edges
 
 
 def _reach(

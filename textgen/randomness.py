@@ -24,12 +24,15 @@ def stream_key(seed: int, choice: int) -> int:
 
 
 def uniform(keys: Words, positions: Words) -> npt.NDArray[np.float64]:
-    """One number in [0, 1) for each pair, a multiple of 2⁻⁵³."""
+    """One number in [0, 1) for each pair, a multiple of 2⁻⁴⁸.
+
+    With five bits to spare in a float64, its product with any x > 0 stays below x.
+    """
     words = keys + (positions + np.uint64(1)) * np.uint64(_GAMMA)
     words = (words ^ (words >> np.uint64(30))) * np.uint64(_FIRST)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(_SECOND)
     words ^= words >> np.uint64(31)
-    numbers: npt.NDArray[np.float64] = (words >> np.uint64(11)) * 2.0**-53
+    numbers: npt.NDArray[np.float64] = (words >> np.uint64(16)) * 2.0**-48
     return numbers
 
 
