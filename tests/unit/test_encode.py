@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.corpora import corpus as find_corpus
 from textgen.corpus import Source
 from textgen.dataset import EncodedCorpus
 from textgen.encode import choose_tokenizer, encode_corpus
@@ -17,7 +18,6 @@ from textgen.options import Hyperparameters
 from textgen.tokenizers import ByteTokenizer, CharTokenizer
 
 REPO = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("TEXTGEN_TEST_DATA", REPO.parent / "shared" / "data"))
 TEXT = "Once upon a time there was a small model of a long text.\n" * 20
 
 
@@ -44,10 +44,10 @@ def refusal(train: Source, folder: Path, **options: object) -> InvalidCorpus:
     return caught.value
 
 
-@pytest.mark.skipif(not (DATA / "shakespeare.txt").exists(), reason=f"no shakespeare.txt in {DATA}")
 def test_shakespeare_is_split_as_everywhere(tmp_path: Path) -> None:
-    text = (DATA / "shakespeare.txt").read_text(encoding="utf-8")
-    corpus = encode(Source(DATA / "shakespeare.txt"), tmp_path)
+    path = find_corpus("shakespeare.txt")
+    text = path.read_text(encoding="utf-8")
+    corpus = encode(Source(path), tmp_path)
     assert corpus.splits["train"].characters == 1_003_854
     assert corpus.splits["valid"].characters == 111_540
     assert len(corpus.tokens("train")) == 1_003_854
@@ -57,10 +57,10 @@ def test_shakespeare_is_split_as_everywhere(tmp_path: Path) -> None:
     assert corpus.splits["valid"].unknown == 0
 
 
-@pytest.mark.skipif(not (DATA / "tang.txt").exists(), reason=f"no tang.txt in {DATA}")
 def test_poems_a_line_come_back_whole(tmp_path: Path) -> None:
-    lines = [line for line in (DATA / "tang.txt").read_text(encoding="utf-8").split("\n") if line]
-    corpus = encode(Source(DATA / "tang.txt", format="lines"), tmp_path, tokenizer="byte")
+    path = find_corpus("tang.txt")
+    lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+    corpus = encode(Source(path, format="lines"), tmp_path, tokenizer="byte")
     found = []
     for part in ("train", "valid"):
         ids = corpus.tokens(part)

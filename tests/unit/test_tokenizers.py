@@ -1,6 +1,8 @@
 import json
 import random
+import time
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -178,3 +180,21 @@ def test_parts_of_a_character_are_shown_as_bytes() -> None:
 
 def test_the_registry_names_what_it_holds() -> None:
     assert all(tokenizer.name == name for name, tokenizer in TOKENIZERS.items())
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The fastest of three runs, so that a busy machine does not decide."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def test_encoding_is_vectorised() -> None:
+    text = ALPHABET * 100_000
+    ids = {character: CHAR.encode(character)[0] for character in ALPHABET}
+    one_by_one = seconds(lambda: [ids[character] for character in text])
+    assert seconds(lambda: CHAR.encode(text)) * 3 < one_by_one
+    assert seconds(lambda: BYTE.encode(text)) * 3 < one_by_one
