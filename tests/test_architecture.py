@@ -1,0 +1,57 @@
+"""Who may import whom: the contracts of pyproject.toml, and what the web process really loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_import_contracts() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("module", ["web.app", "web.server", "web.cli", "textgen", "worker.client"])
+def test_loads_without_torch(module: str) -> None:
+    """Imports that a linter cannot see, such as importlib's, show up here."""
+    program = (
+        f"import sys, {module}; "
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'pandas'}))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == "[]"
+
+
+# They hand the environment on to a child process, as it is.
+HAND_ON = {"worker/child_process.py", "worker/engine_link.py"}
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for package in ("textgen", "worker", "web")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "getenv")
+        and ast.unparse(node.value) == "os"
+    }
+
+    assert {reader for reader in readers if not reader.startswith("web/cli/")} <= HAND_ON

@@ -1,0 +1,91 @@
+"""Who calls: an API key in the Authorization header, or a browser's session.
+
+A session is a short-lived key of its own that lives in a cookie, so signing out, expiry and
+revocation are those of keys. A session may look at everything its scopes allow; what changes
+something through /v1 needs the header, which no foreign page can make a browser send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from flask import Flask, Response, g, redirect, request
+
+from web.resource import Operation
+from web.services import current
+from worker.errors import Forbidden, Unauthenticated
+from worker.keys import Key
+
+SESSION_COOKIE = "textgen_session"
+SESSION_SECONDS = 12 * 3600
+SAFE_METHODS = ("GET", "HEAD")
+
+
+def install(app: Flask, operations: Mapping[str, Operation]) -> None:
+    """Ask for a key before every view but those that are open to all."""
+
+    def check() -> Response | None:
+        operation = operations.get(request.endpoint or "")
+        if request.method == "OPTIONS" or request.endpoint in (None, "static"):
+            return None
+        if operation is None:
+            raise Forbidden(f"{request.path} has no rule that says who may call it.")
+        if not operation.scopes:
+            return None
+        return _admit(operation)
+
+    app.before_request(check)
+
+
+def _admit(operation: Operation) -> Response | None:
+    try:
+        key = authenticate(operation)
+    except Unauthenticated:
+        if operation.page:
+            return _to_sign_in()
+        raise
+    if not {*operation.scopes, "admin"} & set(key.scopes):
+        needed = " or ".join(repr(scope) for scope in operation.scopes)
+        raise Forbidden(
+            f"This key may not do this: it needs the scope {needed} and has "
+            f"{', '.join(key.scopes)}.",
+            code="insufficient_scope",
+        )
+    g.key = key
+    return None
+
+
+def authenticate(operation: Operation) -> Key:
+    """The key of the current request; raises Unauthenticated."""
+    header = request.headers.get("Authorization")
+    if header is not None:
+        kind, _, plaintext = header.partition(" ")
+        if kind.lower() != "bearer" or not plaintext.strip():
+            raise Unauthenticated("The Authorization header must be 'Bearer' and an API key.")
+        return current().keys.authenticate(plaintext.strip())
+    session = request.cookies.get(SESSION_COOKIE)
+    if session is not None and (operation.page or request.method in SAFE_METHODS):
+        return current().keys.authenticate(session)
+    raise Unauthenticated(
+        "No API key was sent. Send the header 'Authorization: Bearer tg_…'; the first key is in "
+        "the file 'credentials' under TEXTGEN_HOME.",
+        code="missing_api_key",
+    )
+
+
+def key() -> Key:
+    """The key that the current request came with."""
+    found: Key = g.key
+    return found
+
+
+def tenant() -> str:
+    """Whose data the current request is about."""
+    return key().tenant
+
+
+def _to_sign_in() -> Response:
+    target = request.full_path.rstrip("?")
+    answer = redirect(f"{request.script_root}/signin?next={quote(target)}", 303)
+    return Response("", 303, {"Location": answer.headers["Location"]})

@@ -1,0 +1,140 @@
+"""The one table from exception to HTTP answer, in the envelope that OpenAI's clients read.
+
+Every status has the same body, ``{"error": {message, type, param, code}}``. OpenAI's client
+tries 408, 409, 429 and ≥ 500 again by itself: a state conflict says ``x-should-retry: false``,
+and what is worth waiting for says ``Retry-After``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, g, json, request
+from werkzeug.exceptions import HTTPException
+
+from textgen.errors import EngineFull, InvalidInput, TextgenError
+from worker import errors
+
+logger = logging.getLogger("textgen.web")
+
+NO_RETRY = {"x-should-retry": "false"}
+
+
+class UnsupportedMedia(InvalidInput):
+    """The body is in a form that the service does not read."""
+
+    default_code = "unsupported_media_type"
+
+
+class BadRange(TextgenError):
+    """The range asked for lies outside of the file."""
+
+    default_code = "range_not_satisfiable"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one kind of error is told to a client."""
+
+    status: int
+    kind: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    retry_after: float | None = None
+
+
+INVALID = "invalid_request_error"
+# The nearest class of an error decides, so a subclass may have its own line.
+ANSWERS: Mapping[type[TextgenError], Answer] = {
+    errors.Unauthenticated: Answer(
+        401, "authentication_error", {"WWW-Authenticate": 'Bearer realm="textgen"'}
+    ),
+    errors.Forbidden: Answer(403, "permission_error"),
+    errors.NotFound: Answer(404, INVALID),
+    errors.Conflict: Answer(409, "conflict_error", NO_RETRY),
+    errors.TooLarge: Answer(413, INVALID),
+    UnsupportedMedia: Answer(415, INVALID),
+    BadRange: Answer(416, INVALID),
+    errors.IdempotencyMismatch: Answer(422, INVALID),
+    InvalidInput: Answer(400, INVALID),
+    errors.QueueFull: Answer(429, "rate_limit_error", retry_after=30),
+    EngineFull: Answer(429, "rate_limit_error", retry_after=1),
+    errors.Unavailable: Answer(503, "server_error", retry_after=2),
+    errors.DiskFull: Answer(507, "server_error", retry_after=60),
+    errors.CorruptArtifact: Answer(500, "server_error", NO_RETRY),
+    TextgenError: Answer(500, "server_error"),
+}
+
+
+def answer_for(error: TextgenError) -> Answer:
+    """The line of the table for an error: that of its nearest listed class."""
+    return next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
+
+
+def error_body(error: TextgenError) -> dict[str, Any]:
+    """The envelope; also what a stream sends when it fails in the middle."""
+    return envelope(error.message, answer_for(error).kind, error.code, error.param)
+
+
+def envelope(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
+    """OpenAI's error object."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def respond(error: TextgenError) -> Response:
+    """The whole answer to an error that was raised on purpose."""
+    answer = answer_for(error)
+    response = _json(error_body(error), answer.status)
+    response.headers.extend(dict(answer.headers))
+    wait = getattr(error, "retry_after", answer.retry_after)
+    if answer.status in (409, 429, 503, 507) and wait is not None:
+        response.headers["Retry-After"] = str(max(1, round(wait)))
+    return response
+
+
+def install(app: Flask) -> None:
+    """Let every error, also those of routing and the unforeseen, come out in the envelope."""
+    app.register_error_handler(TextgenError, respond)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def _http(error: HTTPException) -> Response:
+    status = 500 if error.code is None else error.code
+    if status < 400:  # a redirect that routing asked for
+        return Response("", status, {"Location": error.get_response().headers["Location"]})
+    message, code = _words(error, status)
+    kind = INVALID if status < 500 else "server_error"
+    response = _json(envelope(message, kind, code), status)
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "location", "retry-after"):
+            response.headers[name] = value
+    return response
+
+
+def _words(error: HTTPException, status: int) -> tuple[str, str]:
+    """Message and code for an error that came from the framework."""
+    path = f"{request.method} {request.path}"
+    if status == 404:
+        return f"There is no {path}. /openapi.json lists every route.", "unknown_url"
+    if status == 405:
+        return f"{path} is not allowed; see the Allow header.", "method_not_allowed"
+    if status == 413:
+        return f"The body of {path} is over the limit of the service.", "too_large"
+    phrase = HTTPStatus(status).phrase
+    return error.description or phrase, phrase.lower().replace(" ", "_")
+
+
+def _unforeseen(error: Exception) -> Response:
+    """What nobody foresaw: the details go to the log, the request's id to the client."""
+    identity = g.get("request_id", "")
+    logger.error("%s %s failed (%s)", request.method, request.path, identity, exc_info=error)
+    message = f"Something failed inside the service. Its log has the details under {identity}."
+    return _json(envelope(message, "server_error", "internal_error"), 500)
+
+
+def _json(body: dict[str, Any], status: int) -> Response:
+    return Response(json.dumps(body), status, mimetype="application/json")

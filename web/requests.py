@@ -1,0 +1,63 @@
+"""Reads what a client sent: strict JSON bodies and query strings, checked against a schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, TypeVar
+
+from flask import request
+
+from textgen.errors import InvalidInput
+from textgen.options import Options
+from web.errors import UnsupportedMedia
+
+Q = TypeVar("Q", bound=Options)
+MAP_KEY = re.compile(r"(\w+)\[([^\]]*)\]")
+
+
+def json_body() -> dict[str, Any]:
+    """The request's JSON object; raises InvalidInput saying what is wrong with it and where."""
+    if request.content_encoding:
+        raise UnsupportedMedia(
+            f"Content-Encoding is {request.content_encoding!r}: send the body as it is."
+        )
+    raw = request.get_data(cache=False)
+    try:
+        body = json.loads(raw, object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise InvalidInput("The body is nested too deeply.", code="invalid_json") from None
+    except ValueError as error:  # also bytes that are not UTF-8
+        raise InvalidInput(f"The body is not JSON: {error}.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidInput("The body must be a JSON object, {…}.", code="invalid_json")
+    return body
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def query(schema: type[Q]) -> Q:
+    """The query string as ``schema``; ``name[key]=value`` pairs become a mapping."""
+    values: dict[str, Any] = {}
+    for name, given in request.args.items(multi=True):
+        match = MAP_KEY.fullmatch(name)
+        target = values if match is None else values.setdefault(match[1], {})
+        key = name if match is None else match[2]
+        if not isinstance(target, dict) or key in target:
+            raise InvalidInput(f"{name!r} is given twice.", param=name)
+        target[key] = given
+    return schema.parse(values)
+
+
+def limit_body(size: int) -> None:
+    """Let this request's body have ``size`` bytes, whatever the service's usual limit."""
+    request.max_content_length = size

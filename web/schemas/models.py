@@ -1,0 +1,54 @@
+"""Models and their aliases."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from web.schemas.base import Body, Id, Shape
+
+
+class ModelObject(Shape):
+    """A model; presets are shapes to train, everything else generates."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    description: str | None = None
+    base: str | None = Field(None, description="what its training started from")
+    job_id: str | None = Field(None, description="the training that made it")
+    metrics: dict[str, Any] | None = Field(None, description="losses are nats per token")
+    generation_defaults: dict[str, Any] | None = Field(
+        None, description="what suits the model, measured on its validation text"
+    )
+
+
+class ModelList(Shape):
+    """All models; this list is not paged."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+class AliasBody(Body):
+    """Where an alias shall point."""
+
+    model: Id = Field(description="id of a trained model")
+
+
+class AliasObject(Shape):
+    """A name of the user's own for a model; it can be moved at any time."""
+
+    id: str
+    object: Literal["alias"] = "alias"
+    model: str
+    updated_at: int
+
+
+class AliasList(Shape):
+    """All aliases."""
+
+    object: Literal["list"] = "list"
+    data: list[AliasObject]

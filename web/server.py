@@ -1,0 +1,82 @@
+"""Runs the web process: gunicorn, one worker process, a thread for each open request.
+
+The reasons are in docs/decisions/web-server.md. ``python -m web.server`` starts it with the
+settings of the environment; SIGTERM lets open requests finish first.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+
+from web.app import create_app
+from web.services import Services, build_services
+from worker.errors import InvalidSetting
+from worker.settings import Settings, load_settings
+
+KEEPALIVE_SECONDS = 75  # longer than the pause between two polls of a waiting client
+GRACEFUL_SECONDS = 60
+SPARE_CONNECTIONS = 2000  # kept alive without holding a thread
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's threaded worker, which also tells streams without an end that it stops."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On SIGTERM: no new connections, event streams end, everything else finishes."""
+        application = self.app.callable
+        if isinstance(application, Flask):
+            services: Services = application.extensions["textgen"]
+            services.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn with this project's settings and no configuration file."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what differs from gunicorn's defaults."""
+        settings = self.settings
+        host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
+        values: dict[str, Any] = {
+            "bind": f"{host}:{settings.port}",
+            "workers": 1,
+            "worker_class": Worker,
+            "threads": settings.web_threads,
+            "worker_connections": settings.web_threads + SPARE_CONNECTIONS,
+            "keepalive": KEEPALIVE_SECONDS,
+            "graceful_timeout": GRACEFUL_SECONDS,
+            "control_socket_disable": True,
+            "loglevel": "warning",
+            "proc_name": "textgen-web",
+        }
+        for name, value in values.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Build the app in the worker process, after the fork: it opens connections."""
+        return create_app(build_services(self.settings))
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    try:
+        settings = load_settings()
+    except InvalidSetting as error:
+        sys.exit(error.message)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    Server(settings).run()
+
+
+if __name__ == "__main__":
+    main()

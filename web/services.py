@@ -1,0 +1,90 @@
+"""What the views work with, built once a process and handed to the app factory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from flask import current_app
+
+from web.slots import Slots
+from worker.artifacts import ArtifactStore
+from worker.backend import open_backend
+from worker.celery_app import make_publisher
+from worker.client import Completions, Wakeups, connect
+from worker.contracts import GenerateRequest, Queue, StreamEntry
+from worker.database import Database
+from worker.files import Files
+from worker.jobs import Jobs
+from worker.keys import Keys
+from worker.models import Models
+from worker.settings import Settings
+
+
+class Publisher(Protocol):
+    """Tells idle workers that a queue has work; jobs do not depend on it."""
+
+    def publish(self, queue: Queue) -> bool:
+        """Try once; False when it did not go out."""
+
+    def ping(self) -> None:
+        """Raise BrokerUnavailable unless the broker answers."""
+
+
+class Generator(Protocol):
+    """Carries completion requests to a worker and brings the answers back."""
+
+    def start(self, request: GenerateRequest) -> None:
+        """Send a request."""
+
+    def read(self, request_id: str) -> Iterator[StreamEntry | None]:
+        """Yield the answer's entries; None where a moment passed without one."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of the backend as one web process sees them."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    files: Files
+    jobs: Jobs
+    models: Models
+    keys: Keys
+    wakeups: Publisher
+    completions: Generator
+    stopping: threading.Event = field(default_factory=threading.Event)
+    answers: Slots = field(init=False)  # completions that hold a thread
+    streams: Slots = field(init=False)  # followers of job events
+
+    def __post_init__(self) -> None:
+        threads = self.settings.web_threads
+        object.__setattr__(self, "answers", Slots(max(1, threads // 2), "completion requests"))
+        object.__setattr__(self, "streams", Slots(max(1, threads // 4), "event streams"))
+
+
+def build_services(settings: Settings) -> Services:
+    """Everything for real: the database is brought up to date and the first key is made."""
+    backend = open_backend(settings)
+    publisher, connection = make_publisher(settings), connect(settings)
+    keys = Keys(backend.database)
+    keys.ensure_admin(settings)
+    return Services(
+        settings=settings,
+        database=backend.database,
+        store=backend.store,
+        files=backend.files,
+        jobs=backend.jobs,
+        models=backend.models,
+        keys=keys,
+        wakeups=Wakeups(publisher, connection, settings.broker_retry_seconds),
+        completions=Completions(publisher, connection, settings.interactive_timeout_seconds),
+    )
+
+
+def current() -> Services:
+    """The services of the app that handles the current request."""
+    return cast(Services, current_app.extensions["textgen"])

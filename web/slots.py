@@ -1,0 +1,54 @@
+"""Bounds how many long answers hold a thread, so that short ones always find a free one."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from worker.errors import QueueFull
+
+
+class Slots:
+    """A counted number of places; take one with ``with`` or with ``take`` and ``free``."""
+
+    def __init__(self, count: int, what: str) -> None:
+        self._count = count
+        self._what = what
+        self._places = threading.BoundedSemaphore(count)
+
+    def take(self) -> Place:
+        """A place; raises QueueFull when all are taken."""
+        if not self._places.acquire(blocking=False):
+            error = QueueFull(
+                f"{self._count} {self._what} are open, which is all that this process serves at "
+                "a time. Try again shortly.",
+                code="too_many_requests",
+            )
+            error.retry_after = 1.0
+            raise error
+        return Place(self._places)
+
+
+class Place:
+    """One place; freeing it twice does no harm."""
+
+    def __init__(self, places: threading.BoundedSemaphore) -> None:
+        self._places: threading.BoundedSemaphore | None = places
+
+    def free(self) -> None:
+        """Give the place back."""
+        places, self._places = self._places, None
+        if places is not None:
+            places.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.free()

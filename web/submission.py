@@ -1,0 +1,72 @@
+"""Taking in a job: committed first, then one try to wake a worker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import request
+
+from textgen.errors import InvalidInput
+from web.schemas.base import Body
+from web.services import Services
+from worker.errors import DiskFull
+from worker.idempotency import IdempotencyKey
+from worker.job_rows import Job
+from worker.job_states import Kind
+
+KEY_CHARACTERS = 255
+
+
+def accept(
+    services: Services,
+    tenant: str,
+    *,
+    kind: Kind,
+    spec: dict[str, Any],
+    files: Sequence[str],
+    models: Sequence[str] = (),
+    metadata: Mapping[str, str] | None,
+    body: Body,
+) -> Job:
+    """Commit a job, or find the one that the same Idempotency-Key has made before.
+
+    A wake-up that does not go out costs a moment: the reconciler sends another.
+    """
+    check_room(services)
+    job = services.jobs.submit(
+        tenant,
+        kind,
+        spec,
+        metadata=metadata,
+        uses_files=files,
+        uses_models=models,
+        idempotency=idempotency_key(body),
+    )
+    services.wakeups.publish(job.queue)
+    return job
+
+
+def idempotency_key(body: Body) -> IdempotencyKey | None:
+    """The client's key with the hash of what it asks for; raises InvalidInput."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= KEY_CHARACTERS or not key.isprintable():
+        raise InvalidInput(
+            f"An Idempotency-Key has 1 to {KEY_CHARACTERS} printable characters.",
+            param="Idempotency-Key",
+        )
+    asked = f"{request.method} {request.path}\n{body.model_dump_json()}"
+    return IdempotencyKey(key, hashlib.sha256(asked.encode()).hexdigest())
+
+
+def check_room(services: Services) -> None:
+    """Refuse new work while storage is nearly full; raises DiskFull."""
+    floor = services.settings.disk_floor_bytes
+    if services.store.free_bytes() < floor:
+        raise DiskFull(
+            f"Less than {floor:,} bytes are free for artifacts, so nothing new is taken. Delete "
+            "files or models, or give the service more space."
+        )

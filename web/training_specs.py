@@ -1,0 +1,88 @@
+"""From the body of a training request to the specification that a worker needs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from textgen.errors import InvalidInput
+from textgen.options import AUTO_PRESET, PRESET_NAMES
+from web.alias_names import check_name
+from web.file_references import reference
+from web.schemas.fine_tuning import TrainingBody
+from web.services import Services
+from worker.errors import NotFound
+
+PURPOSE = "fine-tune"
+# What a model that is trained further brings with it: its weights fit no other shape.
+SHAPE_OPTIONS = (
+    "tokenizer",
+    "vocab_size",
+    "layers",
+    "hidden_size",
+    "embedding_size",
+    "tie_weights",
+)
+
+
+def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[str, Any]:
+    """Everything that the training is, but for what is decided when it starts."""
+    hyperparameters = body.chosen()
+    seed = body.chosen_seed(hyperparameters, secrets.randbits(31))
+    hyperparameters.pop("seed", None)
+    if body.alias is not None:
+        check_name(body.alias, "alias")
+    validation = body.validation_file
+    training = reference(services, tenant, body.training_file, "training_file", PURPOSE)
+    return {
+        **_start(services, tenant, body.model, hyperparameters),
+        "training_file": training["id"],
+        "validation_file": None
+        if validation is None
+        else reference(services, tenant, validation, "validation_file", PURPOSE),
+        "files": [training],
+        "hyperparameters": hyperparameters,
+        "suffix": body.suffix,
+        "seed": seed,
+        "alias": body.alias,
+    }
+
+
+def _start(
+    services: Services, tenant: str, name: str, hyperparameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Where the training begins: a preset, or the weights of a model."""
+    if name in PRESET_NAMES:
+        return {"model": name, "preset": name, "base_artifact": None}
+    try:
+        model = services.models.resolve(tenant, name)
+    except NotFound:
+        raise InvalidInput(
+            f"'model' is {name!r}: there is no such model. Start from one of "
+            f"{', '.join(PRESET_NAMES)}, or from a model of your own.",
+            code="model_not_found",
+            param="model",
+        ) from None
+    for option in SHAPE_OPTIONS:
+        if hyperparameters.get(option) is not None:
+            raise InvalidInput(
+                f"{option!r} is given, and the training goes on from {model.id!r}, which has one "
+                "already. Leave it out, or start from a preset.",
+                code="shape_is_given",
+                param=f"hyperparameters.{option}",
+            )
+    base = {"artifact": model.artifact, "file": model.file}
+    return {"model": model.id, "preset": AUTO_PRESET, "base_artifact": base}
+
+
+def files_of(spec: Mapping[str, Any]) -> list[str]:
+    """The files that must not be deleted while the training lives."""
+    validation = spec["validation_file"]
+    files = spec["files"] if validation is None else [*spec["files"], validation]
+    return [file["id"] for file in files]
+
+
+def models_of(spec: Mapping[str, Any]) -> list[str]:
+    """The models that must not be deleted while the training lives."""
+    return [] if spec["base_artifact"] is None else [spec["model"]]

@@ -1,0 +1,140 @@
+"""Receives a multipart upload straight into storage, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import request
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+from textgen.errors import InvalidInput
+from web.errors import UnsupportedMedia
+from web.requests import limit_body
+from web.schemas.files import FileForm
+from web.services import Services
+from web.submission import check_room
+from worker.artifact_staging import HashingWriter
+from worker.errors import TooLarge
+from worker.files import FileRow
+from worker.ids import new_id
+
+CHUNK = 64 * 1024
+FORM_ALLOWANCE = 64 * 1024  # for the fields and the boundaries around the file
+FIELD_LIMIT = 4096
+MAX_PARTS = 16
+CONTENT = "content"  # what the file is called inside its artifact
+
+
+@dataclass
+class Received:
+    """What an upload brought."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    filename: str | None = None
+    bytes: int = 0
+
+    def form(self) -> FileForm:
+        """The fields, checked; raises InvalidOption."""
+        values: dict[str, Any] = {}
+        for name, value in self.fields.items():
+            if name.startswith("expires_after[") and name.endswith("]"):
+                inner = name.removeprefix("expires_after[").removesuffix("]")
+                values.setdefault("expires_after", {})[inner] = (
+                    int(value) if inner == "seconds" and value.isdecimal() else value
+                )
+            else:
+                values[name] = value
+        return FileForm.parse(values)
+
+
+def receive(services: Services, tenant: str) -> FileRow:
+    """Store the upload of the current request; nothing stays behind when it fails."""
+    limit = services.settings.max_upload_bytes
+    limit_body(limit + FORM_ALLOWANCE)
+    if request.content_length is not None and request.content_length > limit + FORM_ALLOWANCE:
+        raise _too_large(limit)
+    check_room(services)
+    file_id = new_id("file-")
+    with services.store.create(f"files/{file_id}") as staging:
+        with staging.open(CONTENT) as target:
+            received = _read(target, limit)
+        if received.filename is None:
+            raise InvalidInput("The form has no part 'file' with a file name.", param="file")
+        form = received.form()
+        if received.bytes == 0:
+            raise InvalidInput(
+                f"{received.filename!r} is empty: there is nothing to learn or to run.",
+                code="empty_file",
+                param="file",
+            )
+        artifact = staging.commit()
+    return services.files.create(
+        tenant,
+        id=file_id,
+        filename=received.filename,
+        purpose=form.purpose,
+        artifact=artifact.name,
+        file=CONTENT,
+        bytes=received.bytes,
+        expires_in=None if form.expires_after is None else form.expires_after.seconds,
+    )
+
+
+def _read(target: HashingWriter, limit: int) -> Received:
+    received = Received()
+    text: bytearray | None = None  # of the field that is being read; None inside the file
+    name = ""
+    for event in _events():
+        if isinstance(event, File):
+            if event.name != "file" or received.filename is not None:
+                raise InvalidInput(f"Unknown part {event.name!r}; the file's part is 'file'.")
+            received.filename, text = _checked_name(event.filename), None
+        elif isinstance(event, Field):
+            name, text = event.name, bytearray()
+        elif isinstance(event, Data):
+            if text is None:
+                received.bytes += len(event.data)
+                if received.bytes > limit:
+                    raise _too_large(limit)
+                target.write(event.data)
+                continue
+            text += event.data
+            if len(text) > FIELD_LIMIT:
+                raise TooLarge(f"The field {name!r} is too long.", param=name)
+            if not event.more_data:
+                received.fields[name] = text.decode()
+    return received
+
+
+def _events() -> Iterator[Field | File | Data]:
+    """The parts of the current request's form; raises InvalidInput where it is malformed."""
+    boundary = request.mimetype_params.get("boundary")
+    if request.mimetype != "multipart/form-data" or not boundary:
+        raise UnsupportedMedia("An upload is a form: Content-Type multipart/form-data.")
+    decoder = MultipartDecoder(boundary.encode("latin-1"), max_parts=MAX_PARTS)
+    try:
+        while True:
+            chunk = request.stream.read(CHUNK)
+            decoder.receive_data(chunk or None)
+            event = decoder.next_event()
+            while not isinstance(event, NeedData | Epilogue):
+                if isinstance(event, Field | File | Data):
+                    yield event
+                event = decoder.next_event()
+            if isinstance(event, Epilogue):
+                return
+    except ValueError as error:  # also a name or field that is not UTF-8
+        raise InvalidInput(f"The form is malformed: {error}.", code="invalid_form") from None
+
+
+def _checked_name(filename: str) -> str:
+    """The name a file is shown under; it never becomes a path."""
+    if not filename or len(filename) > 255 or not filename.isprintable():
+        raise InvalidInput("A file's name has 1 to 255 printable characters.", param="file")
+    return filename
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The file is over the limit of {limit:,} bytes; split it.", param="file")

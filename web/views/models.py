@@ -1,0 +1,66 @@
+"""/v1/models: presets to train, trained models to generate from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textgen.options import AUTO_PRESET, PRESET_NAMES, PRESETS
+from web.auth import tenant
+from web.resource import Resource
+from web.schemas.base import Deleted
+from web.schemas.models import ModelList, ModelObject
+from web.services import current
+from worker.errors import Forbidden
+from worker.models import Model
+
+models = Resource("models", __name__)
+
+PRESETS_CREATED = 1_767_225_600  # 2026-01-01; OpenAI's shape has no model without a date
+DESCRIPTIONS: Mapping[str, str] = {
+    AUTO_PRESET: "size, batch and tokenizer follow the text and the time there is",
+    **{name: preset.description for name, preset in PRESETS.items()},
+}
+
+
+@models.on("GET /v1/models", "List models", "read", answer=ModelList)
+def index() -> ModelList:
+    """Presets first, then the newest models."""
+    trained = [view(model) for model in current().models.list(tenant())]
+    return ModelList(data=[*(preset_view(name) for name in PRESET_NAMES), *trained])
+
+
+@models.on("GET /v1/models/<path:model_id>", "Show a model", "read", answer=ModelObject)
+def show(model_id: str) -> ModelObject:
+    """A preset, a trained model, a checkpoint, or what an alias points to."""
+    if model_id in DESCRIPTIONS:
+        return preset_view(model_id)
+    return view(current().models.resolve(tenant(), model_id))
+
+
+@models.on("DELETE /v1/models/<path:model_id>", "Delete a model", "train", answer=Deleted)
+def delete(model_id: str) -> Deleted:
+    """A trained model and its aliases."""
+    if model_id in DESCRIPTIONS:
+        raise Forbidden(f"{model_id!r} is a preset; presets cannot be deleted.")
+    current().models.delete(tenant(), model_id)
+    return Deleted(id=model_id, object="model")
+
+
+def preset_view(name: str) -> ModelObject:
+    """A preset as a model to train."""
+    return ModelObject.model_construct(
+        id=name, created=PRESETS_CREATED, owned_by="preset", description=DESCRIPTIONS[name]
+    )
+
+
+def view(model: Model) -> ModelObject:
+    """A trained model as OpenAI shows it, with what was measured."""
+    return ModelObject.model_construct(
+        id=model.id,
+        created=int(model.created_at),
+        owned_by=model.owned_by,
+        base=model.base,
+        job_id=model.job_id,
+        metrics=model.header.get("metrics"),
+        generation_defaults=model.header.get("generation_defaults"),
+    )
