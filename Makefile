@@ -90,21 +90,25 @@ format: install ## put the sources into the common form
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-# torch is bound to its CPU build here, so that no CUDA library gets into the lock (where pip's own
-# index has none, set TORCH_INDEX); which build is used is decided by `make install`.
+# torch is bound to its CPU build here, so that no CUDA library gets into the locks (where pip's
+# own index has none, set TORCH_INDEX); which build is used is decided by `make install`.
 # pip-compile drops the platform conditions of an extra's packages; sed puts pgserver's back.
-lock: install ## write requirements.lock anew (LOCK_ARGS=--upgrade for newer versions)
-	@echo "torch==$(TORCH)+cpu" > $(VENV)/lock-constraints.txt
-	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --extra dev \
-		--unsafe-package torch --constraint $(VENV)/lock-constraints.txt \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
-		--no-header --no-annotate \
-		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(LOCK_ARGS) \
-		--output-file requirements.lock pyproject.toml
+COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package torch \
+	--constraint $(VENV)/constraints.txt --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links --no-emit-options --no-header --no-annotate \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(LOCK_ARGS)
+
+lock: install ## write both locks anew (LOCK_ARGS=--upgrade for newer versions)
+	@echo "torch==$(TORCH)+cpu" > $(VENV)/constraints.txt
+	@$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
 	@condition=$$(sed -n 's/^ *"pgserver==[^;]*; \(.*\)",$$/\1/p' pyproject.toml); \
-		sed -i.old -e '/^# WARNING/,$$d' -e "s/^\(pgserver==[^ ]*\) /\1 ; $$condition /" \
-		requirements.lock && rm requirements.lock.old
-	@echo "requirements.lock is written; torch stays out of it, see the Makefile"
+		sed -i.old -e '/^# WARNING/,$$d' -e "s/^\(pgserver==[^ ]*\) \\\\/\1 ; $$condition \\\\/" \
+		requirements.lock
+	@grep -oE '^[a-z0-9-]+==[^ ]+' requirements.lock >> $(VENV)/constraints.txt
+	@$(COMPILE) --extra s3 --output-file requirements-image.lock pyproject.toml
+	@sed -i.old -e '/^# WARNING/,$$d' requirements-image.lock
+	@rm -f requirements.lock.old requirements-image.lock.old
+	@echo "requirements.lock (for work) and requirements-image.lock (for the image) are written"
 
 browser: ## install Debian's Chromium for the browser tests
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from threading import Event, Thread
 from typing import Any
 
 import click
+from pydantic import SecretStr
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -33,7 +35,7 @@ from web.cli.stack import Stack
 from web.cli.terminal import size, span
 from web.cli.train import upload
 from web.cli.up import command_name
-from worker.settings import load_settings
+from worker.settings import Settings, load_settings
 
 TRAINING_SECONDS = 75.0
 PROMPTS = 100
@@ -48,12 +50,11 @@ SEED = 20260101  # which prompts are drawn, so that two demos can be compared
 def demo(corpus: Path | None, seconds: float) -> int:
     """Train a model on real text and let it continue a hundred prompts."""
     console = Console(markup=False, highlight=False)
-    settings = load_settings()
-    settings = settings.model_copy(update={"port": 0})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it in the same way
+    settings = demo_settings(load_settings())
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path = settings.home / "demo.log"
     with log_path.open("w") as log, Stack(settings, log) as stack:
-        stack.stop.install()
         console.print(f"Starting the service (its log: {log_path})")
         stack.start()
         console.print(f"It runs at {stack.url} with a Redis of its own, SQLite and files")
@@ -64,6 +65,11 @@ def demo(corpus: Path | None, seconds: float) -> int:
     if code == 0:
         _say_what_next(console, command_name(settings))
     return code
+
+
+def demo_settings(settings: Settings) -> Settings:
+    """The user's settings, on a free port, with this stack as the server and no other."""
+    return settings.model_copy(update={"port": 0, "base_url": "", "api_key": SecretStr("")})
 
 
 def _show(api: Api, console: Console, home: Path, corpus: Path | None, seconds: float) -> int:
@@ -97,7 +103,7 @@ def _train(api: Api, console: Console, path: Path, seconds: float) -> dict[str, 
     }
     job = api.post("/v1/fine_tuning/jobs", body)
     console.print(f"Training for {span(seconds)} as job {job['id']}")
-    ended = follow(api, job["id"], console)
+    ended = _follow(api, job["id"], console)
     if ended["state"] != "succeeded":
         error = ended["error"] if ended["error"] is not None else {"message": ended["state"]}
         console.print(f"The training did not succeed: {error['message']}", style="red")
@@ -105,6 +111,16 @@ def _train(api: Api, console: Console, path: Path, seconds: float) -> dict[str, 
     trained: dict[str, Any] = api.get(f"/v1/fine_tuning/jobs/{job['id']}")
     console.print(f"Trained: {trained['fine_tuned_model']}, which the name {NAME!r} means now")
     return trained
+
+
+def _follow(api: Api, job_id: str, console: Console) -> dict[str, Any]:
+    """Follow a job; Ctrl-C ends it too, so that the next start finds nothing half done."""
+    try:
+        return follow(api, job_id, console)
+    except Left:
+        console.print("\nStopping")
+        api.post(path_of("jobs", job_id, "cancel"))
+        raise
 
 
 def _batch(api: Api, console: Console, corpus: Path) -> int:
@@ -116,7 +132,7 @@ def _batch(api: Api, console: Console, corpus: Path) -> int:
         job = start(api, requests, console)
         console.print(f"Continuing {PROMPTS} prompts as batch {job['id']}")
         began = time.monotonic()
-        follow(api, job["id"], console)
+        _follow(api, job["id"], console)
         finished = api.get(path_of("batches", job["id"]))
         output, errors = fetch(api, finished, folder)
         _print_texts(console, requests, list(merge(requests, output, errors)))
@@ -163,8 +179,6 @@ def _kept_running(stack: Stack) -> Iterator[None]:
     def watch() -> None:
         while not done.is_set():
             stack.turn()
-            if stack.stop.asked:
-                done.wait(0.2)
 
     thread = Thread(target=watch, name="stack")
     thread.start()
