@@ -41,6 +41,10 @@ class BatchPlan:
         """Lines in one shard; all but the last have the same."""
         return min(SHARD_LINES, self.lines - shard * SHARD_LINES)
 
+    def sizes(self) -> list[int]:
+        """Lines of every shard."""
+        return [self.shard_lines(shard) for shard in range(len(self.offsets))]
+
     def as_dict(self) -> dict[str, Any]:
         """For the job's row."""
         return {"lines": self.lines, "offsets": list(self.offsets)}

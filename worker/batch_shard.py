@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textgen.errors import TextgenError
-from worker.artifacts import Staging
+from worker.artifact_staging import Staging
 from worker.batch_input import BatchLine
 from worker.completions import Answer, CompletionBody
 from worker.contracts import GenerateRequest
@@ -113,9 +113,8 @@ class Shard:
         return LineRequest(line, model, request, Answer(len(request.prompts) * request.n))
 
     def _derived(self, line: BatchLine, what: str) -> bytes:
-        """Bytes that depend on the job's seed and the line's place alone."""
-        seed = self._job.spec["seed"] if what == "seed" else self._job.id
-        return hashlib.sha256(f"{what}:{seed}:{line.number}".encode()).digest()
+        """Bytes that depend on the job and the line's place alone."""
+        return hashlib.sha256(f"{what}:{self._job.id}:{line.number}".encode()).digest()
 
     def _succeed(self, item: LineRequest) -> None:
         body = item.answer.body(item.request.id, item.model)

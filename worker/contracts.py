@@ -19,10 +19,10 @@ from textgen.options import SamplingOptions
 WAKE_TASK = "textgen.wake"
 GENERATE_TASK = "textgen.generate"
 
-Queue = Literal["training", "batch", "interactive"]
+Queue = Literal["training", "batch"]  # of jobs; interactive requests have one beside them
 TRAINING: Queue = "training"
 BATCH: Queue = "batch"
-INTERACTIVE: Queue = "interactive"
+INTERACTIVE = "interactive"
 
 FinishReason = Literal["stop", "length"]
 

@@ -103,6 +103,10 @@ class EngineLink:
         """Requests that have not ended."""
         return len(self._open)
 
+    def is_open(self, request_id: str) -> bool:
+        """Whether the engine still works on a request."""
+        return request_id in self._open
+
     def submit(
         self, request: GenerateRequest, path: Path, sink: Sink, *, interactive: bool
     ) -> None:

@@ -1,0 +1,39 @@
+"""The parts that web process and workers both need, opened once a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worker.artifacts import ArtifactStore
+from worker.database import Database
+from worker.files import Files
+from worker.jobs import Jobs
+from worker.models import Models
+from worker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Database, storage and what is kept in them. Safe to share between threads."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    files: Files
+    jobs: Jobs
+    models: Models
+
+
+def open_backend(settings: Settings) -> Backend:
+    """Open everything; the tables are brought up to date first."""
+    database = Database(settings.effective_database_url)
+    database.migrate()
+    store = ArtifactStore(settings.effective_storage_url)
+    return Backend(
+        settings=settings,
+        database=database,
+        store=store,
+        files=Files(database, store),
+        jobs=Jobs(database, settings),
+        models=Models(database),
+    )

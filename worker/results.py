@@ -1,0 +1,58 @@
+"""Files that a job makes: stored first, published by the commit that ends the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from worker.artifact_staging import FileInfo, HashingWriter
+from worker.backend import Backend
+from worker.ids import new_id
+
+FILE = "content"
+
+
+@dataclass
+class Result:
+    """A file on its way to its owner; write to ``stream`` while it is open."""
+
+    id: str
+    filename: str
+    purpose: str
+    stream: HashingWriter
+    info: FileInfo | None = None
+
+    @property
+    def artifact(self) -> str:
+        """Where its bytes lie."""
+        return f"files/{self.id}"
+
+    def publish(self, backend: Backend, connection: Connection, tenant: str) -> None:
+        """Make it known, within the transaction that ends the job."""
+        if self.info is None:
+            raise RuntimeError(f"{self.filename} was not stored")
+        backend.files.add(
+            connection,
+            tenant,
+            id=self.id,
+            filename=self.filename,
+            purpose=self.purpose,
+            artifact=self.artifact,
+            file=FILE,
+            bytes=self.info.bytes,
+            sha256=self.info.sha256,
+        )
+
+
+@contextmanager
+def store_result(backend: Backend, filename: str, purpose: str) -> Iterator[Result]:
+    """Store what is written in the block; an exception leaves nothing behind."""
+    file_id = new_id("file-")
+    with backend.store.create(f"files/{file_id}") as staging:
+        with staging.open(FILE) as stream:
+            result = Result(file_id, filename, purpose, stream)
+            yield result
+        result.info = staging.commit().files[FILE]

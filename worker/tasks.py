@@ -1,0 +1,44 @@
+"""The Celery tasks. Each is a few lines over a part that knows nothing of Celery."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Celery
+
+from worker.answers import Answers
+from worker.artifacts import ArtifactStore
+from worker.contracts import GENERATE_TASK, WAKE_TASK, GenerateRequest
+from worker.errors import CorruptArtifact
+from worker.runner import Runner
+
+LOG = logging.getLogger(__name__)
+
+
+def register_wake(app: Celery, runner: Runner) -> None:
+    """The wake-up: its argument, the queue's name, is for people who watch; the row decides."""
+
+    @app.task(name=WAKE_TASK, shared=False)  # type: ignore[untyped-decorator]
+    def wake(queue: str) -> None:
+        LOG.debug("woken for %s", queue)
+        runner.run_due()
+
+
+def register_generate(app: Celery, answers: Answers, store: ArtifactStore) -> None:
+    """An interactive request: handed to the engine, the answer leaves by itself."""
+
+    @app.task(name=GENERATE_TASK, shared=False)  # type: ignore[untyped-decorator]
+    def generate(message: dict[str, Any]) -> None:
+        request = GenerateRequest.model_validate(message)
+        try:
+            path = store.local_path(request.bundle.artifact, request.bundle.file)
+        except (FileNotFoundError, CorruptArtifact, OSError) as error:
+            answers.refuse(request.id, _unreadable(error))
+            return
+        answers.accept(request, path)
+
+
+def _unreadable(error: Exception) -> dict[str, Any]:
+    message = f"The model's file cannot be read: {error}"
+    return {"code": "model_unreadable", "message": message, "param": "model"}
