@@ -68,9 +68,10 @@ def publish_output(
     }
 
     def publish(connection: Connection) -> None:
+        now = backend.database.now(connection)
         for file in files.values():
             if file is not None:
-                file.publish(backend, connection, job.tenant)
+                file.publish(connection, job.tenant, now)
 
     if cancelled:
         lease.write(lambda: backend.jobs.cancelled(job, result, publish))

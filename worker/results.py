@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from worker.artifact_staging import FileInfo, HashingWriter
 from worker.backend import Backend
+from worker.files import NewFile, add_file
 from worker.ids import new_id
 
 FILE = "content"
@@ -30,21 +31,20 @@ class Result:
         """Where its bytes lie."""
         return f"files/{self.id}"
 
-    def publish(self, backend: Backend, connection: Connection, tenant: str) -> None:
+    def publish(self, connection: Connection, tenant: str, now: float) -> None:
         """Make it known, within the transaction that ends the job."""
         if self.info is None:
             raise RuntimeError(f"{self.filename} was not stored")
-        backend.files.add(
-            connection,
-            tenant,
+        new = NewFile(
             id=self.id,
             filename=self.filename,
             purpose=self.purpose,
-            artifact=self.artifact,
-            file=FILE,
             bytes=self.info.bytes,
             sha256=self.info.sha256,
+            artifact=self.artifact,
+            file=FILE,
         )
+        add_file(connection, tenant, new, now)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from textgen.bundle_header import BundleHeader, read_header
 from worker.backend import Backend
 from worker.job_rows import Job
 from worker.lease import Lease
-from worker.models import NewModel
+from worker.models import NewModel, add_model, put_alias
 from worker.results import Result, store_result
 
 MODEL_FILE = "model.safetensors"
@@ -47,10 +47,11 @@ def publish_model(backend: Backend, lease: Lease, job: Job, bundle: Path) -> Non
     }
 
     def publish(connection: Connection) -> None:
-        backend.models.add(connection, job.tenant, model, job_id=job.id)
-        metrics.publish(backend, connection, job.tenant)
+        now = backend.database.now(connection)
+        add_model(connection, job.tenant, model, now, job_id=job.id)
+        metrics.publish(connection, job.tenant, now)
         if job.spec.get("alias"):
-            backend.models.put_alias(connection, job.tenant, job.spec["alias"], model.id)
+            put_alias(connection, job.tenant, job.spec["alias"], model.id, now)
 
     lease.write(lambda: backend.jobs.succeed(job, result, publish))
 
