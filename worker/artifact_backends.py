@@ -11,6 +11,7 @@ import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -163,12 +164,18 @@ class RemoteBackend(Backend):
                 made = next(
                     (info[key] for key in ("created", "LastModified", "mtime") if key in info), None
                 )
-                name = folder[len(self._root) :].strip("/")
-                yield name, made.timestamp() if hasattr(made, "timestamp") else float(made or 0)
+                yield folder[len(self._root) :].strip("/"), _seconds(made)
 
     @override
     def free_bytes(self) -> int:
         return sys.maxsize
+
+
+def _seconds(moment: Any) -> float:
+    """A file system's time, as seconds since 1970; 0 where it keeps none."""
+    if isinstance(moment, datetime):
+        return moment.timestamp()
+    return float(moment) if isinstance(moment, int | float) else 0.0
 
 
 def make_folders(folder: Path) -> None:

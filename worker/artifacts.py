@@ -26,6 +26,8 @@ from worker.artifact_backends import MANIFEST, Backend, LocalBackend, RemoteBack
 from worker.artifact_staging import FileInfo, Staging
 from worker.errors import CorruptArtifact
 
+__all__ = ["Artifact", "ArtifactStore", "FileInfo", "Staging"]
+
 BAD_MANIFEST = "manifest.bad.json"
 CHUNK = 2**20
 MAX_MANIFEST_BYTES = 2**24

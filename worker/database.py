@@ -98,10 +98,6 @@ class Database:
             ).scalar_one()
         )
 
-    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-        """An INSERT that knows ON CONFLICT."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
-
     def ping(self) -> None:
         """Raise DatabaseUnavailable unless a query is answered."""
         with self.read() as connection:
@@ -117,6 +113,13 @@ class Database:
     def dispose(self) -> None:
         """Close the idle connections."""
         self._engine.dispose()
+
+
+def insert_into(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
 
 
 def _make_engine(url: str, busy_seconds: float) -> Engine:

@@ -4,6 +4,7 @@ TextgenError (textgen.errors)
 ├── InvalidSetting          an environment variable has an unusable value
 ├── NotFound                no such thing for this tenant
 ├── Conflict                the thing's state does not allow this now
+├── IdempotencyMismatch     an Idempotency-Key came back with another body
 ├── Forbidden               the key may not do this
 ├── Unauthenticated         no key, or a wrong, expired or revoked one
 ├── TooLarge                the request or file is over a limit
@@ -40,6 +41,12 @@ class Conflict(TextgenError):
     """The thing's state does not allow this now."""
 
     default_code = "conflict"
+
+
+class IdempotencyMismatch(TextgenError):
+    """An Idempotency-Key came back with another body."""
+
+    default_code = "idempotency_key_reused"
 
 
 class Forbidden(TextgenError):

@@ -19,11 +19,10 @@ from sqlalchemy import (
     Index,
     Integer,
     Table,
-    Text,
     text,
 )
 
-from worker.schema import BIG, DOCUMENT, METADATA, NAME, SEARCHABLE
+from worker.schema import BIG, DOCUMENT, METADATA, NAME, SEARCHABLE, Line
 
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
@@ -38,7 +37,7 @@ jobs = Table(
     Column("queue", NAME, nullable=False),
     Column("state", NAME, nullable=False),
     Column("phase", NAME, nullable=False),
-    Column("phase_times", DOCUMENT, nullable=False),
+    Column("phase_times", DOCUMENT, nullable=False),  # of phases that are no state
     Column("spec", DOCUMENT, nullable=False),
     Column("metadata", SEARCHABLE, nullable=False),
     Column("plan", DOCUMENT),
@@ -82,6 +81,12 @@ jobs = Table(
     Index("jobs_leases", "lease_expires_at", postgresql_where=_RUNNING, sqlite_where=_RUNNING),
     Index("jobs_running", "queue", "worker", postgresql_where=_RUNNING, sqlite_where=_RUNNING),
     Index(
+        "jobs_paused",
+        "queue",
+        postgresql_where=text("state = 'paused'"),
+        sqlite_where=text("state = 'paused'"),
+    ),
+    Index(
         "jobs_deadlines",
         "deadline_at",
         postgresql_where=text("deadline_at IS NOT NULL AND state IN ('queued', 'running')"),
@@ -113,7 +118,7 @@ job_events = Table(
     Column("created_at", Double, nullable=False),
     Column("level", NAME, nullable=False),
     Column("type", NAME, nullable=False),
-    Column("message", Text, nullable=False),
+    Column("message", Line(), nullable=False),
     Column("data", DOCUMENT, nullable=False),
 )
 
@@ -150,6 +155,7 @@ batch_shards = Table(
     Column("state", NAME, nullable=False),  # planned or done
     Column("token", Integer, nullable=False),  # of the claim that finished it
     Column("artifact", NAME),
+    Column("lines", Integer, nullable=False),
     Column("completed", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("prompt_tokens", BIG, nullable=False),

@@ -7,16 +7,16 @@ workers                     who is there to work
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import Column, Double, Index, Integer, LargeBinary, Table, text
 
-from worker.schema import BIG, DOCUMENT, METADATA, NAME
+from worker.schema import BIG, DOCUMENT, METADATA, NAME, Line
 
 files = Table(
     "files",
     METADATA,
     Column("id", NAME, primary_key=True),
     Column("tenant", NAME, nullable=False),
-    Column("filename", Text, nullable=False),
+    Column("filename", Line(), nullable=False),
     Column("purpose", NAME, nullable=False),
     Column("status", NAME, nullable=False),  # uploaded, processed or error
     Column("bytes", BIG, nullable=False),
@@ -67,7 +67,7 @@ api_keys = Table(
     METADATA,
     Column("id", NAME, primary_key=True),
     Column("tenant", NAME, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", Line(), nullable=False),
     Column("secret_sha256", LargeBinary(32), nullable=False),
     Column("scopes", DOCUMENT, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -93,6 +93,7 @@ workers = Table(
     Column("name", NAME, primary_key=True),
     Column("incarnation", NAME, nullable=False),
     Column("role", NAME, nullable=False),
+    Column("queue", NAME, primary_key=True),
     Column("slots", Integer, nullable=False),
     Column("started_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),

@@ -69,7 +69,7 @@ def _use_write_ahead_log(engine: Engine) -> None:
     try:
         while True:
             try:
-                mode = raw.cursor().execute("PRAGMA journal_mode = WAL").fetchone()  # type: ignore[func-returns-value]
+                mode = raw.cursor().execute("PRAGMA journal_mode = WAL").fetchone()
                 break
             except Exception as error:
                 if "locked" not in str(error) or time.monotonic() > give_up:

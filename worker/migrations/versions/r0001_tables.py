@@ -168,6 +168,14 @@ def upgrade() -> None:
     op.create_index("jobs_list_kind", "jobs", ["tenant", "kind", "ordinal"], unique=False)
     op.create_index("jobs_list_state", "jobs", ["tenant", "state", "ordinal"], unique=False)
     op.create_index(
+        "jobs_paused",
+        "jobs",
+        ["queue"],
+        unique=False,
+        postgresql_where=sa.text("state = 'paused'"),
+        sqlite_where=sa.text("state = 'paused'"),
+    )
+    op.create_index(
         "jobs_running",
         "jobs",
         ["queue", "worker"],
@@ -205,10 +213,11 @@ def upgrade() -> None:
         sa.Column("name", NAME, nullable=False),
         sa.Column("incarnation", NAME, nullable=False),
         sa.Column("role", NAME, nullable=False),
+        sa.Column("queue", NAME, nullable=False),
         sa.Column("slots", sa.Integer(), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("workers_pkey")),
+        sa.PrimaryKeyConstraint("name", "queue", name=op.f("workers_pkey")),
     )
     op.create_table(
         "batch_shards",
@@ -218,6 +227,7 @@ def upgrade() -> None:
         sa.Column("state", NAME, nullable=False),
         sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("artifact", NAME, nullable=True),
+        sa.Column("lines", sa.Integer(), nullable=False),
         sa.Column("completed", sa.Integer(), nullable=False),
         sa.Column("failed", sa.Integer(), nullable=False),
         sa.Column("prompt_tokens", BIG, nullable=False),

@@ -1,0 +1,70 @@
+"""Why a queued job waits, how many are before it, and when it may start."""
+
+from __future__ import annotations
+
+from sqlalchemy import and_ as both
+from sqlalchemy import func, or_, select
+from sqlalchemy.engine import Connection
+
+from worker.job_rows import Job, Waiting
+from worker.job_table import JobTable
+from worker.job_tables import jobs
+from worker.presence import live_slots
+
+FARTHEST = 1000  # positions beyond are not counted
+SAMPLE = 20  # recent jobs whose length is taken for those to come
+
+
+class JobWaits(JobTable):
+    """Reads for clients that wait."""
+
+    def waiting(self, job: Job) -> Waiting | None:
+        """What a queued job waits for; None when it is not queued any more."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            row = connection.execute(
+                select(jobs.c.priority, jobs.c.share, jobs.c.ordinal, jobs.c.due_at).where(
+                    jobs.c.tenant == job.tenant, jobs.c.id == job.id, jobs.c.state == "queued"
+                )
+            ).one_or_none()
+            if row is None:
+                return None
+            before = self._before(connection, job.queue, row.priority, row.share, row.ordinal)
+            slots = live_slots(connection, job.queue, now - self._settings.lease_seconds)
+            seconds = self._usual_seconds(connection, job.queue)
+        if slots == 0:
+            return Waiting("no_worker", before, None)
+        if seconds is None:
+            start = row.due_at if row.due_at > now else None
+        else:
+            start = max(now + seconds * (before + 1) / slots, row.due_at)
+        return Waiting("behind_others", before, start)
+
+    def _before(
+        self, connection: Connection, queue: str, priority: int, share: float, ordinal: str
+    ) -> int:
+        """How many of all tenants are claimed before, counted up to FARTHEST."""
+        earlier = or_(
+            jobs.c.priority > priority,
+            both(jobs.c.priority == priority, jobs.c.share < share),
+            both(jobs.c.priority == priority, jobs.c.share == share, jobs.c.ordinal < ordinal),
+        )
+        some = (
+            select(jobs.c.id)
+            .where(jobs.c.queue == queue, jobs.c.state == "queued", earlier)
+            .limit(FARTHEST)
+            .subquery()
+        )
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+    def _usual_seconds(self, connection: Connection, queue: str) -> float | None:
+        """From the first claim to the end, over the last jobs; None without any."""
+        recent = (
+            select((jobs.c.finished_at - jobs.c.started_at).label("seconds"))
+            .where(jobs.c.queue == queue, jobs.c.finished_at.is_not(None))
+            .order_by(jobs.c.finished_at.desc())
+            .limit(SAMPLE)
+            .subquery()
+        )
+        mean = connection.execute(select(func.avg(recent.c.seconds))).scalar_one()
+        return None if mean is None else float(mean)
