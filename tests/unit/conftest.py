@@ -1,0 +1,62 @@
+"""Models of random weights, for tests of what is done with a model rather than how it learns."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pytest
+
+from textgen.bundle import Bundle, BundleHeader, count_parameters
+from textgen.model import TextGenerator
+from textgen.options import ModelOptions
+from textgen.tokenizers import CharTokenizer, Tokenizer
+
+ALPHABET = "\n abcdefghijklmnopqrstuvwxyz.,我是一名程序员"
+
+
+class BundleMaker(Protocol):
+    def __call__(
+        self,
+        layers: int = 1,
+        hidden: int = 32,
+        embedding: int = 16,
+        *,
+        tokenizer: Tokenizer | None = None,
+        documents: bool = False,
+        seed: int = 0,
+        spread: float = 1.0,
+    ) -> Bundle: ...
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> BundleMaker:
+    """Bundles in memory. ``spread`` scales the head: larger values give less even chances."""
+    import torch
+
+    def make(
+        layers: int = 1,
+        hidden: int = 32,
+        embedding: int = 16,
+        *,
+        tokenizer: Tokenizer | None = None,
+        documents: bool = False,
+        seed: int = 0,
+        spread: float = 1.0,
+    ) -> Bundle:
+        tokenizer = CharTokenizer(ALPHABET) if tokenizer is None else tokenizer
+        options = ModelOptions(layers=layers, hidden_size=hidden, embedding_size=embedding)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = TextGenerator.from_options(tokenizer.vocab_size, options).eval()
+        with torch.no_grad():
+            model.output.weight *= spread
+        header = BundleHeader(
+            model=options,
+            tokenizer=tokenizer.to_dict(),
+            vocab_size=tokenizer.vocab_size,
+            parameters=count_parameters(model),
+            documents=documents,
+        )
+        return Bundle(header, tokenizer, model)
+
+    return make

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from textgen import folded
+from textgen.errors import InvalidBundle
+from textgen.folded import FoldedModel
+from textgen.model import TextGenerator
+from textgen.prompt_reader import CHUNK, PROMPTS, PromptReader
+from textgen.row_measurement import measure_row_plan
+from textgen.row_plan import RowPlan
+from textgen.rows import Rows
+
+# layers, hidden, embedding, vocabulary: the presets' shapes, and odd ones
+SHAPES = [(1, 128, 32, 65), (1, 256, 64, 257), (2, 512, 128, 65), (2, 40, 12, 33), (3, 72, 8, 500)]
+TOLERANCE = 1e-5
+
+
+def make_model(layers: int, hidden: int, embedding: int, vocabulary: int) -> TextGenerator:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(layers * hidden)
+        return TextGenerator(vocabulary, embedding, hidden, layers=layers).eval()
+
+
+@pytest.fixture(params=SHAPES, ids=str, scope="module")
+def model(request: pytest.FixtureRequest) -> TextGenerator:
+    return make_model(*request.param)
+
+
+@torch.inference_mode()
+def run_steps(rows: Rows, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits (B, T, columns) of tokens (B, T), one step each, from zero states."""
+    count = tokens.shape[0]
+    for row in range(count):
+        rows.set(row, None, 0)
+    logits = []
+    for step in range(tokens.shape[1]):
+        rows.state.tokens[:count] = tokens[:, step]
+        logits.append(rows.step(count).clone())
+    return torch.stack(logits, 1)
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_single_steps_give_the_logits_of_one_forward_pass(
+    model: TextGenerator, table: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not table:
+        monkeypatch.setattr(folded, "_LARGEST_TABLE", 0)
+    weights = FoldedModel(model)
+    assert (weights.table is not None) is table
+    tokens = torch.randint(0, model.vocab_size, (5, 40))
+    logits = run_steps(Rows(weights, measure_row_plan(weights), 5), tokens)
+    with torch.inference_mode():
+        expected, _ = model(tokens)
+    assert (logits[:, :, : model.vocab_size] - expected).abs().max() < TOLERANCE
+    assert logits[:, :, model.vocab_size :].eq(float("-inf")).all()
+
+
+def test_the_bits_of_a_row_do_not_depend_on_the_number_of_rows(model: TextGenerator) -> None:
+    weights = FoldedModel(model)
+    rows = Rows(weights, measure_row_plan(weights), 200)
+    tokens = torch.randint(0, model.vocab_size, (200, 3))
+    tokens[:, 0] = tokens[0, 0]  # else the first row would be the only one to compare
+    alone = torch.cat([run_steps(rows, tokens[row : row + 1]) for row in range(200)])
+    for count in range(1, 201):
+        together = run_steps(rows, tokens[:count])
+        assert torch.equal(together, alone[:count]), count
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_holds_for_other_numbers_of_threads(threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        weights = FoldedModel(make_model(2, 160, 20, 97))
+        rows = Rows(weights, measure_row_plan(weights), 200)
+        tokens = torch.randint(0, 97, (1, 2)).expand(200, 2)
+        alone = run_steps(rows, tokens[:1])
+        for count in range(1, 201):
+            assert torch.equal(run_steps(rows, tokens[:count]), alone.expand(count, -1, -1)), count
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_prompts_read_in_chunks_leave_the_bits_of_single_steps(model: TextGenerator) -> None:
+    weights = FoldedModel(model)
+    plan = measure_row_plan(weights)
+    reader, rows = PromptReader(weights, plan), Rows(weights, plan, PROMPTS)
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(1, 2 * CHUNK, PROMPTS)
+    prompts = [generator.integers(0, model.vocab_size, length) for length in lengths]
+    states: list[torch.Tensor | None] = [None] * PROMPTS
+    first = reader.read([prompt[:CHUNK] for prompt in prompts], states)
+    long = [index for index in range(PROMPTS) if lengths[index] > CHUNK]
+    second = reader.read([prompts[i][CHUNK:] for i in long], [first[i] for i in long])
+    states = [*first]
+    for index, state in zip(long, second, strict=True):
+        states[index] = state
+    for index, prompt in enumerate(prompts):
+        run_steps(rows, torch.from_numpy(prompt)[None])
+        state = states[index]
+        assert state is not None
+        assert torch.equal(state[0], rows.state.hidden[:, 0]), index
+        assert torch.equal(state[1], rows.state.cell[:, 0]), index
+
+
+def test_banned_tokens_have_no_chance() -> None:
+    weights = FoldedModel(make_model(1, 32, 8, 20), banned=(0, 7))
+    logits = run_steps(Rows(weights, RowPlan([4]), 1), torch.zeros(1, 1, dtype=torch.int64))
+    assert logits[0, 0].isneginf().nonzero().flatten().tolist() == [0, 7, *range(20, 32)]
+
+
+def test_weights_that_are_not_numbers_are_refused() -> None:
+    model = make_model(1, 32, 8, 20)
+    with torch.no_grad():
+        model.lstm.weight_hh_l0[3, 4] = float("nan")
+    with pytest.raises(InvalidBundle, match=r"weight_hh_l0"):
+        FoldedModel(model)
+
+
+def test_later_training_does_not_show() -> None:
+    model = make_model(1, 32, 8, 20)
+    rows = Rows(FoldedModel(model), RowPlan([4]), 1)
+    tokens = torch.tensor([[3, 4]])
+    before = run_steps(rows, tokens)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+    assert torch.equal(run_steps(rows, tokens), before)
