@@ -21,6 +21,7 @@ import torch
 from textgen.bundle import load_bundle
 from textgen.engine import Delta, Engine, Request
 from textgen.errors import InvalidOption, TextgenError
+from textgen.numerics import pick_device
 from worker.contracts import GenerateRequest
 
 QUEUE = 8192  # choices that may wait in one engine
@@ -163,7 +164,9 @@ def main() -> None:
     options = json.loads(sys.argv[2])
     torch.set_num_threads(options["threads"])
     host = EngineHost(
-        device=options["device"], slots=options["slots"], cache_bytes=options["cache_bytes"]
+        device=str(pick_device(options["device"])),
+        slots=options["slots"],
+        cache_bytes=options["cache_bytes"],
     )
     serve(Connection(int(sys.argv[1])), host)
 
