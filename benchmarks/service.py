@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -54,10 +55,10 @@ def measure(stack: Stack, jobs: int, polls: int) -> dict[str, float]:
         idle: list[float] = []
         busy: list[float] = []
         for _ in range(ROUNDS):
-            idle += timed(polls // ROUNDS, lambda: poll(http, quick))
+            idle += timed(polls // ROUNDS, partial(poll, http, quick))
             training = submit(client, file, max_steps=1_000_000, hidden_size=512)
             wait_for_steps(http, training)
-            busy += timed(polls // ROUNDS, lambda: poll(http, training))
+            busy += timed(polls // ROUNDS, partial(poll, http, training))
             client.fine_tuning.jobs.cancel(training)
             wait_for(client, training, "cancelled")
     figures |= percentiles("status poll, idle, ms", idle)

@@ -43,8 +43,16 @@ class _Buffer:
     """Text of one request that has not left yet."""
 
     flushed: float = 0.0
-    deltas: list[ChoiceDelta] = field(default_factory=list)
+    deltas: dict[int, ChoiceDelta] = field(default_factory=dict)  # one a choice, joined
     final: Update | None = None
+
+    def add(self, update: Update) -> None:
+        """Join what a step brought to what has not left yet."""
+        for delta in update.deltas:
+            before = self.deltas.get(delta.index)
+            self.deltas[delta.index] = delta if before is None else _joined(before, delta)
+        if update.last:
+            self.final = update
 
 
 class Answers:
@@ -125,10 +133,7 @@ class Answers:
         return updates
 
     def _buffer(self, update: Update) -> None:
-        buffer = self._buffers.setdefault(update.id, _Buffer())
-        buffer.deltas += update.deltas
-        if update.last:
-            buffer.final = update
+        self._buffers.setdefault(update.id, _Buffer()).add(update)
 
     def _flush(self) -> None:
         """Write what is due in one round trip, and look for readers that left."""
@@ -154,17 +159,17 @@ class Answers:
                 self._link.cancel(request_id)
                 del self._buffers[request_id]
             else:
-                buffer.flushed, buffer.deltas = now, []
+                buffer.flushed, buffer.deltas = now, {}
 
     def _write_buffer(self, pipe: Any, request_id: str, buffer: _Buffer) -> None:
         """Queue the two commands that write one entry."""
-        final = buffer.final
+        final, deltas = buffer.final, tuple(buffer.deltas.values())
         if final is None:
-            entry = StreamEntry(kind="delta", deltas=tuple(buffer.deltas))
+            entry = StreamEntry(kind="delta", deltas=deltas)
         elif final.error is None:
-            entry = StreamEntry(kind="end", deltas=tuple(buffer.deltas), usage=final.usage)
+            entry = StreamEntry(kind="end", deltas=deltas, usage=final.usage)
         else:
-            entry = StreamEntry(kind="error", deltas=tuple(buffer.deltas), error=final.error)
+            entry = StreamEntry(kind="error", deltas=deltas, error=final.error)
         pipe.xadd(stream_key(request_id), {"entry": _encode(entry)})
         pipe.expire(stream_key(request_id), RUNNING_EXPIRY if final is None else ENDED_EXPIRY)
 
@@ -190,6 +195,15 @@ class Answers:
         for request_id in self._buffers:
             self._link.cancel(request_id)
         self._buffers.clear()
+
+
+def _joined(first: ChoiceDelta, second: ChoiceDelta) -> ChoiceDelta:
+    return ChoiceDelta(
+        index=first.index,
+        text=first.text + second.text,
+        tokens=first.tokens + second.tokens,
+        finish_reason=second.finish_reason,
+    )
 
 
 def _encode(entry: StreamEntry) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import and_, case, func, insert, select, update
+from sqlalchemy import and_, case, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from worker import fair_share
@@ -14,8 +14,9 @@ from worker.job_rows import Job, Level, Queue, Signals, job_from
 from worker.job_states import RUNNING_PHASE
 from worker.job_table import JobTable, Note, held, lease_lost
 from worker.job_tables import checkpoints, jobs
+from worker.job_uses import live_user
 from worker.models import NewModel, add_model
-from worker.tables import models
+from worker.tables import aliases, models
 
 KEPT_CHECKPOINTS = 3
 
@@ -147,7 +148,7 @@ class JobLeases(JobTable):
             if publish_model is not None:
                 self._publish(connection, job, publish_model, pointer, metrics)
             dropped = [kept["artifact"] for kept in history[KEPT_CHECKPOINTS:]]
-            return self._unused(connection, dropped)
+            return self._withdraw(connection, job, dropped)
 
     def _publish(
         self,
@@ -172,14 +173,33 @@ class JobLeases(JobTable):
             )
         )
 
-    def _unused(self, connection: Connection, artifacts: list[str]) -> tuple[str, ...]:
-        """Those of the artifacts that are no published model's."""
+    def _withdraw(self, connection: Connection, job: Job, artifacts: list[str]) -> tuple[str, ...]:
+        """Take back the models of checkpoints that are kept no longer.
+
+        One that somebody uses, by an alias or in a live job, stays with its artifact.
+        """
         if not artifacts:
             return ()
-        used = connection.execute(
-            select(models.c.artifact).where(models.c.artifact.in_(artifacts))
-        ).scalars()
-        kept = set(used)
+        made = connection.execute(
+            select(models.c.id, models.c.artifact).where(
+                models.c.tenant == job.tenant, models.c.artifact.in_(artifacts)
+            )
+        ).all()
+        named = select(aliases.c.name).where(aliases.c.tenant == job.tenant)
+        kept = set()
+        for model_id, artifact in made:
+            alias = connection.execute(named.where(aliases.c.model_id == model_id).limit(1)).first()
+            if alias is not None or live_user(connection, job.tenant, "model", model_id):
+                kept.add(artifact)
+                continue
+            connection.execute(
+                delete(checkpoints).where(
+                    checkpoints.c.job_id == job.id, checkpoints.c.model_id == model_id
+                )
+            )
+            connection.execute(
+                delete(models).where(models.c.tenant == job.tenant, models.c.id == model_id)
+            )
         return tuple(artifact for artifact in artifacts if artifact not in kept)
 
     def _change(self, connection: Connection, job: Job, **values: Any) -> None:

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from textgen.bundle_header import read_header
 from worker.backend import Backend
 from worker.child_process import ChildProcess, SourceFile, TrainingOrder
 from worker.cores import available_cores
 from worker.errors import CorruptArtifact, DiskFull, LeaseLost
 from worker.job_rows import Job, Level
 from worker.lease import Lease
-from worker.training_result import publish_model
+from worker.training_result import new_model, publish_model
 
 LOG = logging.getLogger(__name__)
 
@@ -183,9 +184,15 @@ class TrainingRun:
             message = f"The checkpoint of step {step} could not be stored: {error}"
             self._event("checkpoint_failed", message, "warn")
             return
+        model = new_model(self._job, read_header(path), name, CHECKPOINT_FILE, step)
         dropped = self._lease.write(
             lambda: self._jobs.save_checkpoint(
-                self._job, artifact=name, file=CHECKPOINT_FILE, step=step, metrics=metrics
+                self._job,
+                artifact=name,
+                file=CHECKPOINT_FILE,
+                step=step,
+                metrics=metrics,
+                publish_model=model if step > 0 else None,
             )
         )
         for artifact in dropped:
