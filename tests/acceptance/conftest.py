@@ -45,7 +45,7 @@ def verses(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def verses_file(client: openai.OpenAI, verses: Path) -> str:
-    return client.files.create(file=verses.open("rb"), purpose="fine-tune").id
+    return client.files.create(file=verses, purpose="fine-tune").id
 
 
 @pytest.fixture(scope="session")

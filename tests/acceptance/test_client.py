@@ -23,7 +23,7 @@ def test_a_real_corpus_becomes_a_model_that_writes(
     client = stack.client(strict=strictly)
     path = corpus(name)
 
-    file = client.files.create(file=path.open("rb"), purpose="fine-tune")
+    file = client.files.create(file=path, purpose="fine-tune")
     assert file.bytes == path.stat().st_size
     job = client.fine_tuning.jobs.create(
         model=preset,
@@ -55,8 +55,9 @@ def test_a_real_corpus_becomes_a_model_that_writes(
     assert 1 <= len(answer.choices[0].text) <= 60
     assert answer.usage is not None
     assert answer.usage.completion_tokens >= len(answer.choices[0].text)
+    # A stream's chunks but the last have a null finish_reason, which a strict client refuses.
     chunks = list(
-        client.completions.create(
+        stack.client().completions.create(
             model=job.fine_tuned_model, prompt=prompt, max_tokens=60, seed=3, stream=True
         )
     )
@@ -160,7 +161,7 @@ def test_a_paused_training_goes_on_where_it_stood(client: openai.OpenAI, verses_
 
 
 def test_uploads_come_back_byte_for_byte(client: openai.OpenAI, verses: Path) -> None:
-    file = client.files.create(file=verses.open("rb"), purpose="fine-tune")
+    file = client.files.create(file=verses, purpose="fine-tune")
 
     assert client.files.content(file.id).content == verses.read_bytes()
     assert client.files.delete(file.id).deleted

@@ -34,7 +34,7 @@ def client(stack: Stack) -> openai.OpenAI:
 
 @pytest.fixture(scope="module")
 def training_file(client: openai.OpenAI, verses: Path) -> str:
-    return client.files.create(file=verses.open("rb"), purpose="fine-tune").id
+    return client.files.create(file=verses, purpose="fine-tune").id
 
 
 def submit(client: openai.OpenAI, training_file: str) -> str:
