@@ -53,12 +53,13 @@ def _span(row: FileRow) -> tuple[int, int]:
 
 
 def _pieces(source: BinaryIO, length: int) -> Iterator[bytes]:
-    while length > 0:
-        piece = source.read(min(CHUNK, length))
-        if not piece:
-            return  # shorter than its row says: the client sees fewer bytes than announced
-        length -= len(piece)
-        yield piece
+    with source:
+        while length > 0:
+            piece = source.read(min(CHUNK, length))
+            if not piece:
+                return  # shorter than its row says: the client sees fewer bytes than announced
+            length -= len(piece)
+            yield piece
 
 
 def _checked(pieces: Iterator[bytes], row: FileRow) -> Iterator[bytes]:

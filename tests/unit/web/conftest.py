@@ -1,0 +1,127 @@
+"""The web application on a real SQLite file and real artifacts; only the broker is in-process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.unit.web.in_process import InProcessCompletions, InProcessWakeups
+from web.app import create_app
+from web.services import Services
+from worker.artifacts import ArtifactStore
+from worker.database import Database
+from worker.files import Files
+from worker.jobs import Jobs
+from worker.keys import Keys
+from worker.models import Models, NewModel, add_model
+from worker.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, max_upload_bytes=400_000, disk_floor_bytes=0, web_threads=8)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables; copied for each test, since migrating takes a while."""
+    path = tmp_path_factory.mktemp("database") / "empty.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.dispose()
+    return path
+
+
+@pytest.fixture
+def services(settings: Settings, migrated: Path) -> Iterator[Services]:
+    (settings.home / "textgen.db").write_bytes(migrated.read_bytes())
+    database = Database(settings.effective_database_url)
+    store = ArtifactStore(settings.effective_storage_url)
+    services = Services(
+        settings=settings,
+        database=database,
+        store=store,
+        files=Files(database, store),
+        jobs=Jobs(database, settings),
+        models=Models(database),
+        keys=Keys(database),
+        wakeups=InProcessWakeups(),
+        completions=InProcessCompletions(),
+    )
+    yield services
+    services.stopping.set()
+    database.dispose()
+
+
+@pytest.fixture
+def app(services: Services) -> Flask:
+    return create_app(services)
+
+
+class Caller:
+    """Calls the API with one key."""
+
+    def __init__(self, client: FlaskClient, key: str) -> None:
+        self.client = client
+        self.key = key
+
+    def __call__(self, method: str, path: str, **options: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        # Buffered: the answer is read and closed, as a server does.
+        options = {"buffered": True, **options}
+        return self.client.open(path, method=method, headers=headers, **options)
+
+
+def caller(app: Flask, services: Services, tenant: str, *scopes: str) -> Caller:
+    _, key = services.keys.create(tenant, "test", scopes)
+    return Caller(app.test_client(), key)
+
+
+@pytest.fixture
+def call(app: Flask, services: Services) -> Caller:
+    return caller(app, services, "acme", "read", "generate", "train", "admin")
+
+
+@pytest.fixture
+def stranger(app: Flask, services: Services) -> Caller:
+    """Another tenant, with every scope."""
+    return caller(app, services, "globex", "read", "generate", "train", "admin")
+
+
+@pytest.fixture
+def upload(call: Caller) -> Callable[..., str]:
+    """Upload a text; returns the file's id."""
+
+    def send(content: bytes = b"to be or not to be\n", purpose: str = "fine-tune") -> str:
+        form = {"purpose": purpose, "file": (BytesIO(content), "corpus.txt")}
+        answer = call("POST", "/v1/files", data=form)
+        assert answer.status_code == 200, answer.text
+        return str(answer.get_json()["id"])
+
+    return send
+
+
+@pytest.fixture
+def model(services: Services) -> str:
+    """A trained model of the tenant acme, as a worker publishes one."""
+    new = NewModel(
+        id="ft:lstm-tiny:acme::0123456789",
+        owned_by="acme",
+        artifact="jobs/ftjob-1/1/model",
+        file="model.safetensors",
+        base="lstm-tiny",
+        header={
+            "metrics": {"valid_loss": 1.5, "bits_per_character": 2.16},
+            "generation_defaults": {"max_tokens": 400, "temperature": 0.7, "stop": []},
+        },
+    )
+    with services.database.write() as connection:
+        add_model(connection, "acme", new, services.database.now(connection))
+    return new.id

@@ -1,0 +1,84 @@
+"""A broker and a generation worker inside the test's own process.
+
+What travels is turned to JSON and back, as it is with the real broker, so a message that would
+not survive the way fails here too. The worker writes the prompt backwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from worker.contracts import ChoiceDelta, GenerateRequest, Queue, StreamEntry, Usage
+from worker.errors import BrokerUnavailable
+
+
+class InProcessWakeups:
+    """Keeps what was published; can be away."""
+
+    def __init__(self) -> None:
+        self.published: list[Queue] = []
+        self.away = False
+
+    def publish(self, queue: Queue) -> bool:
+        if self.away:
+            return False
+        self.published.append(queue)
+        return True
+
+    def ping(self) -> None:
+        if self.away:
+            raise BrokerUnavailable("The broker is away.")
+
+
+class InProcessCompletions:
+    """Answers each request with every prompt reversed, a few characters an entry."""
+
+    def __init__(self) -> None:
+        self.requests: list[GenerateRequest] = []
+        self.closed = threading.Event()
+        self.before: Sequence[StreamEntry | None] = ()
+        self.instead: Sequence[StreamEntry | None] | None = None
+        self.failure: Exception | None = None
+
+    def start(self, request: GenerateRequest) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.requests.append(GenerateRequest.model_validate_json(request.model_dump_json()))
+
+    def read(self, request_id: str) -> Iterator[StreamEntry | None]:
+        request = next(found for found in self.requests if found.id == request_id)
+        entries = deque(
+            [*self.before, *(answer(request) if self.instead is None else self.instead)]
+        )
+        try:
+            while entries:
+                entry = entries.popleft()
+                if entry is None:
+                    yield None
+                else:
+                    yield StreamEntry.model_validate_json(entry.model_dump_json())
+        finally:
+            self.closed.set()
+
+
+def answer(request: GenerateRequest) -> list[StreamEntry]:
+    """What the in-process worker says to a request."""
+    entries = [StreamEntry(kind="accepted", worker="here")]
+    read = written = 0
+    for number, prompt in enumerate(request.prompts):
+        read += len(prompt)
+        text = prompt[::-1] if isinstance(prompt, str) else "".join(map(chr, prompt))[::-1]
+        text = text[: request.options.max_tokens]
+        for choice in range(request.n):
+            index = number * request.n + choice
+            written += len(text)
+            half = len(text) // 2
+            first = ChoiceDelta(index=index, text=text[:half], tokens=half)
+            second = ChoiceDelta(
+                index=index, text=text[half:], tokens=len(text) - half, finish_reason="length"
+            )
+            entries += [StreamEntry(kind="delta", deltas=(delta,)) for delta in (first, second)]
+    usage = Usage(prompt_tokens=read, completion_tokens=written)
+    return [*entries, StreamEntry(kind="end", usage=usage)]

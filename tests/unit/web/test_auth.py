@@ -1,0 +1,151 @@
+"""Keys, scopes, tenants, sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from tests.unit.web.conftest import Caller, caller
+from web.resource import Operation
+from web.services import Services
+
+OPEN = {"/healthz", "/readyz", "/signin", "/signout"}
+
+
+def described(app: Flask) -> list[tuple[str, str]]:
+    document = app.extensions["textgen-openapi"]
+    return [
+        (method.upper(), path)
+        for path, methods in document["paths"].items()
+        for method in methods
+        if path not in OPEN
+    ]
+
+
+def test_every_route_but_the_open_ones_needs_a_key(app: Flask) -> None:
+    client = app.test_client()
+
+    for method, path in described(app):
+        answer = client.open(path.replace("{", "").replace("}", ""), method=method)
+        expected = 303 if path in ("/", "/docs") else 401
+        assert answer.status_code == expected, (method, path, answer.status_code)
+
+
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic abc", "Bearer tg_x_y", "Bearer é"])
+def test_what_is_no_key_is_refused(app: Flask, header: str) -> None:
+    answer = app.test_client().get("/v1/models", headers={"Authorization": header})
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_revoked_key_is_refused(call: Caller, services: Services) -> None:
+    key = services.keys.authenticate(call.key)
+    services.keys.revoke(key.tenant, key.id)
+
+    assert call("GET", "/v1/models").status_code == 401
+
+
+def test_scopes(app: Flask, services: Services) -> None:
+    reader = caller(app, services, "acme", "read")
+
+    assert reader("GET", "/v1/models").status_code == 200
+    answer = reader("POST", "/v1/fine_tuning/jobs", json={})
+    assert answer.status_code == 403
+    assert "'train'" in answer.get_json()["error"]["message"]
+
+
+def test_another_tenants_things_are_not_there(
+    call: Caller, stranger: Caller, upload: Callable[..., str], model: str
+) -> None:
+    file_id = upload()
+    body = {"model": "lstm-tiny", "training_file": file_id}
+    job_id = call("POST", "/v1/fine_tuning/jobs", json=body).get_json()["id"]
+
+    assert stranger("GET", f"/v1/files/{file_id}").status_code == 404
+    assert stranger("GET", f"/v1/files/{file_id}/content").status_code == 404
+    assert stranger("DELETE", f"/v1/files/{file_id}").status_code == 404
+    assert stranger("GET", f"/v1/jobs/{job_id}").status_code == 404
+    assert stranger("GET", f"/v1/jobs/{job_id}/events?stream=true").status_code == 404
+    assert stranger("POST", f"/v1/fine_tuning/jobs/{job_id}/cancel").status_code == 404
+    assert stranger("GET", f"/v1/models/{model}").status_code == 404
+    assert stranger("POST", "/v1/fine_tuning/jobs", json=body).status_code == 400
+    completion = {"model": model, "prompt": "x"}
+    assert stranger("POST", "/v1/completions", json=completion).status_code == 404
+    assert stranger("GET", "/v1/jobs").get_json()["data"] == []
+
+
+def test_a_route_without_an_operation_is_closed(services: Services) -> None:
+    from web.app import create_app
+
+    app = create_app(services)
+    app.add_url_rule("/forgotten", "forgotten", lambda: "open")
+
+    assert app.test_client().get("/forgotten").status_code == 403
+
+
+def sign_in(app: Flask, key: str, **form: str):  # type: ignore[no-untyped-def]
+    client = app.test_client()
+    return client, client.post("/signin", data={"key": key, **form})
+
+
+def test_a_session_shows_pages_and_reads_but_changes_nothing(app: Flask, call: Caller) -> None:
+    client, answer = sign_in(app, call.key)
+
+    assert answer.status_code == 303
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and call.key not in cookie
+    assert client.get("/").status_code == 200
+    assert client.get("/v1/models").status_code == 200
+    assert client.post("/v1/fine_tuning/jobs", json={}).status_code == 401
+
+
+def test_a_wrong_key_does_not_sign_in(app: Flask) -> None:
+    client, answer = sign_in(app, "tg_0123456789abcdef_" + "x" * 43)
+
+    assert answer.status_code == 401
+    assert client.get("/").status_code == 303
+
+
+def test_signing_out_ends_the_session_on_the_server_too(app: Flask, call: Caller) -> None:
+    client, _ = sign_in(app, call.key)
+    cookie = client.get_cookie("textgen_session")
+    assert cookie is not None
+
+    client.post("/signout")
+
+    assert client.get("/").status_code == 303
+    thief = {"Authorization": f"Bearer {cookie.value}"}
+    assert app.test_client().get("/v1/models", headers=thief).status_code == 401
+
+
+@pytest.mark.parametrize("target", ["//evil.example/", "https://evil.example/", "/\\evil.example"])
+def test_signing_in_never_leads_elsewhere(app: Flask, call: Caller, target: str) -> None:
+    _, answer = sign_in(app, call.key, next=target)
+
+    assert answer.headers["Location"] in ("/", "http://localhost/")
+
+
+def test_a_form_of_another_site_is_refused(app: Flask, call: Caller) -> None:
+    client, _ = sign_in(app, call.key)
+
+    answer = client.post("/signout", headers={"Origin": "https://evil.example"})
+
+    assert answer.status_code == 403
+    assert client.get("/").status_code == 200
+
+
+def test_operations_are_open_only_on_purpose(app: Flask) -> None:
+    found: dict[str, Operation] = {}
+    for blueprint in app.blueprints.values():
+        found.update(getattr(blueprint, "operations", {}))
+
+    assert {name for name, operation in found.items() if not operation.scopes} == {
+        "health.alive",
+        "health.ready",
+        "sessions.form",
+        "sessions.sign_in",
+        "sessions.sign_out",
+    }

@@ -1,0 +1,73 @@
+"""The OpenAPI document is whole, and describes what is really there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask
+
+from tests.unit.web.conftest import Caller
+
+
+def every(value: Any, key: str) -> Iterator[Any]:
+    """All values under ``key``, however deep."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == key:
+                yield inner
+            yield from every(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from every(inner, key)
+
+
+def test_every_route_is_described(app: Flask, call: Caller) -> None:
+    document = call("GET", "/openapi.json").get_json()
+
+    routes = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint != "static"
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    described = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert routes == described
+
+
+def test_the_document_is_sound(call: Caller) -> None:
+    document = call("GET", "/openapi.json").get_json()
+
+    assert document["openapi"].startswith("3.1")
+    schemas = document["components"]["schemas"]
+    for reference in every(document, "$ref"):
+        assert reference.startswith("#/components/schemas/")
+        assert reference.rpartition("/")[2] in schemas, reference
+    operations = [each for methods in document["paths"].values() for each in methods.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    for path, methods in document["paths"].items():
+        in_path = set(re.findall(r"{(\w+)}", path))
+        for operation in methods.values():
+            declared = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+            assert declared == in_path
+            assert {"200", "default"} <= set(operation["responses"])
+            assert operation["summary"]
+
+
+def test_hyperparameters_and_options_are_in_it(call: Caller) -> None:
+    schemas = call("GET", "/openapi.json").get_json()["components"]["schemas"]
+
+    assert "max_seconds" in schemas["Hyperparameters"]["properties"]
+    assert {"prompt", "temperature", "stream"} <= set(schemas["CompletionBody"]["properties"])
+    assert schemas["TrainingBody"]["additionalProperties"] is False
+
+
+def test_the_page_for_people(call: Caller) -> None:
+    page = call("GET", "/docs").text
+
+    assert "/v1/fine_tuning/jobs" in page
+    assert "<script" not in page
