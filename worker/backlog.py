@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from worker.errors import QueueFull
-from worker.job_tables import jobs
+from worker.job_tables import in_state, jobs
 
 COUNT_AGAIN_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ class Backlog:
         """Raise QueueFull when this many jobs wait; else count one more."""
         with self._lock:
             if time.monotonic() >= self._count_again:
-                waiting = select(jobs.c.queue).where(jobs.c.state == "queued").limit(limit)
+                waiting = select(jobs.c.queue).where(in_state("queued")).limit(limit)
                 self._count = connection.execute(
                     select(func.count()).select_from(waiting.subquery())
                 ).scalar_one()

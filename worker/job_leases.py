@@ -13,7 +13,7 @@ from worker.ids import new_id
 from worker.job_rows import Job, Level, Queue, Signals, job_from
 from worker.job_states import RUNNING_PHASE
 from worker.job_table import JobTable, Note, held, lease_lost
-from worker.job_tables import checkpoints, jobs
+from worker.job_tables import checkpoints, in_state, jobs
 from worker.job_uses import live_user
 from worker.models import NewModel, add_model
 from worker.tables import aliases, models
@@ -33,7 +33,7 @@ class JobLeases(JobTable):
             now = self._database.now(connection)
             best = (
                 select(jobs.c.id)
-                .where(jobs.c.queue == queue, jobs.c.state == "queued", jobs.c.due_at <= now)
+                .where(jobs.c.queue == queue, in_state("queued"), jobs.c.due_at <= now)
                 .order_by(jobs.c.priority.desc(), jobs.c.share, jobs.c.ordinal)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -41,7 +41,7 @@ class JobLeases(JobTable):
             )
             row = connection.execute(
                 update(jobs)
-                .where(and_(jobs.c.id == best, jobs.c.state == "queued"))
+                .where(and_(jobs.c.id == best, in_state("queued")))
                 .values(
                     state="running",
                     phase=case(dict(RUNNING_PHASE), value=jobs.c.kind),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, literal, select
+from sqlalchemy import ColumnElement, Select, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from worker.ids import ordinal
@@ -19,7 +19,7 @@ from worker.job_rows import (
 )
 from worker.job_states import Kind, State
 from worker.job_table import JobTable, not_found
-from worker.job_tables import checkpoints, job_events, jobs
+from worker.job_tables import checkpoints, in_state, job_events, jobs
 from worker.pages import Page, cut
 
 
@@ -56,7 +56,7 @@ class JobLists(JobTable):
         if states is None:
             queries: list[Select[Any]] = [query]
         else:  # one after the other, so that each is a walk along an index
-            queries = [query.where(jobs.c.state == state) for state in dict.fromkeys(states)]
+            queries = [query.where(in_state(state)) for state in dict.fromkeys(states)]
         with self._database.read() as connection:
             rows = [row for each in queries for row in connection.execute(each).all()]
         rows.sort(key=lambda row: str(row.ordinal), reverse=True)
@@ -112,9 +112,7 @@ class JobLists(JobTable):
         with self._database.read() as connection:
             for state in ("queued", "running", "paused"):
                 rows = connection.execute(
-                    select(jobs.c.queue, func.count())
-                    .where(and_(jobs.c.state == state))
-                    .group_by(jobs.c.queue)
+                    select(jobs.c.queue, func.count()).where(in_state(state)).group_by(jobs.c.queue)
                 ).all()
                 counted += [(queue, state, number) for queue, number in rows]
         return counted

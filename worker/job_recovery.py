@@ -13,7 +13,7 @@ from sqlalchemy.engine import Row
 
 from worker.job_rows import Job, Queue
 from worker.job_table import JobTable, Note
-from worker.job_tables import jobs
+from worker.job_tables import in_state, jobs
 
 AT_ONCE = 100  # rows a transaction, so that SQLite is not held for long
 SLACK_SECONDS = 5.0
@@ -26,7 +26,7 @@ class JobRecovery(JobTable):
         """Take running jobs whose lease ran out from their workers; at most 100 a call."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            expired = and_(jobs.c.state == "running", jobs.c.lease_expires_at < now)
+            expired = and_(in_state("running"), jobs.c.lease_expires_at < now)
             rows = connection.execute(self._some(expired, jobs.c.lease_expires_at)).all()
             return [
                 self._put_back(connection, row, _lost(row, "its lease ran out"), now, losses=1)
@@ -37,7 +37,7 @@ class JobRecovery(JobTable):
         """Take all jobs from former lives of a worker that has come back under its name."""
         freed: list[Job] = []
         mine = and_(
-            jobs.c.state == "running",
+            in_state("running"),
             jobs.c.worker == worker,
             jobs.c.incarnation != incarnation,
         )
@@ -58,7 +58,7 @@ class JobRecovery(JobTable):
             now = self._database.now(connection)
             overdue = and_(
                 jobs.c.deadline_at.is_not(None),
-                jobs.c.state.in_(("queued", "running")),
+                in_state("queued", "running"),
                 jobs.c.deadline_at < now,
             )
             rows = connection.execute(self._some(overdue, jobs.c.deadline_at)).all()
@@ -82,7 +82,7 @@ class JobRecovery(JobTable):
             return connection.execute(
                 update(jobs)
                 .where(
-                    jobs.c.state == "running",
+                    in_state("running"),
                     jobs.c.lease_expires_at > latest + SLACK_SECONDS,
                 )
                 .values(lease_expires_at=latest)
@@ -94,7 +94,7 @@ class JobRecovery(JobTable):
             now = self._database.now(connection)
             some = (
                 select(jobs.c.id)
-                .where(jobs.c.queue == queue, jobs.c.state == "queued", jobs.c.due_at <= now)
+                .where(jobs.c.queue == queue, in_state("queued"), jobs.c.due_at <= now)
                 .order_by(jobs.c.priority.desc(), jobs.c.share, jobs.c.ordinal)
                 .limit(limit)
                 .subquery()
@@ -107,10 +107,10 @@ class JobRecovery(JobTable):
             now = self._database.now(connection)
             latest = now + self._settings.lease_seconds + SLACK_SECONDS
             lease = jobs.c.lease_expires_at
-            wrong_lease = and_(jobs.c.state == "running", or_(lease < now, lease > latest))
+            wrong_lease = and_(in_state("running"), or_(lease < now, lease > latest))
             overdue = and_(
                 jobs.c.deadline_at.is_not(None),
-                jobs.c.state.in_(("queued", "running")),
+                in_state("queued", "running"),
                 jobs.c.deadline_at < now,
             )
             return any(

@@ -106,7 +106,7 @@ def job_from(row: Row[Any]) -> Job:
     values = {name: row._mapping[name] for name in _JOB_FIELDS}
     if values["started_at"] is not None:
         running = RUNNING_PHASE[values["kind"]]
-        values["phase_times"] = {running: values["started_at"], **values["phase_times"]}
+        values["phase_times"] = {**values["phase_times"], running: values["started_at"]}
     return Job(**values)
 
 

@@ -13,7 +13,7 @@ from worker.database import Database
 from worker.errors import LeaseLost, NotFound
 from worker.job_rows import Job, Level, job_from
 from worker.job_states import QUEUED_PHASE
-from worker.job_tables import job_events, jobs
+from worker.job_tables import in_state, job_events, jobs
 from worker.settings import Settings
 
 
@@ -158,7 +158,7 @@ def held(job: Job) -> ColumnElement[bool]:
     return and_(
         jobs.c.id == job.id,
         jobs.c.tenant == job.tenant,
-        jobs.c.state == "running",
+        in_state("running"),
         jobs.c.token == job.token,
     )
 

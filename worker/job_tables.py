@@ -14,14 +14,17 @@ from __future__ import annotations
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    ColumnElement,
     Double,
     ForeignKey,
     Index,
     Integer,
     Table,
+    literal_column,
     text,
 )
 
+from worker.job_states import State
 from worker.schema import BIG, DOCUMENT, METADATA, NAME, SEARCHABLE, Line
 
 _QUEUED = text("state = 'queued'")
@@ -190,3 +193,13 @@ idempotency = Table(
     Column("created_at", Double, nullable=False),
     Index("idempotency_created_at", "created_at"),
 )
+
+
+def in_state(*states: State) -> ColumnElement[bool]:
+    """Whether a job is in one of these states, spelt out in the statement.
+
+    A partial index serves a query only when the database can see, before it knows the
+    parameters, that the query asks for its part.
+    """
+    spelt: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
+    return jobs.c.state == spelt[0] if len(spelt) == 1 else jobs.c.state.in_(spelt)

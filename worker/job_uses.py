@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from worker.errors import NotFound
 from worker.job_states import LIVE
-from worker.job_tables import job_uses, jobs
+from worker.job_tables import in_state, job_uses, jobs
 from worker.tables import files, models
 
 What = Literal["file", "model"]
@@ -69,7 +69,7 @@ def live_user(connection: Connection, tenant: str, what: What, identifier: str) 
             job_uses.c.tenant == tenant,
             job_uses.c.what == what,
             job_uses.c.used_id == identifier,
-            jobs.c.state.in_(sorted(LIVE)),
+            in_state(*sorted(LIVE)),
         )
         .limit(1)
     ).scalar_one_or_none()

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from worker.job_rows import Job, Waiting
 from worker.job_table import JobTable
-from worker.job_tables import jobs
+from worker.job_tables import in_state, jobs
 from worker.presence import live_slots
 
 FARTHEST = 1000  # positions beyond are not counted
@@ -24,7 +24,7 @@ class JobWaits(JobTable):
             now = self._database.now(connection)
             row = connection.execute(
                 select(jobs.c.priority, jobs.c.share, jobs.c.ordinal, jobs.c.due_at).where(
-                    jobs.c.tenant == job.tenant, jobs.c.id == job.id, jobs.c.state == "queued"
+                    jobs.c.tenant == job.tenant, jobs.c.id == job.id, in_state("queued")
                 )
             ).one_or_none()
             if row is None:
@@ -44,18 +44,21 @@ class JobWaits(JobTable):
         self, connection: Connection, queue: str, priority: int, share: float, ordinal: str
     ) -> int:
         """How many of all tenants are claimed before, counted up to FARTHEST."""
-        earlier = or_(
-            jobs.c.priority > priority,
-            both(jobs.c.priority == priority, jobs.c.share < share),
-            both(jobs.c.priority == priority, jobs.c.share == share, jobs.c.ordinal < ordinal),
-        )
-        some = (
-            select(jobs.c.id)
-            .where(jobs.c.queue == queue, jobs.c.state == "queued", earlier)
+        # The first rows of the queue are taken before they are compared: so the index is left
+        # where the count ends, however long the queue is.
+        first = (
+            select(jobs.c.priority, jobs.c.share, jobs.c.ordinal)
+            .where(jobs.c.queue == queue, in_state("queued"))
+            .order_by(jobs.c.priority.desc(), jobs.c.share, jobs.c.ordinal)
             .limit(FARTHEST)
             .subquery()
+        ).c
+        earlier = or_(
+            first.priority > priority,
+            both(first.priority == priority, first.share < share),
+            both(first.priority == priority, first.share == share, first.ordinal < ordinal),
         )
-        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+        return int(connection.execute(select(func.count()).where(earlier)).scalar_one())
 
     def _usual_seconds(self, connection: Connection, queue: str) -> float | None:
         """From the first claim to the end, over the last jobs; None without any."""

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from worker.database import Database, insert_into
 from worker.errors import DatabaseUnavailable
 from worker.job_rows import Queue
-from worker.job_tables import jobs
+from worker.job_tables import in_state, jobs
 from worker.settings import Settings
 from worker.tables import workers
 
@@ -90,7 +90,7 @@ class Presence:
         with self._database.read() as connection:
             since = self._database.now(connection) - self._settings.lease_seconds
             busy = connection.execute(
-                select(func.count()).where(jobs.c.state == "running", jobs.c.queue == queue)
+                select(func.count()).where(in_state("running"), jobs.c.queue == queue)
             ).scalar_one()
             return max(0, live_slots(connection, queue, since) - int(busy))
 

@@ -141,6 +141,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("jobs_pkey")),
     )
     op.create_index(
+        "jobs_claim",
+        "jobs",
+        ["queue", sa.text("priority DESC"), "share", "ordinal", "due_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'queued'"),
+        sqlite_where=sa.text("state = 'queued'"),
+    )
+    op.create_index(
         "jobs_deadlines",
         "jobs",
         ["deadline_at"],

@@ -1,0 +1,159 @@
+"""Real databases: every test that asks for one runs on a SQLite file and on PostgreSQL."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from worker.artifacts import ArtifactStore
+from worker.backend import Backend
+from worker.database import Database
+from worker.files import Files
+from worker.job_tables import jobs as job_table
+from worker.jobs import Job, Jobs
+from worker.models import Models
+from worker.settings import Settings
+
+NewDatabase = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
+    """A PostgreSQL of this run's own; its URL, with rights to make databases."""
+    if importlib.util.find_spec("pgserver") is None:
+        pytest.skip("pgserver is not installed: no PostgreSQL to test against")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of platformdirs, about XDG_RUNTIME_DIR
+        import pgserver
+
+        server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    try:
+        yield sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_postgresql(postgresql_server: sa.URL) -> Callable[[], str]:
+    """Makes a database with all tables, by copying one that was migrated once."""
+    numbers = itertools.count()
+
+    def make(template: str = "") -> str:
+        name = f"test_{next(numbers)}"
+        engine = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            copied = f" TEMPLATE {template}" if template else ""
+            connection.execute(sa.text(f"CREATE DATABASE {name}{copied}"))
+        engine.dispose()
+        return name
+
+    def url(name: str) -> str:
+        return postgresql_server.set(database=name).render_as_string(hide_password=False)
+
+    template = make()
+    migrate(url(template))
+    return lambda: url(make(template))
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def new_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], str]:
+    """Makes a fresh database with all tables and gives its URL."""
+    if request.param == "postgresql":
+        make: Callable[[], str] = request.getfixturevalue("new_postgresql")
+        return make
+    empty: Path = request.getfixturevalue("migrated_sqlite")
+    folder = tmp_path_factory.mktemp("databases")
+    numbers = itertools.count()
+
+    def copy() -> str:
+        path = folder / f"{next(numbers)}.db"
+        path.write_bytes(empty.read_bytes())
+        return f"sqlite:///{path}"
+
+    return copy
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(home=tmp_path, database_url=database_url)
+
+
+@pytest.fixture
+def backend(settings: Settings, database: Database) -> Backend:
+    store = ArtifactStore(settings.effective_storage_url)
+    return Backend(
+        settings=settings,
+        database=database,
+        store=store,
+        files=Files(database, store),
+        jobs=Jobs(database, settings),
+        models=Models(database),
+    )
+
+
+@pytest.fixture
+def jobs(backend: Backend) -> Jobs:
+    return backend.jobs
+
+
+@pytest.fixture
+def expire(database: Database) -> Callable[[Job], None]:
+    """Make a running job's lease run out now."""
+
+    def run_out(job: Job) -> None:
+        with database.write() as connection:
+            connection.execute(
+                sa.update(job_table)
+                .where(job_table.c.id == job.id)
+                .values(lease_expires_at=database.now(connection) - 1)
+            )
+
+    return run_out
+
+
+def migrate(url: str) -> None:
+    database = Database(url)
+    database.migrate()
+    database.dispose()
+
+
+def run(jobs: Jobs, worker: str = "w1", incarnation: str = "a") -> Job:
+    """Claim the training whose turn it is; there must be one."""
+    job = jobs.claim("training", worker, incarnation)
+    assert job is not None
+    return job
+
+
+def events_are_whole(jobs: Jobs, job_id: str, tenant: str = "default") -> list[str]:
+    """The types of a job's events, whose numbers have no gap."""
+    events = jobs.events(tenant, job_id, limit=10_000)
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    return [event.type for event in events]
