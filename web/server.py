@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import sys
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
-from web.app import create_app
-from web.services import Services, build_services
+from textgen.errors import TextgenError
 from worker.errors import InvalidSetting
 from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 KEEPALIVE_SECONDS = 75  # longer than the pause between two polls of a waiting client
 GRACEFUL_SECONDS = 60
@@ -30,10 +32,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """On SIGTERM: no new connections, event streams end, everything else finishes."""
-        application = self.app.callable
-        if isinstance(application, Flask):
-            services: Services = application.extensions["textgen"]
-            services.stopping.set()
+        if self.app.callable is not None:
+            self.app.callable.extensions["textgen"].stopping.set()
         super().handle_exit(sig, frame)
 
 
@@ -64,8 +64,18 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        """Build the app in the worker process, after the fork: it opens connections."""
-        return create_app(build_services(self.settings))
+        """Build the app in the worker process, after the fork: it opens connections.
+
+        Its modules are imported here, so that the parent, which only watches, stays small.
+        """
+        from web.app import create_app
+        from web.services import build_services
+
+        try:
+            return create_app(build_services(self.settings))
+        except TextgenError as error:
+            logging.getLogger("textgen.web").critical("cannot start: %s", error.message)
+            sys.exit(Arbiter.APP_LOAD_ERROR)
 
 
 def main() -> None:
@@ -75,6 +85,7 @@ def main() -> None:
     except InvalidSetting as error:
         sys.exit(error.message)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     Server(settings).run()
 
 
