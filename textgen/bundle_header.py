@@ -111,6 +111,8 @@ def _check_shapes(file: TensorFile, header: BundleHeader) -> None:
             f"{file.path.name} has a tokenizer of {tokenizer.vocab_size} symbols and a model of "
             f"{header.vocab_size}."
         )
+    if header.model.tie_weights and header.model.embedding_size != header.model.hidden_size:
+        raise InvalidBundle(f"{file.path.name} ties weights of different shapes.")
     found = {
         name.removeprefix(MODEL_PREFIX): info.shape
         for name, info in file.tensors.items()

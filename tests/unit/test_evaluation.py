@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.conftest import BundleMaker
+from textgen.errors import InvalidCorpus
+from textgen.evaluation import evaluate, tune_temperature
+from textgen.model import TextGenerator
+
+
+def tokens(count: int, vocab_size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, vocab_size, count).astype(np.uint16)
+
+
+def one_by_one(model: TextGenerator, ids: np.ndarray) -> tuple[float, float]:
+    """Loss and accuracy from a plain loop over single tokens."""
+    hidden, loss, right = None, 0.0, 0
+    with torch.no_grad():
+        for here, following in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
+            logits, hidden = model(torch.tensor([[here]]), hidden)
+            chances = torch.log_softmax(logits[0, 0].double(), 0)
+            loss -= chances[following].item()
+            right += int(chances.argmax().item() == following)
+    return loss / (len(ids) - 1), right / (len(ids) - 1)
+
+
+@pytest.mark.parametrize("count", [2, 3, 200, 1500])
+def test_it_is_the_mean_over_every_token_with_the_state_carried(
+    make_bundle: BundleMaker, count: int
+) -> None:
+    model = make_bundle(2, spread=4.0).model
+    ids = tokens(count, model.vocab_size)
+    loss, accuracy = one_by_one(model, ids)
+    found = evaluate(model, ids, streams=1)
+    assert found.loss == pytest.approx(loss, abs=1e-5)
+    assert found.accuracy == pytest.approx(accuracy)
+    assert found.tokens == count - 1
+
+
+@pytest.mark.parametrize("count", [257, 1500, 20_011])
+def test_many_streams_give_nearly_the_loss_of_one(make_bundle: BundleMaker, count: int) -> None:
+    model = make_bundle(spread=4.0).model
+    ids = tokens(count, model.vocab_size)
+    alone, together = evaluate(model, ids, streams=1), evaluate(model, ids)
+    assert together.loss == pytest.approx(alone.loss, abs=1e-5)
+    assert together.accuracy == pytest.approx(alone.accuracy, abs=2 / count)
+    assert together.tokens == alone.tokens
+
+
+def test_bits_per_character_share_the_loss_among_characters(make_bundle: BundleMaker) -> None:
+    model = make_bundle().model
+    found = evaluate(model, tokens(500, model.vocab_size), characters_per_token=4.0)
+    assert found.bits_per_character == pytest.approx(found.loss / math.log(2) / 4)
+    assert found.perplexity == pytest.approx(math.exp(found.loss))
+
+
+def test_it_changes_neither_the_model_nor_the_generators(make_bundle: BundleMaker) -> None:
+    model = make_bundle().model.train()
+    before, state = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    evaluate(model, tokens(300, model.vocab_size))
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    model.eval()
+
+
+def test_one_token_is_nothing_to_predict(make_bundle: BundleMaker) -> None:
+    with pytest.raises(InvalidCorpus, match="at least 2"):
+        evaluate(make_bundle().model, np.zeros(1, np.uint16))
+
+
+def test_overconfident_models_get_a_higher_temperature(make_bundle: BundleMaker) -> None:
+    honest = make_bundle(spread=1.0).model
+    ids = tokens(2000, honest.vocab_size)
+    assert tune_temperature(make_bundle(spread=30.0).model, ids) > 1.2
+    text = drawn_from(make_bundle(spread=6.0).model, 3000)
+    assert tune_temperature(make_bundle(spread=6.0).model, text) == pytest.approx(0.8, abs=0.09)
+
+
+def drawn_from(model: TextGenerator, count: int) -> np.ndarray:
+    """Ids that the model itself draws at temperature 1, so that it is calibrated for them."""
+    generator, hidden, ids = torch.Generator().manual_seed(5), None, [1]
+    with torch.no_grad():
+        for _ in range(count):
+            logits, hidden = model(torch.tensor([ids[-1:]]), hidden)
+            chances = torch.softmax(logits[0, 0], 0)
+            ids.append(int(torch.multinomial(chances, 1, generator=generator)))
+    return np.array(ids, np.uint16)
