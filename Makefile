@@ -72,8 +72,8 @@ test-all: install lint ## make test, and what takes longer
 	@$(BIN)/pytest $(ARGS)
 
 bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
-	@for file in $(if $(ARGS),$(ARGS),$(sort $(wildcard benchmarks/bench_*.py))); do \
-		echo "== $$file"; $(BIN)/python "$$file"; done
+	@for file in $(if $(ARGS),$(ARGS),$(sort $(wildcard benchmarks/*.py))); do \
+		echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
 
 chaos: install ## the fault suite at full length (REPEAT repetitions of each kill)
 	@TEXTGEN_CHAOS_REPEAT=$(REPEAT) $(BIN)/pytest tests/chaos -o timeout=0 $(ARGS)
@@ -85,6 +85,7 @@ lint: install ## style, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@if grep -q importlinter pyproject.toml; then $(BIN)/lint-imports --no-cache; fi
 
 format: install ## put the sources into the common form
 	@$(BIN)/ruff check --fix --quiet . || true

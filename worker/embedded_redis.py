@@ -49,6 +49,11 @@ class EmbeddedRedis:
         """What to run; the password stands in the file alone."""
         return (str(self.program), str(self.config))
 
+    @property
+    def log(self) -> Path:
+        """Where it says what went wrong; new at each start."""
+        return self.config.with_name("redis.log")
+
     def answers(self) -> bool:
         """True once it takes commands with the password."""
         client = redis.Redis(
@@ -68,7 +73,8 @@ def prepare_redis(folder: Path) -> EmbeddedRedis:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     port, password = free_port(), secrets.token_urlsafe(32)
     config = folder / "redis.conf"
-    config.unlink(missing_ok=True)
+    for leftover in (config, folder / "redis.log"):
+        leftover.unlink(missing_ok=True)
     descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(config_text(folder, port, password))
@@ -91,7 +97,7 @@ def config_text(folder: Path, port: int, password: str) -> str:
             'save ""',
             "maxmemory-policy noeviction",
             "loglevel warning",
-            'logfile ""',
+            f'logfile "{quoted}/redis.log"',
             "",
         ]
     )

@@ -140,10 +140,10 @@ class Stack:
         if not self._redis_came_up(server):
             self._supervisor.drain([REDIS], REDIS_DRAIN_SECONDS)
             if not put_data_aside(folder):
-                raise StackFailed(f"Redis ({server.program}) does not start; see its lines above.")
+                raise StackFailed(f"{server.program} does not start; {server.log} says why.")
             server = prepare_redis(folder)
             if not self._redis_came_up(server):
-                raise StackFailed(f"Redis ({server.program}) does not start; see its lines above.")
+                raise StackFailed(f"{server.program} does not start; {server.log} says why.")
         self._redis_port = server.port
         self.settings = self.settings.with_broker(HOST, server.port, server.password)
         self._write_facts()

@@ -38,20 +38,17 @@ def share_cores(cores: int, settings: Settings) -> Shares:
 
 
 def service_programs(settings: Settings, shares: Shares) -> list[Program]:
-    """Everything but Redis, in the order of starting; ``settings`` know the broker and port."""
+    """Everything but Redis, the slowest to start first; ``settings`` know the broker and port."""
     common = environment(settings)
+    training = {**common, "TEXTGEN_THREADS": str(shares.training)}
+    generation = {**common, "TEXTGEN_THREADS": str(shares.generation)}
     programs = [
-        _python(WEB, ("-m", "web.server"), common),
-        _python(RECONCILER, _worker("reconcile"), common),
+        _python(name, _worker("generate"), generation) for name in generator_names(settings)
     ]
     if settings.train_workers > 0:
-        threads = {"TEXTGEN_THREADS": str(shares.training)}
-        programs.append(_python(TRAINER, _worker("train"), {**common, **threads}))
-    threads = {"TEXTGEN_THREADS": str(shares.generation)}
-    programs += [
-        _python(name, _worker("generate"), {**common, **threads})
-        for name in generator_names(settings)
-    ]
+        programs.append(_python(TRAINER, _worker("train"), training))
+    programs.append(_python(RECONCILER, _worker("reconcile"), common))
+    programs.append(_python(WEB, ("-m", "web.server"), common))
     return programs
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import click
 
+from web.cli.api import find_key
 from web.cli.stack import Stack
+from web.cli.terminal import span
 from worker.database import Database
 from worker.keys import Keys
 from worker.settings import Settings, load_settings
+from worker.signin_links import SigninLinks
+
+LINK_SECONDS = 900.0
 
 
 @click.command(epilog="Example: PORT=8001 TEXTGEN_HOME=~/textgen textgen up")
@@ -23,6 +29,7 @@ def up() -> int:
     the environment: PORT, TEXTGEN_HOME and the others of the settings page.
     """
     settings = load_settings()
+    os.umask(0o077)  # what the service writes is its owner's
     click.echo(f"Starting textgen on {settings.home}")
     with Stack(settings, sys.stdout) as stack:
         stack.stop.install()
@@ -45,7 +52,7 @@ def banner(stack: Stack) -> str:
     command = command_name(settings)
     return f"""
 textgen is ready: {public}
-  Sign in (this link works once): {public}/signin?token={sign_in_token(settings)}
+  Sign in (once, within {span(LINK_SECONDS)}): {public}/signin?token={sign_in_token(settings)}
   Programs: base_url {public}/v1, the key is in {settings.home / "credentials"}
 
 Next, in another terminal:
@@ -57,8 +64,9 @@ Next, in another terminal:
 
 def sign_in_token(settings: Settings) -> str:
     """A token that signs a browser in once, as the owner of the first key."""
-    keys = Keys(Database(settings.effective_database_url))
-    return keys.create_link(keys.ensure_admin(settings))
+    database = Database(settings.effective_database_url)
+    owner = Keys(database).authenticate(find_key(settings))
+    return SigninLinks(database).create(owner.tenant, owner.id, expires_in=LINK_SECONDS)
 
 
 def command_name(settings: Settings) -> str:
