@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 LARGEST_BLOCK = 128
+_ROWS_FOR_WEIGHTS = 16  # a block's weights take about as long to read as so many rows to compute
 
 
 class RowPlan:
@@ -38,6 +39,19 @@ class RowPlan:
         """Rows that a buffer needs so that every number up to ``rows`` fits with its padding."""
         return sum(size for _, size in self.blocks(rows))
 
+    def slowness(self) -> float:
+        """How much longer than unpadded steps these blocks take, small numbers of rows first.
+
+        The mean over 1 … LARGEST_BLOCK rows, each weighted with 1 / rows: as much for 1 to 2 rows
+        as for 64 to 128.
+        """
+        total = weights = 0.0
+        for rows in range(1, LARGEST_BLOCK + 1):
+            taken = sum(_ROWS_FOR_WEIGHTS + size for _, size in self.blocks(rows))
+            total += taken / (_ROWS_FOR_WEIGHTS + rows) / rows
+            weights += 1 / rows
+        return total / weights
+
 
 def candidate_sizes(threads: int) -> list[int]:
     """Block sizes worth trying.
@@ -46,4 +60,4 @@ def candidate_sizes(threads: int) -> list[int]:
     threads let every share end with a row.
     """
     stride = math.lcm(8, threads)
-    return sorted({1, 2, 4, 8, *range(stride, LARGEST_BLOCK + 1, stride)})
+    return sorted({1, 2, 4, 8, 12, *range(stride, LARGEST_BLOCK + 1, stride)})

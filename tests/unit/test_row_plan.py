@@ -29,6 +29,12 @@ def test_only_the_last_block_is_padded_and_as_little_as_possible() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 6, 8, 24, 64])
 def test_candidates_let_every_thread_end_with_a_row(threads: int) -> None:
     sizes = candidate_sizes(threads)
-    assert sizes[:4] == [1, 2, 4, 8]
-    assert all(size % threads == 0 and size % 8 == 0 for size in sizes[4:])
+    assert sizes[:5] == [1, 2, 4, 8, 12]
+    assert all(size % threads == 0 and size % 8 == 0 for size in sizes[5:])
     assert max(sizes) <= LARGEST_BLOCK
+
+
+def test_slowness_prefers_sizes_that_fit_small_and_large_numbers() -> None:
+    everything = RowPlan([2, 4, *range(8, 129, 8)])
+    only_small, only_large = RowPlan([4, 12, 16, 24]), RowPlan([40, 48, 64, 96, 128])
+    assert 1 < everything.slowness() < only_small.slowness() < only_large.slowness()
