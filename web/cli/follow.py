@@ -25,7 +25,7 @@ PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 QUIET = frozenset({"progress", "checkpoint", "plan"})
 WAITING = {
-    "behind_others": "other jobs are before it",
+    "behind_others": "its turn has not come yet",
     "quota": "your quota is in use",
     "no_worker": "no worker is running; start one with `textgen worker train` or `generate`",
     "does_not_fit": "no worker is large enough for it",
