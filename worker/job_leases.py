@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import and_, case, delete, func, insert, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy import and_, case, func, select, update
 
 from worker import fair_share
-from worker.ids import new_id
 from worker.job_rows import Job, Level, Queue, Signals, job_from
 from worker.job_states import RUNNING_PHASE
 from worker.job_table import JobTable, Note, held, lease_lost
-from worker.job_tables import checkpoints, in_state, jobs
-from worker.job_uses import live_user
-from worker.models import NewModel, add_model
-from worker.tables import aliases, models
-
-KEPT_CHECKPOINTS = 3
+from worker.job_tables import in_state, jobs
 
 
 class JobLeases(JobTable):
-    """Claims, leases, progress and checkpoints. Every write is fenced by the claim's token."""
+    """Claims, leases, progress and events. Every write is fenced by the claim's token."""
 
     def claim(self, queue: Queue, worker: str, incarnation: str = "") -> Job | None:
         """Take the job whose turn it is, or None when none is due.
@@ -116,94 +109,3 @@ class JobLeases(JobTable):
         with self._database.write() as connection:
             if self._move(connection, held(job), {}, note, self._database.now(connection)) is None:
                 lease_lost(job)
-
-    def save_checkpoint(
-        self,
-        job: Job,
-        *,
-        artifact: str,
-        step: int,
-        metrics: Mapping[str, Any],
-        file: str = "",
-        publish_model: NewModel | None = None,
-    ) -> tuple[str, ...]:
-        """Move the resume pointer to a stored artifact, and publish it as a model if wanted.
-
-        Returns the artifacts that nothing points to any more: the caller deletes them. A step
-        forward forgives the losses so far. Safe to repeat. Raises LeaseLost.
-        """
-        pointer = {"artifact": artifact, "file": file, "step": step}
-        with self._database.write() as connection:
-            row = self._held(connection, job)
-            older = [kept for kept in row.checkpoint_history if kept["artifact"] != artifact]
-            history = [pointer, *older]
-            forward = all(step > kept["step"] for kept in older)
-            self._change(
-                connection,
-                job,
-                checkpoint=pointer,
-                checkpoint_history=history[:KEPT_CHECKPOINTS],
-                losses=0 if forward else row.losses,
-            )
-            if publish_model is not None:
-                self._publish(connection, job, publish_model, pointer, metrics)
-            dropped = [kept["artifact"] for kept in history[KEPT_CHECKPOINTS:]]
-            return self._withdraw(connection, job, dropped)
-
-    def _publish(
-        self,
-        connection: Connection,
-        job: Job,
-        model: NewModel,
-        pointer: Mapping[str, Any],
-        metrics: Mapping[str, Any],
-    ) -> None:
-        now = self._database.now(connection)
-        add_model(connection, job.tenant, model, now, job_id=job.id)
-        connection.execute(
-            insert(checkpoints).values(
-                id=new_id("ftckpt_"),
-                tenant=job.tenant,
-                job_id=job.id,
-                step=pointer["step"],
-                model_id=model.id,
-                artifact=pointer["artifact"],
-                metrics=dict(metrics),
-                created_at=now,
-            )
-        )
-
-    def _withdraw(self, connection: Connection, job: Job, artifacts: list[str]) -> tuple[str, ...]:
-        """Take back the models of checkpoints that are kept no longer.
-
-        One that somebody uses, by an alias or in a live job, stays with its artifact.
-        """
-        if not artifacts:
-            return ()
-        made = connection.execute(
-            select(models.c.id, models.c.artifact).where(
-                models.c.tenant == job.tenant, models.c.artifact.in_(artifacts)
-            )
-        ).all()
-        named = select(aliases.c.name).where(aliases.c.tenant == job.tenant)
-        kept = set()
-        for model_id, artifact in made:
-            alias = connection.execute(named.where(aliases.c.model_id == model_id).limit(1)).first()
-            if alias is not None or live_user(connection, job.tenant, "model", model_id):
-                kept.add(artifact)
-                continue
-            connection.execute(
-                delete(checkpoints).where(
-                    checkpoints.c.job_id == job.id, checkpoints.c.model_id == model_id
-                )
-            )
-            connection.execute(
-                delete(models).where(models.c.tenant == job.tenant, models.c.id == model_id)
-            )
-        return tuple(artifact for artifact in artifacts if artifact not in kept)
-
-    def _change(self, connection: Connection, job: Job, **values: Any) -> None:
-        """Change columns of a held row; raises LeaseLost."""
-        changed = connection.execute(update(jobs).where(held(job)).values(**values))
-        if changed.rowcount == 0:
-            lease_lost(job)

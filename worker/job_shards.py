@@ -10,8 +10,8 @@ from sqlalchemy import func, select, update
 
 from worker.database import insert_into
 from worker.job_rows import Job
-from worker.job_table import JobTable, held, lease_lost
-from worker.job_tables import batch_shards, jobs
+from worker.job_table import JobTable
+from worker.job_tables import batch_shards
 
 ROWS_AT_ONCE = 500  # so that no transaction holds SQLite for long
 
@@ -75,9 +75,7 @@ class JobShards(JobTable):
                     rows[start : start + ROWS_AT_ONCE],
                 )
         with self._database.write() as connection:
-            changed = connection.execute(update(jobs).where(held(job)).values(plan=dict(plan)))
-            if changed.rowcount == 0:
-                lease_lost(job)
+            self._change(connection, job, plan=dict(plan))
 
     def finish_shard(self, job: Job, index: int, artifact: str, counts: Counts) -> bool:
         """Publish a shard's artifact. False when it was done before; that result stands.
@@ -85,9 +83,7 @@ class JobShards(JobTable):
         A finished shard is a step forward: it forgives the losses so far. Raises LeaseLost.
         """
         with self._database.write() as connection:
-            fenced = connection.execute(update(jobs).where(held(job)).values(losses=0))
-            if fenced.rowcount == 0:
-                lease_lost(job)
+            self._change(connection, job, losses=0)
             done = connection.execute(
                 update(batch_shards)
                 .where(

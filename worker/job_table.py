@@ -87,6 +87,12 @@ class JobTable:
             lease_lost(job)
         return row
 
+    def _change(self, connection: Connection, job: Job, **values: Any) -> None:
+        """Change columns of a row that this worker holds; raises LeaseLost."""
+        changed = connection.execute(update(jobs).where(held(job)).values(**values))
+        if changed.rowcount == 0:
+            lease_lost(job)
+
     def _put_back(
         self,
         connection: Connection,

@@ -5,7 +5,8 @@ job_rows       what the tables hold, as values
 job_requests   clients: submit, cancel, pause, resume, retry
 job_lists      clients: look at jobs, events, checkpoints
 job_waits      clients: why a job waits
-job_leases     workers: claim, hold, progress, checkpoints
+job_leases     workers: claim, hold, progress, events
+job_checkpoints  workers: checkpoints and their models
 job_shards     workers: shards of batches
 job_endings    workers: finish, or give back
 job_recovery   the reconciler: lost workers, deadlines
@@ -14,6 +15,7 @@ job_recovery   the reconciler: lost workers, deadlines
 from __future__ import annotations
 
 from worker.idempotency import IdempotencyKey
+from worker.job_checkpoints import JobCheckpoints
 from worker.job_endings import JobEndings
 from worker.job_leases import JobLeases
 from worker.job_lists import JobLists
@@ -43,5 +45,7 @@ __all__ = [
 ]
 
 
-class Jobs(JobRequests, JobLists, JobWaits, JobLeases, JobShards, JobEndings, JobRecovery):
+class Jobs(
+    JobRequests, JobLists, JobWaits, JobLeases, JobCheckpoints, JobShards, JobEndings, JobRecovery
+):
     """Everything that can be asked of, or done to, jobs. Safe to share between threads."""
