@@ -34,7 +34,7 @@ from web.cli.generate import defaults_of
 from web.cli.stack import Stack
 from web.cli.terminal import size, span
 from web.cli.train import upload
-from web.cli.up import command_name
+from web.cli.up import command_name, home_prefix
 from worker.settings import Settings, load_settings
 
 TRAINING_SECONDS = 75.0
@@ -63,7 +63,7 @@ def demo(corpus: Path | None, seconds: float) -> int:
         console.print("Stopping the service")
         stack.drain()
     if code == 0:
-        _say_what_next(console, command_name(settings))
+        _say_what_next(console, settings)
     return code
 
 
@@ -189,9 +189,10 @@ def _kept_running(stack: Stack) -> Iterator[None]:
         thread.join()
 
 
-def _say_what_next(console: Console, command: str) -> None:
+def _say_what_next(console: Console, settings: Settings) -> None:
+    command = command_name(settings)
     console.print("\nGo on with:")
-    console.print("  make serve", soft_wrap=True)
+    console.print(f"  {home_prefix(settings)}make serve", soft_wrap=True)
     console.print(f'  {command} generate {NAME} "import "', soft_wrap=True)
     console.print(f"  {command} train YOUR.txt --name mine", soft_wrap=True)
 

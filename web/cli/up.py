@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -77,6 +78,11 @@ def command_name(settings: Settings) -> str:
         name = "textgen"
     else:
         name = str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
+    return home_prefix(settings) + shlex.quote(name)
+
+
+def home_prefix(settings: Settings) -> str:
+    """What to put before a command so that it finds this home; empty for the usual one."""
     if settings.home == Path(".textgen").absolute():
-        return name
-    return f"TEXTGEN_HOME={settings.home} {name}"
+        return ""
+    return f"TEXTGEN_HOME={shlex.quote(str(settings.home))} "

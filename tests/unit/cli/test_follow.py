@@ -1,0 +1,90 @@
+"""What is said about a job while it runs."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from web.cli.follow import describe, print_event, share
+from web.cli.terminal import size, span
+
+
+def job(state: str = "running", **fields: Any) -> dict[str, Any]:
+    return {"state": state, "phase": None, "progress": {}, "waiting": None, **fields}
+
+
+def test_a_training_has_loss_rate_and_time_left() -> None:
+    progress = {
+        "step": 50,
+        "total_steps": 200,
+        "train_loss": 1.2345,
+        "tokens_per_second": 41234.5,
+        "seconds_left": 75.2,
+    }
+    running = job(progress=progress)
+
+    assert describe(running) == "loss 1.234 · 41,234 tokens/s · 1 min 15 s left"
+    assert share(running) == (50, 200)
+
+
+def test_a_batch_has_its_lines() -> None:
+    counts = {"total": 1000, "completed": 400, "failed": 2}
+    running = job(progress={"request_counts": counts})
+
+    assert describe(running) == "400 of 1,000 lines · 2 failed"
+    assert share(running) == (402, 1000)
+
+
+def test_a_queued_job_says_why_it_waits() -> None:
+    waiting = {"reason": "no_worker", "position": 3, "estimated_start": None}
+    text = describe(job("queued", waiting=waiting))
+
+    assert "textgen worker train" in text
+    assert "place 3" in text
+
+
+def test_before_anything_is_known_there_is_the_phase() -> None:
+    assert describe(job(phase="validating_files")) == "validating files"
+    assert describe(job()) == "running"
+    assert share(job()) == (0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("event", "shown"),
+    [
+        ({"type": "state", "level": "info", "message": "Started."}, True),
+        ({"type": "progress", "level": "info", "message": "Step 3"}, False),
+        ({"type": "checkpoint", "level": "warn", "message": "Damaged"}, True),
+        ({"type": "metrics", "level": "info", "message": "Step 5"}, False),
+    ],
+)
+def test_events_that_the_bar_repeats_are_left_out(event: dict[str, Any], shown: bool) -> None:
+    text = io.StringIO()
+    print_event(Console(file=text), {"data": {}, **event})
+    assert (event["message"] in text.getvalue()) is shown
+
+
+def test_a_users_text_is_never_taken_for_markup() -> None:
+    text = io.StringIO()
+    console = Console(file=text, markup=False, highlight=False)
+    event = {"type": "sample", "level": "info", "message": "", "data": {"text": "[bold]x[/bold]"}}
+    print_event(console, event)
+    assert "[bold]x[/bold]" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59.6, "1 min"), (125, "2 min 5 s"), (7500, "2 h 5 min"), (400_000, "4 d")],
+)
+def test_spans(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")]
+)
+def test_sizes(count: float, words: str) -> None:
+    assert size(count) == words
