@@ -9,6 +9,7 @@ from flask import Flask, Response, g, request
 
 from web import auth, cors, errors, openapi
 from web.metrics import Metrics
+from web.proxy import behind_proxy
 from web.resource import Operation, Resource
 from web.services import Services
 from web.views.aliases import aliases
@@ -63,6 +64,8 @@ def create_app(services: Services) -> Flask:
     app.after_request(_finish)
     cors.install(app, services.settings.cors_origins)
     app.extensions["textgen-openapi"] = openapi.document(app, operations)
+    if services.settings.public_url:
+        app.wsgi_app = behind_proxy(app.wsgi_app, services.settings.public_url)  # type: ignore[method-assign, assignment]
     return app
 
 

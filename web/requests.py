@@ -31,7 +31,17 @@ def json_body() -> dict[str, Any]:
         raise InvalidInput(f"The body is not JSON: {error}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidInput("The body must be a JSON object, {…}.", code="invalid_json")
+    if b"\\u0000" in raw and _holds_nul(body):
+        raise InvalidInput("A string of the body holds the character NUL.", code="invalid_json")
     return body
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(map(_holds_nul, value))
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,6 +64,8 @@ def query(schema: type[Q]) -> Q:
         key = name if match is None else match[2]
         if not isinstance(target, dict) or key in target:
             raise InvalidInput(f"{name!r} is given twice.", param=name)
+        if "\0" in key + given:
+            raise InvalidInput(f"{name!r} holds the character NUL.", param=name)
         target[key] = given
     return schema.parse(values)
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from textgen.options import Options
 from web import requests
 from web.schemas.base import NoQuery
+from worker.errors import NotFound
 
 Scope = Literal["read", "generate", "train", "admin"]
 View = Callable[..., BaseModel | ResponseReturnValue]
@@ -77,7 +78,9 @@ class Resource(Blueprint):
 
         def register(view: View) -> View:
             @wraps(view)
-            def run(**path: Any) -> ResponseReturnValue:
+            def run(**path: str) -> ResponseReturnValue:
+                if any("\0" in value for value in path.values()):  # no id that was ever given out
+                    raise NotFound("There is nothing with this id.")
                 found = view(**path, **operation.arguments())
                 return json_answer(found) if isinstance(found, BaseModel) else found
 

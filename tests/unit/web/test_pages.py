@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
 
 import pytest
 from flask import Flask
@@ -72,8 +74,6 @@ def test_the_dashboard_shows_what_runs(
 
 
 def test_names_are_escaped(call: Caller, services: Services) -> None:
-    from io import BytesIO
-
     name = "<script>alert(1)</script>.jsonl"
     form = {"purpose": "batch", "file": (BytesIO(b"x"), name)}
     file_id = call("POST", "/v1/files", data=form).get_json()["id"]
@@ -132,6 +132,19 @@ def test_other_sites_only_where_allowed(services: Services) -> None:
 
 
 def with_settings(services: Services, settings: Settings) -> Services:
-    from dataclasses import replace
-
     return replace(services, settings=settings)
+
+
+@pytest.mark.parametrize("sent_path", ["/text/", "/"])
+def test_under_a_path_behind_a_proxy(call: Caller, services: Services, sent_path: str) -> None:
+    public = services.settings.model_copy(update={"public_url": "https://a.example/text"})
+    client = create_app(with_settings(services, public)).test_client()
+
+    assert client.get(sent_path).headers["Location"] == "/text/signin?next=/"
+    answer = client.post(f"{sent_path}signin", data={"key": call.key})
+    assert answer.headers["Location"] == "/text/"
+    assert "Secure" in answer.headers["Set-Cookie"]
+    headers = {"Authorization": f"Bearer {call.key}"}
+    page = client.get(sent_path, headers=headers).text
+    assert 'href="/text/static/style.css"' in page
+    assert "https://a.example/text/v1" in page
