@@ -87,7 +87,9 @@ def _assemble(
     """Copy the shards' parts behind each other into a file of their own; None without lines."""
     if not lines:
         return None
-    with store_result(backend, f"{job.id}_{file}", "batch_output") as result:
+    expires_in = job.spec.get("output_expires_seconds")
+    name = f"{job.id}_{file}"
+    with store_result(backend, name, "batch_output", expires_in=expires_in) as result:
         for shard in shards:
             lease.keep()
             with backend.store.open(shard.artifact, file) as part:

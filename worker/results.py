@@ -24,6 +24,7 @@ class Result:
     filename: str
     purpose: str
     stream: HashingWriter
+    expires_in: float | None = None  # seconds from the end of the job; None: kept
     info: FileInfo | None = None
 
     @property
@@ -43,16 +44,19 @@ class Result:
             sha256=self.info.sha256,
             artifact=self.artifact,
             file=FILE,
+            expires_in=self.expires_in,
         )
         add_file(connection, tenant, new, now)
 
 
 @contextmanager
-def store_result(backend: Backend, filename: str, purpose: str) -> Iterator[Result]:
+def store_result(
+    backend: Backend, filename: str, purpose: str, *, expires_in: float | None = None
+) -> Iterator[Result]:
     """Store what is written in the block; an exception leaves nothing behind."""
     file_id = new_id("file-")
     with backend.store.create(f"files/{file_id}") as staging:
         with staging.open(FILE) as stream:
-            result = Result(file_id, filename, purpose, stream)
+            result = Result(file_id, filename, purpose, stream, expires_in)
             yield result
         result.info = staging.commit().files[FILE]

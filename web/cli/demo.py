@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from threading import Event, Thread
 from typing import Any
 
 import click
 from pydantic import SecretStr
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from textgen.errors import TextgenError
@@ -166,9 +166,10 @@ def _print_texts(console: Console, requests: Path, results: list[dict[str, Any]]
     for result in results[:: max(1, len(results) // SHOWN)][:SHOWN]:
         for text, _ in texts_of(result):
             console.print()
-            shown = Text(asked[result["custom_id"]], style="bold")
-            shown.append(text, style="not bold")
-            console.print(Padding(shown, (0, 2)))
+            prompt = asked[result["custom_id"]]
+            shown = Text(indent(prompt + text, "  ", lambda _: True))
+            shown.stylize("bold", 2, 2 + len(prompt))
+            console.print(shown, soft_wrap=True)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from textwrap import indent
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
@@ -70,11 +70,11 @@ def print_event(console: Console, event: Mapping[str, Any]) -> None:
         return
     if event["type"] == "sample":
         console.print(Text("  a sample of what it writes now:", style="dim"))
-        text = Text(str(event["data"].get("text", event["message"])), style="italic")
-        console.print(Padding(text, (0, 4)))
+        sample = str(event["data"].get("text", event["message"]))
+        console.print(Text(indent(sample, "    "), style="italic"), soft_wrap=True)
         return
     style = {"warn": "yellow", "error": "red"}.get(event["level"], "")
-    console.print(Text(f"  {event['message']}", style=style))
+    console.print(Text(f"  {event['message']}", style=style), soft_wrap=True)
 
 
 def _worth_a_line(event: Mapping[str, Any]) -> bool:

@@ -7,11 +7,10 @@ import time
 from typing import Any
 
 import click
-from rich.console import Console
 
 from web.cli.api import connect, path_of
 from web.cli.follow import ENDED, Left, describe, follow, print_events
-from web.cli.terminal import ago, json_option, notes, print_json, print_table, span
+from web.cli.terminal import ago, json_option, notes, print_json, print_table, results, span
 from web.cli.train import say_how_to_come_back, say_not_done
 
 
@@ -86,7 +85,7 @@ def logs(job_id: str, following: bool, as_json: bool) -> int:
             after = page["data"][-1]["id"]
         print_json(found)
         return 0
-    console = Console(markup=False, highlight=False)
+    console = results()
     seen = print_events(api, job_id, console, 0)
     try:
         while following and api.get(path_of("jobs", job_id))["state"] not in ENDED:

@@ -32,14 +32,19 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], empty
     if not rows:
         click.echo(empty)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headings))
+    for place, heading in enumerate(headings):
+        # The first column is an id or a name, to be copied whole.
+        table.add_column(heading, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    results().print(table)
+
+
+def results() -> Console:
+    """Standard output; piped into another program, a line stays a line."""
     console = Console(markup=False, highlight=False)
-    # Piped into another program, a line stays a line.
-    console.print(table, soft_wrap=False, width=None if console.is_terminal else 400)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=400)
 
 
 def ago(seconds: float | None, now: float | None = None) -> str:

@@ -146,7 +146,9 @@ def say_not_done(console: Console, job: dict[str, Any]) -> None:
 
 def say_how_to_come_back(console: Console, job_id: str) -> None:
     """The job goes on; how to watch it again, or stop it."""
-    console.print(f"\nThe job goes on. Watch it again: textgen jobs show {job_id} --follow")
+    console.print(
+        f"\nThe job goes on. Watch it again: textgen jobs show {job_id} --follow", soft_wrap=True
+    )
     console.print(f"Stop it: textgen jobs cancel {job_id}", soft_wrap=True)
 
 

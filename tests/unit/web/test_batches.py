@@ -143,3 +143,9 @@ def test_pages(call: Caller, start: Start) -> None:
 
     assert [batch["id"] for batch in first["data"] + rest["data"]] == ids[::-1]
     assert rest["has_more"] is False
+
+
+def test_the_output_may_expire(start: Start, services: Services) -> None:
+    batch = start(output_expires_after={"anchor": "created_at", "seconds": 3600})
+
+    assert services.jobs.get("acme", batch["id"]).spec["output_expires_seconds"] == 3600
