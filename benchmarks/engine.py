@@ -18,8 +18,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from textgen.bundle import Bundle, BundleHeader, count_parameters
-from textgen.engine import Engine, Request
+from textgen.bundles.bundle import Bundle, BundleHeader, count_parameters
+from textgen.engine.engine import Engine, Request
 from textgen.model import TextGenerator
 from textgen.options import ModelOptions, SamplingOptions
 from textgen.tokenizers import CharTokenizer

@@ -1,7 +1,7 @@
 """The library in four functions: text to ids, a model, a training loop, generated text.
 
-For learning, notebooks and texts that fit in memory. ``textgen.training.train_files`` is the way
-for everything else: plans, checkpoints, validation.
+For learning, notebooks and texts that fit in memory. ``textgen.training.train.train_files`` is
+the way for everything else: plans, checkpoints, validation.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from textgen.char_tokenizer import CharTokenizer
+from textgen.engine.preview import preview
 from textgen.errors import InvalidCorpus, InvalidOption, TrainingDiverged
 from textgen.model import Hidden, TextGenerator
-from textgen.preview import preview
 from textgen.tokenizers import Tokenizer
+from textgen.tokenizers.char import CharTokenizer
 
 __all__ = ["TextGenerator", "generate_text", "make_batches", "preprocess_data", "train"]
 

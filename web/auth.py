@@ -15,7 +15,7 @@ from flask import Flask, Response, g, redirect, request
 from web.resource import Operation
 from web.services import current
 from worker.errors import Forbidden, Unauthenticated
-from worker.keys import Key
+from worker.storage.keys import Key
 
 SESSION_COOKIE = "textgen_session"
 SESSION_SECONDS = 12 * 3600

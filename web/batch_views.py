@@ -13,7 +13,7 @@ from web.schemas.batches import (
     BatchUsage,
     RequestCounts,
 )
-from worker.job_rows import Job
+from worker.jobs.rows import Job
 
 ENDED: Mapping[str, BatchStatus] = {
     "succeeded": "completed",

@@ -13,7 +13,7 @@ from flask import Response, request
 from web.errors import BadRange
 from web.services import Services
 from worker.errors import CorruptArtifact
-from worker.files import FileRow
+from worker.storage.files import FileRow
 
 logger = logging.getLogger("textgen.web")
 

@@ -12,7 +12,7 @@ from web.errors import error_body
 from web.job_waits import has_ended
 from web.schemas.jobs import JobEvent as JobEventShape
 from web.services import Services
-from worker.job_rows import JobEvent
+from worker.jobs.rows import JobEvent
 
 POLL_SECONDS = 0.5
 KEEPALIVE_SECONDS = 10.0

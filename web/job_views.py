@@ -8,8 +8,8 @@ from typing import Any
 from web.schemas.jobs import JobList, JobObject
 from web.schemas.jobs import Waiting as WaitingShape
 from web.training_views import error_view
-from worker.job_rows import Job, Waiting
-from worker.pages import Page
+from worker.jobs.rows import Job, Waiting
+from worker.storage.pages import Page
 
 INTERNAL = ("artifact", "file")  # where things lie in storage is nobody's business
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from web.services import Services
-from worker.job_rows import Job
+from worker.jobs.rows import Job
 
 WAIT_SECONDS = 5.0
 POLL_SECONDS = 0.1

@@ -10,17 +10,17 @@ from typing import Protocol, cast
 from flask import current_app
 
 from web.slots import Slots
-from worker.artifacts import ArtifactStore
 from worker.backend import open_backend
 from worker.celery_app import make_publisher
 from worker.client import Completions, Wakeups, connect
 from worker.contracts import GenerateRequest, Queue, StreamEntry
-from worker.database import Database
-from worker.files import Files
 from worker.jobs import Jobs
-from worker.keys import Keys
-from worker.models import Models
 from worker.settings import Settings
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+from worker.storage.files import Files
+from worker.storage.keys import Keys
+from worker.storage.models import Models
 
 
 class Publisher(Protocol):

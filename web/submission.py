@@ -12,9 +12,9 @@ from textgen.errors import InvalidInput
 from web.schemas.base import Body
 from web.services import Services
 from worker.errors import DiskFull
-from worker.idempotency import IdempotencyKey
-from worker.job_rows import Job
-from worker.job_states import Kind
+from worker.jobs.idempotency import IdempotencyKey
+from worker.jobs.rows import Job
+from worker.jobs.states import Kind
 
 KEY_CHARACTERS = 255
 

@@ -15,7 +15,7 @@ from web.schemas.fine_tuning import (
     MethodView,
     TrainingStatus,
 )
-from worker.job_rows import Checkpoint, Job, JobEvent
+from worker.jobs.rows import Checkpoint, Job, JobEvent
 
 AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
 EVENT_PREFIX = "ftevent-"

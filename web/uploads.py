@@ -15,10 +15,10 @@ from web.requests import limit_body
 from web.schemas.files import FileForm
 from web.services import Services
 from web.submission import check_room
-from worker.artifact_staging import HashingWriter
 from worker.errors import TooLarge
-from worker.files import FileRow
-from worker.ids import new_id
+from worker.storage.artifact_staging import HashingWriter
+from worker.storage.files import FileRow
+from worker.storage.ids import new_id
 
 CHUNK = 64 * 1024
 FORM_ALLOWANCE = 64 * 1024  # for the fields and the boundaries around the file

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.artifacts import ArtifactStore
-from worker.database import Database
-from worker.files import Files
 from worker.jobs import Jobs
-from worker.models import Models
 from worker.settings import Settings
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+from worker.storage.files import Files
+from worker.storage.models import Models
 
 
 @dataclass(frozen=True)

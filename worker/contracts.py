@@ -3,8 +3,8 @@
 Old workers read messages of new web processes and the other way round while a deploy rolls,
 so fields are only ever added, with a default.
 
-A completion request is checked in one place, `worker.completions.CompletionBody`, for HTTP and
-for the lines of a batch alike; it becomes a `GenerateRequest`. The answer comes back as
+A completion request is checked in one place, `worker.generation.completions.CompletionBody`, for
+HTTP and for the lines of a batch alike; it becomes a `GenerateRequest`. The answer comes back as
 `StreamEntry` values on a Redis stream of the request's own.
 """
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from celery import Celery
 
-from worker.answers import Answers
-from worker.artifacts import ArtifactStore
 from worker.contracts import GENERATE_TASK, WAKE_TASK, GenerateRequest
 from worker.errors import CorruptArtifact
-from worker.runner import Runner
+from worker.generation.answers import Answers
+from worker.processes.runner import Runner
+from worker.storage.artifacts import ArtifactStore
 
 LOG = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.stack import Stack, completion_lines, wait_for, wait_for_batch
-from textgen.bundle import load_bundle
+from textgen.bundles.bundle import load_bundle
 
 TRAINING = {"max_steps": 1500, "batch_size": 8, "sequence_length": 32, "hidden_size": 96}
 BATCH_LINES = 1500
@@ -59,7 +59,7 @@ def undisturbed(stack: Stack, client: openai.OpenAI, training_file: str) -> dict
 
 
 def kill_child(stack: Stack) -> None:
-    (child,) = stack.processes("worker.child")
+    (child,) = stack.processes("worker.training.child")
     child.kill()
 
 
@@ -68,9 +68,9 @@ def kill_worker(stack: Stack) -> None:
     workers = [
         process
         for process in stack.processes("worker", "train")
-        if "worker.child" not in " ".join(process.cmdline())
+        if "worker.training.child" not in " ".join(process.cmdline())
     ]
-    (child,) = stack.processes("worker.child")
+    (child,) = stack.processes("worker.training.child")
     for worker in workers:
         worker.kill()
     psutil.wait_procs([child], timeout=10)
@@ -88,7 +88,7 @@ def kill_everything(stack: Stack) -> None:
 
 
 def kill_engine(stack: Stack) -> None:
-    (engine,) = stack.processes("worker.engine_process")
+    (engine,) = stack.processes("worker.generation.engine_process")
     engine.kill()
 
 

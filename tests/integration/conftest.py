@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from worker.artifacts import ArtifactStore
 from worker.backend import Backend
-from worker.database import Database
-from worker.files import Files
-from worker.job_tables import jobs as job_table
 from worker.jobs import Job, Jobs
-from worker.models import Models
+from worker.jobs.tables import jobs as job_table
 from worker.settings import Settings
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+from worker.storage.files import Files
+from worker.storage.models import Models
 
 NewDatabase = Callable[[str], str]
 

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+import worker.jobs.tables
+import worker.storage.tables  # noqa: F401  (they fill the registry)
 from tests.integration.conftest import migrate
-from worker import job_tables, tables  # noqa: F401  (they fill the registry)
-from worker.database import Database
 from worker.errors import DatabaseUnavailable, InvalidSetting
-from worker.schema import METADATA
-from worker.tables import workers
+from worker.storage.database import Database
+from worker.storage.schema import METADATA
+from worker.storage.tables import workers
 
 WORKER = {"incarnation": "a", "role": "train", "queue": "training", "slots": 1}
 SEEN = {"started_at": 1.0, "seen_at": 1.0}
@@ -72,7 +73,9 @@ def test_processes_that_start_at_once_migrate_once(
             connection.execute(sa.text(f"CREATE DATABASE at_once_{tmp_path.name[-1]}"))
         engine.dispose()
         url = server.set(database=f"at_once_{tmp_path.name[-1]}").render_as_string(False)
-    program = "import sys; from worker.database import Database; Database(sys.argv[1]).migrate()"
+    program = (
+        "import sys; from worker.storage.database import Database; Database(sys.argv[1]).migrate()"
+    )
 
     starting = [
         subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE)

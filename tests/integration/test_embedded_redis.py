@@ -13,7 +13,7 @@ import psutil
 import pytest
 import redis
 
-from worker.embedded_redis import (
+from worker.stack.embedded_redis import (
     HOST,
     EmbeddedRedis,
     RedisMissing,
@@ -22,8 +22,8 @@ from worker.embedded_redis import (
     prepare_redis,
     put_data_aside,
 )
-from worker.process_output import Log
-from worker.supervisor import Program, Supervisor
+from worker.stack.process_output import Log
+from worker.stack.supervisor import Program, Supervisor
 
 
 @pytest.fixture

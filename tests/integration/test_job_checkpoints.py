@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.integration.conftest import run
 from worker.backend import Backend
 from worker.jobs import Job, Jobs
-from worker.models import NewModel
+from worker.storage.models import NewModel
 
 
 def start(jobs: Jobs) -> Job:

@@ -15,11 +15,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.integration.conftest import run
-from worker.database import Database
-from worker.job_tables import jobs as table
 from worker.jobs import Jobs
-from worker.presence import Presence
+from worker.jobs.tables import jobs as table
+from worker.processes.presence import Presence
 from worker.settings import Settings
+from worker.storage.database import Database
 
 
 def submit(jobs: Jobs, count: int = 1, tenant: str = "default", priority: int = 0) -> list[str]:
@@ -154,9 +154,9 @@ def test_threads_never_get_the_same_job(jobs: Jobs) -> None:
 
 CLAIMER = """
 import json, sys
-from worker.database import Database
+from worker.storage.database import Database
 from worker.jobs import Jobs
-from worker.presence import Presence
+from worker.processes.presence import Presence
 from worker.settings import Settings
 
 jobs = Jobs(Database(sys.argv[1]), Settings())

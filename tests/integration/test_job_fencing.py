@@ -11,13 +11,13 @@ from sqlalchemy.engine import Connection
 
 from tests.integration.conftest import events_are_whole, run
 from worker.backend import Backend
-from worker.database import Database
 from worker.errors import LeaseLost
-from worker.job_tables import batch_shards, checkpoints, job_events
-from worker.job_tables import jobs as table
 from worker.jobs import Job, Jobs
-from worker.models import NewModel, add_model
-from worker.tables import models
+from worker.jobs.tables import batch_shards, checkpoints, job_events
+from worker.jobs.tables import jobs as table
+from worker.storage.database import Database
+from worker.storage.models import NewModel, add_model
+from worker.storage.tables import models
 
 MODEL = NewModel(id="ft:x", owned_by="default", artifact="jobs/x/1/model", file="m.safetensors")
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.conftest import run
-from worker.database import Database
 from worker.errors import NotFound
 from worker.jobs import Jobs, Waiting
-from worker.presence import Presence
+from worker.processes.presence import Presence
 from worker.settings import Settings
+from worker.storage.database import Database
 
 
 def pages(jobs: Jobs, limit: int, **filters: object) -> list[list[str]]:

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.integration.conftest import events_are_whole, run
-from worker.database import Database
 from worker.errors import Conflict, LeaseLost, NotFound
-from worker.job_states import FINAL, LEGAL, LIVE
-from worker.job_tables import jobs as table
 from worker.jobs import Job, Jobs, State
+from worker.jobs.states import FINAL, LEGAL, LIVE
+from worker.jobs.tables import jobs as table
+from worker.storage.database import Database
 
 ERROR = {"code": "boom", "message": "It broke.", "param": None}
 

@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.integration.conftest import events_are_whole, run
-from worker.database import Database
 from worker.errors import LeaseLost
-from worker.job_tables import jobs as table
 from worker.jobs import Job, Jobs
+from worker.jobs.tables import jobs as table
 from worker.settings import Settings
+from worker.storage.database import Database
 
 Expire = Callable[[Job], None]
 

@@ -9,12 +9,12 @@ import pytest
 
 from tests.integration.conftest import events_are_whole, run
 from worker.backend import Backend
-from worker.database import Database
 from worker.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
-from worker.idempotency import Earlier, Idempotency
 from worker.jobs import IdempotencyKey, Job, Jobs
-from worker.models import NewModel, add_model
+from worker.jobs.idempotency import Earlier, Idempotency
 from worker.settings import Settings
+from worker.storage.database import Database
+from worker.storage.models import NewModel, add_model
 
 KEY = IdempotencyKey("client-1", "ab" * 32)
 

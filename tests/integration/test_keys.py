@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from textgen.errors import InvalidOption
-from worker.database import Database
 from worker.errors import InvalidSetting, NotFound, Unauthenticated
-from worker.keys import Keys
 from worker.settings import Settings
-from worker.tables import api_keys
+from worker.storage.database import Database
+from worker.storage.keys import Keys
+from worker.storage.tables import api_keys
 
 
 @pytest.fixture
@@ -152,8 +152,8 @@ class TestAdmin:
         self, settings: Settings, database_url: str
     ) -> None:
         program = (
-            "import sys; from pathlib import Path; from worker.database import Database;"
-            "from worker.keys import Keys; from worker.settings import Settings;"
+            "import sys; from pathlib import Path; from worker.storage.database import Database;"
+            "from worker.storage.keys import Keys; from worker.settings import Settings;"
             "print(Keys(Database(sys.argv[1])).ensure_admin(Settings(home=Path(sys.argv[2]))).id)"
         )
         command = [sys.executable, "-c", program, database_url, str(settings.home)]

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from tests.integration.conftest import run
 from worker.backend import Backend
-from worker.identity import Identity
-from worker.presence import Presence, announce
-from worker.tables import workers
+from worker.processes.identity import Identity
+from worker.processes.presence import Presence, announce
+from worker.storage.tables import workers
 
 
 @pytest.fixture

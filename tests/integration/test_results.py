@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.backend import Backend
-from worker.results import store_result
+from worker.processes.results import store_result
 
 
 @pytest.mark.parametrize("expires_in", [None, 3600.0])

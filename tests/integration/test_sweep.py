@@ -4,8 +4,8 @@ import pytest
 
 from tests.integration.conftest import run
 from worker.backend import Backend
-from worker.models import NewModel, add_model
-from worker.sweep import Sweep
+from worker.processes.sweep import Sweep
+from worker.storage.models import NewModel, add_model
 
 
 def store(backend: Backend, name: str) -> str:

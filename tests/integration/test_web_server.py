@@ -17,10 +17,10 @@ import pytest
 import redis
 
 from tests.stack import ROOT, free_port
-from worker.artifacts import ArtifactStore
-from worker.database import Database
-from worker.embedded_redis import prepare_redis
-from worker.models import NewModel, add_model
+from worker.stack.embedded_redis import prepare_redis
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+from worker.storage.models import NewModel, add_model
 
 MEBIBYTE = 2**20
 

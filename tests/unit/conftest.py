@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from textgen.bundle import Bundle, BundleHeader, count_parameters
+from textgen.bundles.bundle import Bundle, BundleHeader, count_parameters
 from textgen.model import TextGenerator
 from textgen.options import ModelOptions
 from textgen.tokenizers import CharTokenizer, Tokenizer

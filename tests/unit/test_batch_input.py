@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.batch_input import SHARD_LINES, BatchPlan, InvalidBatch, plan_batch, read_shard
+from worker.batches.input import SHARD_LINES, BatchPlan, InvalidBatch, plan_batch, read_shard
 
 ENDPOINT = "/v1/completions"
 

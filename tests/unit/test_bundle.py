@@ -12,9 +12,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from tests.unit.conftest import BundleMaker
-from textgen.bundle import Bundle, BundleHeader, load_bundle, read_header, save_bundle
+from textgen.bundles.bundle import Bundle, BundleHeader, load_bundle, read_header, save_bundle
+from textgen.bundles.tensor_file import MAX_HEADER_BYTES, open_tensor_file, write_tensor_file
 from textgen.errors import InvalidBundle
-from textgen.tensor_file import MAX_HEADER_BYTES, open_tensor_file, write_tensor_file
 from textgen.tokenizers import ByteTokenizer
 
 REPO = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def test_a_bundle_comes_back_as_it_was(bundle: Bundle, path: Path) -> None:
 def test_tied_weights_are_still_one_matrix_after_loading(
     make_bundle: BundleMaker, tmp_path: Path
 ) -> None:
-    from textgen.bundle import count_parameters
+    from textgen.bundles.bundle import count_parameters
     from textgen.model import TextGenerator
 
     made = make_bundle(1, 16, 16)
@@ -91,7 +91,7 @@ def test_loading_leaves_the_generators_alone(path: Path) -> None:
 
 def test_the_header_is_read_without_torch(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from textgen.bundle_header import read_header; "
+        "import sys; from pathlib import Path; from textgen.bundles.header import read_header; "
         f"print(read_header(Path({str(path)!r})).parameters); sys.exit('torch' in sys.modules)"
     )
     found = subprocess.run(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgen import corpus, encoding
-from textgen.corpus import Source, read_documents
+from textgen.corpus import encoding, sources
+from textgen.corpus.sources import Source, read_documents
 from textgen.errors import InvalidCorpus
 
 
@@ -101,7 +101,7 @@ def test_a_broken_json_line_is_named(tmp_path: Path, line: str, words: str) -> N
 def test_a_line_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, first: str, code: str
 ) -> None:
-    monkeypatch.setattr(corpus, "MAX_LINE", 1000)
+    monkeypatch.setattr(sources, "MAX_LINE", 1000)
     monkeypatch.setattr(encoding, "BLOCK", 100)
     error = refusal(Source(write(tmp_path, name, first + "\n" + "y" * 5000)))
     assert error.code == code

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.corpus import Source
-from textgen.doctor import Report, examine
+from textgen.corpus.doctor import Report, examine
+from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
 from textgen.options import CorpusFormat
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.corpora import corpus as find_corpus
-from textgen.corpus import Source
-from textgen.dataset import EncodedCorpus
-from textgen.encode import choose_tokenizer, encode_corpus
+from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.encode import choose_tokenizer, encode_corpus
+from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
 from textgen.events import Event
 from textgen.options import Hyperparameters
@@ -226,8 +226,8 @@ def test_the_tokenizer_follows_the_number_of_symbols() -> None:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from textgen.corpus import Source
-from textgen.encode import encode_corpus
+from textgen.corpus.sources import Source
+from textgen.corpus.encode import encode_corpus
 from textgen.options import Hyperparameters
 corpus = encode_corpus([Source(Path(sys.argv[1]))], Hyperparameters(), Path(sys.argv[2]))
 corpus_tokens = corpus.splits["train"].tokens

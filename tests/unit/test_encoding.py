@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgen import encoding
-from textgen.encoding import decode_file, detect_encoding
+from textgen.corpus import encoding
+from textgen.corpus.encoding import decode_file, detect_encoding
 from textgen.errors import InvalidCorpus
 
 CHINESE = "我是一名程序员，白日依山尽，黄河入海流。"

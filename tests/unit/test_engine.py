@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from textgen.bundle import Bundle, save_bundle
-from textgen.engine import Delta, Engine, Request
+from textgen.bundles.bundle import Bundle, save_bundle
+from textgen.engine.engine import Delta, Engine, Request
+from textgen.engine.generation import generate
+from textgen.engine.prompt_reader import CHUNK, PROMPTS
 from textgen.errors import EngineFull, InvalidInput, InvalidOption
-from textgen.generation import generate
 from textgen.options import SamplingOptions
-from textgen.prompt_reader import CHUNK, PROMPTS
 from textgen.tokenizers import ByteTokenizer, CharTokenizer
 
 BundleMaker = Callable[..., Bundle]
@@ -109,8 +109,10 @@ def test_another_process_writes_the_same(make_bundle: BundleMaker, tmp_path: Pat
     path = tmp_path / "model.safetensors"
     save_bundle(path, bundle.header, bundle.model.state_dict())
     script = (
-        "import sys, torch; from pathlib import Path; from textgen.bundle import load_bundle;"
-        "from textgen.generation import generate; from textgen.options import SamplingOptions;"
+        "import sys, torch; from pathlib import Path; "
+        "from textgen.bundles.bundle import load_bundle;"
+        "from textgen.engine.generation import generate;"
+        "from textgen.options import SamplingOptions;"
         f"torch.set_num_threads({torch.get_num_threads()});"
         "bundle = load_bundle(Path(sys.argv[1]));"
         "options = SamplingOptions(max_tokens=80);"

@@ -6,7 +6,7 @@ import torch
 
 from tests.unit.conftest import BundleMaker
 from textgen.errors import InvalidCorpus
-from textgen.evaluation import evaluate, tune_temperature
+from textgen.evaluation.measures import evaluate, tune_temperature
 from textgen.model import TextGenerator
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from textgen import folded
+from textgen.engine import folded
+from textgen.engine.folded import FoldedModel
+from textgen.engine.prompt_reader import CHUNK, PROMPTS, PromptReader
+from textgen.engine.row_measurement import measure_row_plan
+from textgen.engine.row_plan import RowPlan
+from textgen.engine.rows import Rows
 from textgen.errors import InvalidBundle
-from textgen.folded import FoldedModel
 from textgen.model import TextGenerator
-from textgen.prompt_reader import CHUNK, PROMPTS, PromptReader
-from textgen.row_measurement import measure_row_plan
-from textgen.row_plan import RowPlan
-from textgen.rows import Rows
 
 # layers, hidden, embedding, vocabulary: the presets' shapes, and odd ones
 SHAPES = [(1, 128, 32, 65), (1, 256, 64, 257), (2, 512, 128, 65), (2, 40, 12, 33), (3, 72, 8, 500)]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from textgen.bundle import Bundle
-from textgen.generation import Completion, generate
+from textgen.bundles.bundle import Bundle
+from textgen.engine.generation import Completion, generate
 from textgen.options import SamplingOptions
 
 BundleMaker = Callable[..., Bundle]

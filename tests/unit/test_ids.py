@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from worker.ids import ALPHABET, new_id, ordinal
+from worker.storage.ids import ALPHABET, new_id, ordinal
 
 
 def test_an_id_is_its_prefix_and_26_plain_characters() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textgen.randomness import stream_key, uniform
+from textgen.engine.randomness import stream_key, uniform
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ def test_known_values_of_splitmix64() -> None:
 
 def test_another_process_draws_the_same() -> None:
     script = (
-        "import numpy as np; from textgen.randomness import *;"
+        "import numpy as np; from textgen.engine.randomness import *;"
         "print(uniform(np.array([stream_key(-5, 3)], np.uint64), np.array([77], np.uint64))[0])"
     )
     run = subprocess.run(

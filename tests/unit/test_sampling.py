@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textgen.engine.sampling import RowSampler, draw_by_inverse
 from textgen.options import SamplingOptions
-from textgen.sampling import RowSampler, draw_by_inverse
 
 DRAWS = 40_000
 LOGITS = torch.tensor([1.5, -0.5, float("-inf"), 0.0, 2.0, 0.25, -3.0, 1.0])

@@ -4,7 +4,7 @@ import pytest
 
 from textgen.options import ModelOptions
 from textgen.plan import Plan
-from textgen.schedule import learning_rate
+from textgen.training.schedule import learning_rate
 
 PLAN = Plan(
     preset="lstm-tiny", model=ModelOptions(), tokenizer="char", vocab_size=5, batch_size=4,

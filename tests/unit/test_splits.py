@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.splits import DocumentSplitter, HashExtremes, TextSplitter
+from textgen.corpus.splits import DocumentSplitter, HashExtremes, TextSplitter
 
 fractions = st.integers(0, 50).map(lambda percent: percent / 100)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.stopping import StopMatcher
+from textgen.engine.stopping import StopMatcher
 
 
 def naive(text: str, stops: tuple[str, ...]) -> tuple[str, bool]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textgen.streams import Streams
+from textgen.training.streams import Streams
 
 
 @pytest.mark.parametrize(("size", "batch", "length"), [(1000, 4, 16), (997, 7, 10), (40, 3, 64)])

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.home_lock import AlreadyRunning, HomeLock, write_stack
-from worker.ledger import Entry, read_ledger, sweep, write_ledger
-from worker.process_output import Lines, Log
-from worker.supervisor import Backoff, Program, Supervisor
+from worker.stack.home_lock import AlreadyRunning, HomeLock, write_stack
+from worker.stack.ledger import Entry, read_ledger, sweep, write_ledger
+from worker.stack.process_output import Lines, Log
+from worker.stack.supervisor import Backoff, Program, Supervisor
 
 QUICK = Backoff(first=0.05, last=0.2, good_run=60)
 SLEEPER = "import time; print('ready', flush=True); time.sleep(600)"
@@ -155,7 +155,7 @@ def test_a_hurry_cuts_the_drain_short(stage: Stage) -> None:
 def test_the_warden_is_replaced_when_it_dies(stage: Stage) -> None:
     def wardens() -> list[psutil.Process]:
         alive = [each for each in psutil.Process().children() if each.status() != "zombie"]
-        return [each for each in alive if "worker.warden" in each.cmdline()]
+        return [each for each in alive if "worker.stack.warden" in each.cmdline()]
 
     (first,) = wardens()
 
@@ -166,9 +166,9 @@ def test_the_warden_is_replaced_when_it_dies(stage: Stage) -> None:
 SUPERVISED = """
 import os, sys
 from pathlib import Path
-from worker.home_lock import HomeLock
-from worker.process_output import Log
-from worker.supervisor import Program, Supervisor
+from worker.stack.home_lock import HomeLock
+from worker.stack.process_output import Log
+from worker.stack.supervisor import Program, Supervisor
 home = Path(sys.argv[1])
 with HomeLock(home) as lock:
     log = Log(sys.stdout, ["one"])

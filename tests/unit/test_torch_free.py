@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-MODULES = ("errors", "options", "events", "plan", "presets", "costs", "tokenizers", "encode",
-           "corpus", "dataset", "doctor", "bundle_header")  # fmt: skip
+MODULES = ("errors", "options", "events", "plan", "presets", "costs", "tokenizers",
+           "corpus.encode", "corpus.sources", "corpus.dataset", "corpus.doctor",
+           "bundles.header")  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)

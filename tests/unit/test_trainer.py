@@ -9,8 +9,8 @@ from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import TextGenerator
 from textgen.options import ModelOptions
 from textgen.plan import Kernel, Plan
-from textgen.schedule import learning_rate
-from textgen.trainer import Trainer, new_model
+from textgen.training.schedule import learning_rate
+from textgen.training.trainer import Trainer, new_model
 
 TOKENS = np.random.default_rng(0).integers(0, 9, 700).astype(np.uint16)
 

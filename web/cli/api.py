@@ -13,8 +13,8 @@ from urllib.parse import quote
 import httpx
 
 from textgen.errors import TextgenError
-from worker.home_lock import read_stack
 from worker.settings import Settings, load_settings
+from worker.stack.home_lock import read_stack
 
 TIMEOUT = httpx.Timeout(connect=5, read=120, write=120, pool=5)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from worker.database import Database
 from worker.settings import load_settings
+from worker.storage.database import Database
 
 
 @click.group()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from textgen.corpus import Source
-from textgen.doctor import examine
+from textgen.corpus.doctor import examine
+from textgen.corpus.sources import Source
 from web.cli.terminal import json_option, print_json
 
 

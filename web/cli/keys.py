@@ -9,9 +9,9 @@ import click
 from textgen.errors import TextgenError
 from web.cli.api import find_key
 from web.cli.terminal import ago, json_option, notes, print_json, print_table
-from worker.database import Database
-from worker.keys import DEFAULT_TENANT, SCOPES, Key, Keys
 from worker.settings import Settings, load_settings
+from worker.storage.database import Database
+from worker.storage.keys import DEFAULT_TENANT, SCOPES, Key, Keys
 
 
 def open_keys() -> tuple[Keys, str]:

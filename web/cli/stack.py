@@ -28,15 +28,21 @@ from web.cli.stack_programs import (
     service_programs,
     share_cores,
 )
-from worker.cores import available_cores
-from worker.database import Database
-from worker.embedded_redis import HOST, EmbeddedRedis, free_port, prepare_redis, put_data_aside
-from worker.home_lock import HomeLock, stack_file, write_stack
-from worker.keys import Keys
-from worker.ledger import sweep
-from worker.process_output import Log
+from worker.processes.cores import available_cores
 from worker.settings import Settings
-from worker.supervisor import Supervisor
+from worker.stack.embedded_redis import (
+    HOST,
+    EmbeddedRedis,
+    free_port,
+    prepare_redis,
+    put_data_aside,
+)
+from worker.stack.home_lock import HomeLock, stack_file, write_stack
+from worker.stack.ledger import sweep
+from worker.stack.process_output import Log
+from worker.stack.supervisor import Supervisor
+from worker.storage.database import Database
+from worker.storage.keys import Keys
 
 READY_SECONDS = 90.0  # a slow disk and a cold import of torch fit in
 REDIS_SECONDS = 15.0

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.embedded_redis import EmbeddedRedis
 from worker.settings import Settings
-from worker.supervisor import Program
+from worker.stack.embedded_redis import EmbeddedRedis
+from worker.stack.supervisor import Program
 
 REDIS = "redis"
 WEB = "web"

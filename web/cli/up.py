@@ -13,10 +13,10 @@ import click
 from web.cli.api import find_key
 from web.cli.stack import Stack
 from web.cli.terminal import span
-from worker.database import Database
-from worker.keys import Keys
 from worker.settings import Settings, load_settings
-from worker.signin_links import SigninLinks
+from worker.storage.database import Database
+from worker.storage.keys import Keys
+from worker.storage.signin_links import SigninLinks
 
 LINK_SECONDS = 900.0
 

@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from worker.service import run_worker
+from worker.processes.service import run_worker
 from worker.settings import load_settings
 
 

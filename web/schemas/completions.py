@@ -1,4 +1,4 @@
-"""The answer of a completion; its request is `worker.completions.CompletionBody`."""
+"""The answer of a completion; its request is `worker.generation.completions.CompletionBody`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from web.resource import Resource
 from web.schemas.base import Deleted
 from web.schemas.models import AliasBody, AliasList, AliasObject
 from web.services import current
-from worker.models import Alias
+from worker.storage.models import Alias
 
 aliases = Resource("aliases", __name__)
 

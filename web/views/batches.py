@@ -14,8 +14,8 @@ from web.schemas.batches import BatchBody, BatchList, BatchObject
 from web.services import Services, current
 from web.submission import accept
 from worker.errors import NotFound
-from worker.job_rows import Job
-from worker.job_states import Kind
+from worker.jobs.rows import Job
+from worker.jobs.states import Kind
 
 batches = Resource("batches", __name__)
 KIND: Kind = "batch"

@@ -19,7 +19,9 @@ from web.event_stream import stream_response
 from web.resource import Resource
 from web.schemas.completions import Completion
 from web.services import current
-from worker.completions import (
+from worker.contracts import StreamEntry
+from worker.errors import Unavailable
+from worker.generation.completions import (
     Answer,
     CompletionBody,
     completion_choice,
@@ -27,10 +29,8 @@ from worker.completions import (
     new_seed,
     usage_dict,
 )
-from worker.contracts import StreamEntry
-from worker.errors import Unavailable
-from worker.ids import new_id
-from worker.serving import find_model
+from worker.generation.serving import find_model
+from worker.storage.ids import new_id
 
 completions = Resource("completions", __name__)
 

@@ -12,9 +12,9 @@ from flask import Response, render_template, request
 from web.auth import key, tenant
 from web.resource import Resource
 from web.services import Services, current
-from worker.job_rows import Job
-from worker.job_states import State
-from worker.models import Model
+from worker.jobs.rows import Job
+from worker.jobs.states import State
+from worker.storage.models import Model
 
 dashboard = Resource("dashboard", __name__)
 

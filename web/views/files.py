@@ -13,7 +13,7 @@ from web.resource import Resource
 from web.schemas.base import Deleted
 from web.schemas.files import UPLOAD_FORM, FileList, FileObject, FileQuery, Purpose
 from web.services import current
-from worker.files import FileRow
+from worker.storage.files import FileRow
 
 files = Resource("files", __name__)
 

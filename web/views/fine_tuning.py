@@ -19,8 +19,8 @@ from web.submission import accept
 from web.training_specs import files_of, models_of, training_spec
 from web.training_views import checkpoint_view, event_number, event_view, training_view
 from worker.errors import NotFound
-from worker.job_rows import Job
-from worker.job_states import Kind
+from worker.jobs.rows import Job
+from worker.jobs.states import Kind
 
 fine_tuning = Resource("fine_tuning", __name__)
 ROOT = "/v1/fine_tuning/jobs"

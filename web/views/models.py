@@ -11,7 +11,7 @@ from web.schemas.base import Deleted
 from web.schemas.models import ModelList, ModelObject
 from web.services import current
 from worker.errors import Forbidden
-from worker.models import Model
+from worker.storage.models import Model
 
 models = Resource("models", __name__)
 

@@ -12,7 +12,7 @@ from web.auth import SESSION_COOKIE, SESSION_SECONDS
 from web.resource import Resource
 from web.services import current
 from worker.errors import Forbidden, Unauthenticated
-from worker.keys import Key
+from worker.storage.keys import Key
 
 sessions = Resource("sessions", __name__)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from alembic import context
 
-from worker import job_tables, tables  # noqa: F401  (they fill the registry)
-from worker.schema import METADATA
+import worker.jobs.tables
+import worker.storage.tables  # noqa: F401  (they fill the registry)
+from worker.storage.schema import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],

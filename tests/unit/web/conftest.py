@@ -15,13 +15,13 @@ from werkzeug.test import TestResponse
 from tests.unit.web.in_process import InProcessCompletions, InProcessWakeups
 from web.app import create_app
 from web.services import Services
-from worker.artifacts import ArtifactStore
-from worker.database import Database
-from worker.files import Files
 from worker.jobs import Jobs
-from worker.keys import Keys
-from worker.models import Models, NewModel, add_model
 from worker.settings import Settings
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+from worker.storage.files import Files
+from worker.storage.keys import Keys
+from worker.storage.models import Models, NewModel, add_model
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from openai.types import Batch
 
 from tests.unit.web.conftest import Caller
 from web.services import Services
-from worker.job_rows import Job
+from worker.jobs.rows import Job
 
 
 @pytest.fixture

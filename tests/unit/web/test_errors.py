@@ -12,7 +12,7 @@ from textgen.errors import EngineFull, InvalidOption, TextgenError
 from web.errors import answer_for
 from web.services import Services
 from worker import errors
-from worker.database import Database
+from worker.storage.database import Database
 
 
 def error_of(answer: Any) -> dict[str, Any]:

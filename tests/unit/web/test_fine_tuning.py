@@ -12,8 +12,8 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from tests.unit.web.conftest import Caller
 from tests.unit.web.in_process import InProcessWakeups
 from web.services import Services
-from worker.job_rows import Job
-from worker.models import NewModel
+from worker.jobs.rows import Job
+from worker.storage.models import NewModel
 
 ROOT = "/v1/fine_tuning/jobs"
 

@@ -13,7 +13,7 @@ from tests.unit.web.conftest import Caller
 from web.connection import Client
 from web.job_events import follow
 from web.services import Services
-from worker.job_rows import Job
+from worker.jobs.rows import Job
 
 
 @pytest.fixture

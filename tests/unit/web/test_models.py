@@ -10,7 +10,7 @@ from openai.types import Model, ModelDeleted
 from tests.unit.web.conftest import Caller
 from textgen.options import PRESET_NAMES
 from web.services import Services
-from worker.models import NewModel, add_model
+from worker.storage.models import NewModel, add_model
 
 
 def test_presets_come_first(call: Caller, model: str) -> None:

@@ -14,7 +14,7 @@ from tests.unit.web.conftest import Caller
 from tests.unit.web.test_auth import described
 from web.schemas.batches import BatchBody
 from web.schemas.fine_tuning import TrainingBody
-from worker.completions import CompletionBody
+from worker.generation.completions import CompletionBody
 
 ODD = [
     "",

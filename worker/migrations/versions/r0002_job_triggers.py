@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 FINISHED = "OLD.state IN ('succeeded', 'failed', 'cancelled')"
-# Written out, not made from worker.job_states: a revision stays what it was.
+# Written out, not made from worker.jobs.states: a revision stays what it was.
 ILLEGAL = """NEW.state <> OLD.state AND NOT (
     (OLD.state = 'queued' AND NEW.state IN ('running', 'cancelled', 'failed'))
     OR (OLD.state = 'running'

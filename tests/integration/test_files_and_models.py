@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from worker.backend import Backend
+from worker.errors import Conflict, NotFound
+from worker.storage.files import FileRow
+from worker.storage.models import NewModel, add_model, put_alias
+
+Upload = Callable[..., FileRow]
+
+
+@pytest.fixture
+def upload(backend: Backend) -> Upload:
+    numbers = iter(range(1000))
+
+    def store(
+        tenant: str = "default", purpose: str = "fine-tune", expires_in: float | None = None
+    ) -> FileRow:
+        name = f"files/{next(numbers)}"
+        with backend.store.create(name) as staging:
+            with staging.open("content") as stream:
+                stream.write(b"to be or not to be")
+            staging.commit()
+        return backend.files.create(
+            tenant,
+            filename="../été\0.txt",
+            purpose=purpose,
+            artifact=name,
+            file="content",
+            bytes=18,
+            expires_in=expires_in,
+        )
+
+    return store
+
+
+def add(backend: Backend, *ids: str, tenant: str = "default") -> None:
+    for model_id in ids:
+        with backend.database.write() as connection:
+            now = backend.database.now(connection)
+            new = NewModel(model_id, tenant, f"jobs/{model_id[3:]}/1/model", "m.safetensors")
+            add_model(connection, tenant, new, now, job_id="ftjob-1")
+
+
+class TestFiles:
+    def test_what_is_known_of_one(self, backend: Backend, upload: Upload) -> None:
+        row = upload()
+
+        assert row == backend.files.get("default", row.id)
+        assert row.id.startswith("file-") and row.filename == "../été\ufffd.txt"
+        assert (row.bytes, row.status, row.expires_at) == (18, "processed", None)
+        assert len(row.sha256) == 64
+        with backend.files.open(row, 3) as stream:
+            assert stream.read() == b"be or not to be"
+
+    def test_a_size_that_is_not_the_artifacts(self, backend: Backend, upload: Upload) -> None:
+        row = upload()
+
+        with pytest.raises(ValueError, match="18"):
+            backend.files.create(
+                "default", filename="a", purpose="x", artifact=row.artifact, file="content", bytes=3
+            )
+
+    def test_pages(self, backend: Backend, upload: Upload) -> None:
+        rows = [upload(purpose=purpose) for purpose in ("batch", "fine-tune", "batch", "batch")]
+        upload("other")
+        batch = [row.id for row in rows if row.purpose == "batch"]
+
+        newest = backend.files.list("default", limit=3)
+        rest = backend.files.list("default", limit=3, after=newest.items[-1].id)
+        oldest = backend.files.list("default", limit=2, order="asc", purpose="batch")
+        last = backend.files.list(
+            "default", limit=2, order="asc", purpose="batch", after=oldest.items[-1].id
+        )
+
+        assert [*newest.items, *rest.items] == rows[::-1]
+        assert (newest.has_more, rest.has_more) == (True, False)
+        assert [row.id for row in (*oldest.items, *last.items)] == batch
+
+    def test_deleting_takes_the_bytes_too(self, backend: Backend, upload: Upload) -> None:
+        row = upload()
+
+        assert backend.files.delete("default", row.id) == row
+
+        with pytest.raises(FileNotFoundError):
+            backend.store.get(row.artifact)
+        with pytest.raises(NotFound):
+            backend.files.delete("default", row.id)
+
+    def test_bytes_that_another_row_points_to_stay(self, backend: Backend, upload: Upload) -> None:
+        row = upload()
+        twin = backend.files.create(
+            "default", filename="b", purpose="x", artifact=row.artifact, file="content"
+        )
+
+        backend.files.delete("default", row.id)
+
+        with backend.files.open(twin) as stream:
+            assert stream.read() == b"to be or not to be"
+
+    def test_another_tenants_file_is_not_there(self, backend: Backend, upload: Upload) -> None:
+        row = upload("other")
+
+        for call in (backend.files.get, backend.files.delete):
+            with pytest.raises(NotFound) as caught:
+                call("default", row.id)
+            assert caught.value.code == "file_not_found"
+
+    def test_those_whose_time_is_over_go(self, backend: Backend, upload: Upload) -> None:
+        upload(expires_in=-1)
+        used = upload(expires_in=-1)
+        kept = upload(expires_in=1000)
+        backend.jobs.submit("default", "training", {}, uses_files=[used.id])
+
+        assert backend.files.delete_expired() == 1
+        assert [row.id for row in backend.files.list("default").items] == [kept.id, used.id]
+
+
+class TestModels:
+    def test_newest_first(self, backend: Backend) -> None:
+        add(backend, "ft:a", "ft:b", "ft:c")
+        add(backend, "ft:a", tenant="other")
+
+        models = backend.models.list("default")
+
+        assert [model.id for model in models] == ["ft:c", "ft:b", "ft:a"]
+        assert models[0] == backend.models.get("default", "ft:c")
+        assert backend.models.resolve("other", "ft:a").tenant == "other"
+
+    def test_an_alias_moves_in_one_step(self, backend: Backend) -> None:
+        add(backend, "ft:a", "ft:b")
+        models = backend.models
+
+        made = models.set_alias("default", "bot", "ft:a")
+        assert models.resolve("default", "bot").id == "ft:a"
+        moved = models.set_alias("default", "bot", "ft:b")
+
+        assert models.resolve("default", "bot").id == "ft:b"
+        assert moved.updated_at >= made.updated_at
+        assert models.aliases("default") == [moved] == [models.get_alias("default", "bot")]
+        assert models.set_alias("default", "second", "bot").model == "ft:b"
+        assert models.aliases("other") == []
+        models.delete_alias("default", "bot")
+        assert [alias.name for alias in models.aliases("default")] == ["second"]
+
+    def test_within_a_transaction(self, backend: Backend) -> None:
+        add(backend, "ft:a")
+        with pytest.raises(ZeroDivisionError), backend.database.write() as connection:
+            put_alias(connection, "default", "bot", "ft:a", 1.0)
+            _ = 1 / 0
+
+        with pytest.raises(NotFound):
+            backend.models.get_alias("default", "bot")
+
+    def test_an_alias_cannot_hide_a_model(self, backend: Backend) -> None:
+        add(backend, "ft:a", "ft:b")
+
+        with pytest.raises(Conflict):
+            backend.models.set_alias("default", "ft:a", "ft:b")
+
+    def test_what_is_not_there(self, backend: Backend) -> None:
+        add(backend, "ft:a", tenant="other")
+        models = backend.models
+
+        for call in (
+            lambda: models.get("default", "ft:a"),
+            lambda: models.resolve("default", "ft:a"),
+            lambda: models.delete("default", "ft:a"),
+            lambda: models.set_alias("default", "bot", "ft:a"),
+        ):
+            with pytest.raises(NotFound) as caught:
+                call()
+            assert caught.value.code == "model_not_found"
+        for call in (
+            lambda: models.get_alias("default", "bot"),
+            lambda: models.delete_alias("default", "bot"),
+        ):
+            with pytest.raises(NotFound) as caught:
+                call()
+            assert caught.value.code == "alias_not_found"
+
+    def test_deleting_takes_the_aliases_too(self, backend: Backend) -> None:
+        add(backend, "ft:a", "ft:b")
+        backend.models.set_alias("default", "bot", "ft:a")
+        backend.models.set_alias("default", "other", "ft:b")
+
+        backend.models.delete("default", "ft:a")
+
+        assert [model.id for model in backend.models.list("default")] == ["ft:b"]
+        assert [alias.name for alias in backend.models.aliases("default")] == ["other"]

@@ -1,0 +1,135 @@
+import time
+
+import pytest
+import torch
+
+from tests.unit.training_files import Listener, small, text_file
+from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.encode import encode_corpus
+from textgen.errors import InvalidOption
+from textgen.numerics import describe_numerics, pick_device, use_kernel
+from textgen.options import PRESETS, Hyperparameters
+from textgen.plan import Plan
+from textgen.training.planning import make_plan
+from textgen.training.trainer import Trainer, new_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> EncodedCorpus:
+    folder = tmp_path_factory.mktemp("corpus")
+    return encode_corpus([text_file(folder)], Hyperparameters(), folder / "ids")
+
+
+def plan(corpus: EncodedCorpus, listener: Listener | None = None, /, **values: object) -> Plan:
+    wanted = Hyperparameters.parse(values)
+    told = Listener() if listener is None else listener
+    return make_plan(corpus, "lstm-tiny", wanted, device=CPU, threads=1, on_event=told)
+
+
+def test_measuring_leaves_every_generator_as_it_was(corpus: EncodedCorpus) -> None:
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    plan(corpus, max_seconds=2, dropout=0.3)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_seconds_become_steps_that_take_about_as_long(corpus: EncodedCorpus) -> None:
+    few, many = plan(corpus, max_seconds=5), plan(corpus, max_seconds=500)
+    assert few.max_seconds == 5
+    assert 20 < many.total_steps / few.total_steps < 500
+    trainer = Trainer(few, new_model(few), corpus.tokens("train"))
+    trainer.advance()
+    started = time.perf_counter()
+    for _ in range(20):
+        trainer.advance()
+    took = (time.perf_counter() - started) / 20
+    assert few.total_steps == pytest.approx(5 / took, rel=0.9)
+
+
+def test_the_tightest_limit_counts(corpus: EncodedCorpus) -> None:
+    assert plan(corpus, max_steps=3, n_epochs=50, max_seconds=100).total_steps == 3
+    assert plan(corpus, max_steps=10**6, n_epochs=1).total_steps < 1000
+    tokens = corpus.tokens("train").size
+    one = plan(corpus, n_epochs=2, batch_size=2, sequence_length=16)
+    assert one.total_steps == -(-2 * tokens // 32)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 19, 1000])
+def test_any_number_of_steps_makes_a_plan(corpus: EncodedCorpus, steps: int) -> None:
+    made = plan(corpus, max_steps=steps)
+    assert made.total_steps == steps
+    assert made.warmup_steps < steps
+    assert 1 <= made.validate_every <= steps
+
+
+def test_an_explicit_zero_is_kept(corpus: EncodedCorpus) -> None:
+    made = plan(corpus, max_steps=5, seed=0, dropout=0.0, weight_decay=0.0)
+    assert (made.seed, made.model.dropout, made.weight_decay) == (0, 0.0, 0.0)
+
+
+def test_a_named_preset_is_followed_where_the_text_is_long_enough(corpus: EncodedCorpus) -> None:
+    made = plan(corpus, max_steps=5)
+    assert made.model == PRESETS["lstm-tiny"].model
+    assert made.learning_rate == PRESETS["lstm-tiny"].learning_rate
+    assert plan(corpus, max_steps=5, learning_rate_multiplier=0.5).learning_rate == (
+        PRESETS["lstm-tiny"].learning_rate * 0.5
+    )
+
+
+def test_choices_are_told_with_their_reasons(corpus: EncodedCorpus) -> None:
+    told = Listener()
+    made = plan(corpus, told)
+    choices = {choice["option"]: choice for choice in told.all("choice")}
+    assert choices["kernel"]["value"] == f"{made.kernel} on 1 thread"
+    assert "ms" in choices["kernel"]["reason"]
+    assert choices["n_epochs"]["value"] == 30
+
+
+def test_an_unknown_preset_names_those_there_are(corpus: EncodedCorpus) -> None:
+    with pytest.raises(InvalidOption, match="lstm-auto, lstm-tiny"):
+        make_plan(corpus, "lstm-huge", small(), device=CPU, threads=1, on_event=Listener())
+
+
+def test_numerics_name_threads_and_kernel(corpus: EncodedCorpus) -> None:
+    made = plan(corpus, max_steps=5)
+    assert made.numerics == describe_numerics(CPU, 1, made.kernel)
+    assert made.numerics != describe_numerics(CPU, 2, made.kernel)
+    assert torch.__version__ in made.numerics
+
+
+def test_no_more_threads_than_given_and_torch_is_left_with_those_chosen(
+    corpus: EncodedCorpus,
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        wanted = Hyperparameters.parse({"max_steps": 5})
+        told = Listener()
+        made = make_plan(corpus, "lstm-tiny", wanted, device=CPU, threads=2, on_event=told)
+        assert made.threads in (1, 2)
+        assert torch.get_num_threads() == made.threads
+        (measured,) = (c for c in told.all("choice") if c["option"] == "kernel")
+        assert "1 thread" in measured["reason"]
+        assert "2 threads" in measured["reason"]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_kernels_are_set_back_after_use() -> None:
+    before = torch.backends.mkldnn.enabled
+    for kernel in ("native", "onednn"):
+        with use_kernel(kernel):
+            assert torch.backends.mkldnn.enabled == (kernel == "onednn")
+        assert torch.backends.mkldnn.enabled == before
+
+
+@pytest.mark.parametrize("name", ["mps", "tpu", "cuda:99", "", "cpu:x"])
+def test_a_device_that_cannot_be_had_names_what_can(name: str) -> None:
+    with pytest.raises(InvalidOption, match="cpu") as error:
+        pick_device(name)
+    assert error.value.param == "device"
+
+
+def test_auto_is_a_device_that_works() -> None:
+    assert torch.zeros(1, device=pick_device("auto")).item() == 0

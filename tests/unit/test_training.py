@@ -1,0 +1,350 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.unit.training_files import TEXT, Listener, outcome, same_weights, small, text_file
+from textgen.bundles.bundle import load_bundle
+from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
+from textgen.corpus.sources import Source
+from textgen.errors import InvalidBundle, InvalidCheckpoint, InvalidOption, TrainingDiverged
+from textgen.options import Hyperparameters
+from textgen.training.run import checkpoints
+from textgen.training.train import train_files
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def after(count: int) -> Callable[[], bool]:
+    """A ``should_stop`` that says yes when it was asked ``count`` times before."""
+    asked = iter(range(10**9))
+    return lambda: next(asked) >= count
+
+
+def train(folder: Path, listener: Listener | None = None, **options: object) -> Path | None:
+    values = {
+        "preset": "lstm-tiny", "hyperparameters": small(), "device": "cpu", "threads": 1,
+        "folder": folder / "work", "on_event": Listener() if listener is None else listener,
+    }  # fmt: skip
+    return train_files([text_file(folder)], **{**values, **options})
+
+
+def finished(folder: Path, listener: Listener | None = None, **options: object) -> Path:
+    path = train(folder, listener, **options)
+    assert path is not None
+    return path
+
+
+def test_it_trains_a_model_that_can_be_loaded_and_tells_how(tmp_path: Path) -> None:
+    told = Listener()
+    bundle = load_bundle(finished(tmp_path, told))
+    kinds = [event.type for event in told.events]
+    assert kinds.index("corpus") < kinds.index("plan") < kinds.index("metrics")
+    assert kinds[-2:] == ["checkpoint", "metrics"]
+    assert bundle.header.plan == told.plan
+    assert bundle.header.metrics["full_valid_loss"] == told.all("metrics")[-1]["full_valid_loss"]
+    assert 0 < bundle.header.metrics["full_valid_loss"] < 3.5
+    assert bundle.header.corpus["characters"] == len(TEXT)
+    assert bundle.header.training is None
+    assert bundle.header.generation_defaults.max_tokens == 400
+    assert json.loads(json.dumps([event.as_dict() for event in told.events]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stops_at_random_steps_change_no_bit(tmp_path: Path, seed: int) -> None:
+    told = Listener()
+    whole, facts = outcome(finished(tmp_path / "whole", told))
+
+    generator = random.Random(seed)
+    folder, resume, done = tmp_path / "parts", None, None
+    told_in_parts: list[object] = []
+    while done is None:
+        part = Listener()
+        done = train(
+            folder, part, plan=told.plan, resume=resume, should_stop=after(generator.randrange(40))
+        )
+        told_in_parts += part.all("metrics")
+        if done is None:
+            assert part.events[-1].type == "checkpoint" or resume is not None
+            resume = checkpoints(folder / "work" / "checkpoints")[-1]
+            torch.rand(17)  # other users of the generators must not matter
+    parts, facts_in_parts = outcome(done)
+    assert same_weights(whole, parts)
+    assert facts == facts_in_parts
+    assert told_in_parts == told.all("metrics")
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from tests.unit.training_files import TEXT, small
+from textgen.corpus.sources import Source
+from textgen.plan import Plan
+from textgen.training.run import checkpoints
+from textgen.training.train import train_files
+
+folder = Path(sys.argv[1])
+plan = Plan.model_validate_json((folder / "plan.json").read_text())
+found = checkpoints(folder / "work" / "checkpoints")
+train_files(
+    [Source(folder / "text.txt")], folder=folder / "work", preset="lstm-tiny", plan=plan,
+    hyperparameters=small(max_steps=600), device="cpu", threads=1, checkpoint_seconds=(0.05, 0.05),
+    resume=found[-1] if found else None,
+)
+"""
+
+
+def test_a_killed_process_loses_no_bit(tmp_path: Path) -> None:
+    """kill -9 at random moments, then on from the latest checkpoint, again and again."""
+    told = Listener()
+    options = small(max_steps=600)
+    whole, facts = outcome(finished(tmp_path / "whole", told, hyperparameters=options))
+
+    folder = tmp_path / "killed"
+    text_file(folder)
+    (folder / "plan.json").write_text(told.plan.model_dump_json())
+    saved, generator, kills = folder / "work" / "checkpoints", random.Random(), 0
+    while True:
+        newest = len(checkpoints(saved)) and checkpoints(saved)[-1]
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], cwd=REPO)
+        while child.poll() is None and kills < 3:
+            if checkpoints(saved) and checkpoints(saved)[-1] != newest:
+                time.sleep(generator.uniform(0, 0.15))
+                break
+            time.sleep(0.01)
+        if kills < 3:
+            child.send_signal(signal.SIGKILL)
+        if child.wait() == 0:
+            break
+        assert child.returncode == -signal.SIGKILL
+        kills += 1
+    assert kills >= 1
+    parts, facts_in_parts = outcome(folder / "work" / "model.safetensors")
+    assert same_weights(whole, parts)
+    assert facts == facts_in_parts
+
+
+def test_every_checkpoint_is_a_model_that_can_be_used(tmp_path: Path) -> None:
+    told = Listener()
+    assert train(tmp_path, told, should_stop=after(35)) is None
+    (event,) = told.all("checkpoint")
+    assert event["step"] == 35
+    bundle = load_bundle(Path(event["path"]))
+    assert bundle.header.training is not None
+    assert bundle.header.training.step == 35
+    assert bundle.model(torch.tensor([[1, 2]]))[0].isfinite().all()
+
+
+def test_the_last_three_checkpoints_are_kept_until_the_listener_has_returned(
+    tmp_path: Path,
+) -> None:
+    steps: list[int] = []
+
+    class Copier(Listener):
+        def __call__(self, event: object) -> None:
+            super().__call__(event)
+            if event.type == "checkpoint":
+                assert Path(event.data["path"]).exists()
+                steps.append(event.data["step"])
+
+    finished(tmp_path, Copier(), checkpoint_seconds=(0, 0))
+    assert steps == list(range(1, 61))
+    left = checkpoints(tmp_path / "work" / "checkpoints")
+    assert [path.stem for path in left] == ["step-58", "step-59", "step-60"]
+
+
+def test_a_full_disk_costs_a_checkpoint_but_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sometimes_full(path: Path, *parts: object) -> None:
+        if path.stem in ("step-3", "step-4", "step-20"):
+            raise OSError(28, "No space left on device")
+        save_checkpoint(path, *parts)
+
+    told = Listener()
+    monkeypatch.setattr("textgen.training.run.save_checkpoint", sometimes_full)
+    bundle = load_bundle(finished(tmp_path, told, checkpoint_seconds=(0, 0)))
+    assert [failed["step"] for failed in told.all("checkpoint_failed")] == [3, 4, 20]
+    assert bundle.header.plan == told.plan
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    told = Listener()
+    assert train(tmp_path / "a", told, should_stop=after(5)) is None
+    resume = Path(told.all("checkpoint")[0]["path"])
+    with pytest.raises(InvalidCheckpoint, match="another plan"):
+        train(tmp_path / "a", plan=told.plan.model_copy(update={"seed": 8}), resume=resume)
+    text_file(tmp_path / "b")
+    with pytest.raises(InvalidCheckpoint, match="another text"):
+        train_files(
+            [text_file(tmp_path / "b", TEXT[:-1])], folder=tmp_path / "b" / "work", resume=resume
+        )
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    told = Listener()
+    assert train(tmp_path, told, should_stop=after(25)) is None
+    resume = Path(told.all("checkpoint")[0]["path"])
+    whole, generator = resume.read_bytes(), random.Random(1)
+    for _ in range(20):
+        place = generator.randrange(len(whole))
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << generator.randrange(8)
+        for content in (damaged, whole[:place]):
+            resume.write_bytes(content)
+            with pytest.raises(InvalidCheckpoint):
+                train(tmp_path, plan=told.plan, resume=resume)
+    resume.write_bytes(whole)
+    assert train(tmp_path, plan=told.plan, resume=resume) is not None
+    with pytest.raises(InvalidCheckpoint, match="finished model"):
+        load_checkpoint(tmp_path / "work" / "model.safetensors")
+
+
+def test_other_numerics_are_told_and_no_error(tmp_path: Path) -> None:
+    told = Listener()
+    assert train(tmp_path, told, should_stop=after(0)) is None
+    plan = told.plan.model_copy(update={"numerics": "another machine"})
+    again = Listener()
+    assert train(tmp_path, again, plan=plan) is not None
+    (change,) = again.all("numerics_changed")
+    assert change == {"was": "another machine", "now": told.plan.numerics}
+
+
+def test_a_plan_for_more_threads_than_there_are_goes_on_with_fewer(tmp_path: Path) -> None:
+    told = Listener()
+    assert train(tmp_path, told, should_stop=after(0)) is None
+    numerics = told.plan.numerics.replace("threads 1", "threads 64")
+    plan = told.plan.model_copy(update={"threads": 64, "numerics": numerics})
+    again = Listener()
+    assert train(tmp_path, again, plan=plan, threads=1) is not None
+    assert "threads 1 " in again.all("numerics_changed")[0]["now"]
+
+
+def test_patience_ends_a_training_that_learns_no_more(tmp_path: Path) -> None:
+    told = Listener()
+    options = small(max_steps=5000, learning_rate=0.05, patience=2, dropout=0)
+    bundle = load_bundle(finished(tmp_path, told, hyperparameters=options))
+    (stop,) = told.all("stopped_early")
+    assert stop["step"] < 5000
+    losses = [metrics["valid_loss"] for metrics in told.all("metrics") if "valid_loss" in metrics]
+    assert len(losses) >= 4
+    # The best weights are kept, not the last.
+    assert bundle.header.metrics["full_valid_loss"] == pytest.approx(min(losses[:-1]), abs=1e-6)
+    assert losses[-2] > min(losses[:-1])
+
+
+def test_the_time_cap_ends_a_training_that_takes_too_long(tmp_path: Path) -> None:
+    told = Listener()
+    assert train(tmp_path, told, should_stop=after(0)) is None
+    plan = told.plan.model_copy(update={"total_steps": 10**6, "max_seconds": 0.4})
+    again = Listener()
+    bundle = load_bundle(finished(tmp_path, again, plan=plan))
+    assert again.all("time_cap")
+    assert bundle.header.plan == plan
+
+
+def test_a_training_that_diverges_says_the_way_out(tmp_path: Path) -> None:
+    told = Listener()
+    assert train(tmp_path, told, should_stop=after(0)) is None
+    # A rate that no option allows, to be sure that it overflows.
+    plan = told.plan.model_copy(update={"learning_rate": 1e38, "final_learning_rate": 1e38})
+    with pytest.raises(TrainingDiverged, match="smaller one"):
+        train(tmp_path, plan=plan)
+    assert not (tmp_path / "work" / "model.safetensors").exists()
+
+
+def test_without_validation_text_the_last_weights_are_kept(tmp_path: Path) -> None:
+    options = small(validation_fraction=0.0)
+    bundle = load_bundle(finished(tmp_path, hyperparameters=options))
+    last = load_checkpoint(checkpoints(tmp_path / "work" / "checkpoints")[-1])
+    assert "full_valid_loss" not in bundle.header.metrics
+    assert same_weights(bundle, load_bundle(checkpoints(tmp_path / "work" / "checkpoints")[-1]))
+    assert last.best is None
+
+
+def test_a_test_part_is_measured_once_at_the_end(tmp_path: Path) -> None:
+    told = Listener()
+    finished(tmp_path, told, hyperparameters=small(test_fraction=0.1))
+    measured = [metrics for metrics in told.all("metrics") if "test_loss" in metrics]
+    assert measured == told.all("metrics")[-1:]
+
+
+class TestContinuing:
+    """Training on from a finished model."""
+
+    @pytest.fixture
+    def base(self, tmp_path: Path) -> Path:
+        return finished(tmp_path / "base")
+
+    def test_it_keeps_tokenizer_and_shape_and_learns_faster(
+        self, tmp_path: Path, base: Path
+    ) -> None:
+        told = Listener()
+        wanted = {"max_steps": 30, "batch_size": 4, "sequence_length": 16}
+        path = finished(
+            tmp_path / "more", told, base=base, hyperparameters=Hyperparameters.parse(wanted)
+        )
+        before, after_ = load_bundle(base), load_bundle(path)
+        assert after_.header.tokenizer == before.header.tokenizer
+        assert after_.header.model.hidden_size == 24
+        assert after_.header.model.layers == 2
+        assert after_.header.base == told.plan.base is not None
+        first = told.all("metrics")[0]
+        assert first["train_loss"] < before.header.metrics["train_loss"] + 0.3
+        assert not same_weights(before, after_)
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [("tokenizer", "byte"), ("vocab_size", 9), ("layers", 1), ("hidden_size", 32),
+         ("embedding_size", 24), ("tie_weights", True)],
+    )  # fmt: skip
+    def test_another_shape_is_refused(
+        self, tmp_path: Path, base: Path, option: str, value: object
+    ) -> None:
+        with pytest.raises(InvalidOption, match="Leave it out") as error:
+            train(tmp_path / "more", base=base, hyperparameters=small(**{option: value}))
+        assert error.value.param == option
+
+    def test_unknown_characters_are_reported(self, tmp_path: Path, base: Path) -> None:
+        told = Listener()
+        train_files(
+            [text_file(tmp_path / "new", TEXT + "Ωλ" * 300)],
+            folder=tmp_path / "new" / "work", base=base, hyperparameters=small(), on_event=told,
+        )  # fmt: skip
+        (corpus,) = (event for event in told.events if event.type == "corpus")
+        assert corpus.level == "warn"
+        assert corpus.data["unknown"] == 600
+        assert "600 characters are unknown" in corpus.message
+
+    def test_it_resumes_to_the_same_bits_also_without_the_base_at_hand(
+        self, tmp_path: Path, base: Path
+    ) -> None:
+        told = Listener()
+        whole, facts = outcome(finished(tmp_path / "whole", told, base=base))
+        folder, part = tmp_path / "parts", Listener()
+        assert train(folder, part, base=base, plan=told.plan, should_stop=after(20)) is None
+        resume = Path(part.all("checkpoint")[0]["path"])
+        parts, facts_in_parts = outcome(finished(folder, resume=resume))
+        assert same_weights(whole, parts)
+        assert facts == facts_in_parts
+
+    def test_a_file_that_is_no_model_is_refused(self, tmp_path: Path) -> None:
+        foreign = tmp_path / "x.safetensors"
+        foreign.write_bytes(b"no model at all")
+        with pytest.raises(InvalidBundle):
+            train(tmp_path, base=foreign)
+
+
+def test_documents_are_learnt_with_their_ends(tmp_path: Path) -> None:
+    lines = "\n".join(f"line {i % 13} of many" for i in range(300))
+    source = Source(text_file(tmp_path, lines, "lines.txt").path, format="lines")
+    path = train_files([source], folder=tmp_path / "work", hyperparameters=small())
+    assert path is not None
+    assert load_bundle(path).header.documents

@@ -1,0 +1,1 @@
+"""Model files and checkpoints: one checked format, read without running code from it."""

@@ -1,0 +1,1 @@
+"""Texts on their way in: found, decoded, looked at, split and encoded once to ids on disk."""

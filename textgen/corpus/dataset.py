@@ -1,0 +1,132 @@
+"""A corpus as ids on disk: train.bin, valid.bin, test.bin and corpus.json in one folder.
+
+corpus.json is written last, so a folder that has it is complete; ``sha256`` in it names the
+texts, the split and the tokenizer, so the same request finds the folder done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textgen.corpus.splits import SPLITS, SplitName
+from textgen.tokenizers import Ids, Tokenizer, load_tokenizer
+
+FORMAT = 1
+_HEADER = "corpus.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSizes:
+    """How much one part of a corpus holds; ``unknown`` is in characters."""
+
+    tokens: int = 0
+    characters: int = 0
+    documents: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFacts:
+    """What is known of the files that a corpus was made from."""
+
+    bytes: int
+    symbols: int  # distinct characters
+    encodings: tuple[str, ...]  # one a file, training files first
+    commonest_unknown: Mapping[str, int]  # at most 20
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedCorpus:
+    """The finished corpus. In one text nothing is between the ids; see ``documents``."""
+
+    folder: Path
+    sha256: str
+    tokenizer: Tokenizer
+    documents: bool  # each part is: end, document, end, document, … end
+    splits: Mapping[SplitName, SplitSizes]
+    facts: CorpusFacts
+
+    def tokens(self, split: SplitName) -> Ids:
+        """The ids of one part, mapped from disk, empty where there is none.
+
+        Changing the array changes no file.
+        """
+        if self.splits[split].tokens == 0:
+            return np.empty(0, self.tokenizer.dtype)
+        path = split_path(self.folder, split)
+        return np.memmap(path, dtype=self.tokenizer.dtype, mode="c")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures for events and bundles, without the tokenizer."""
+        return {
+            "sha256": self.sha256,
+            "documents": self.documents,
+            "characters": sum(sizes.characters for sizes in self.splits.values()),
+            "tokens": sum(sizes.tokens for sizes in self.splits.values()),
+            "unknown": sum(sizes.unknown for sizes in self.splits.values()),
+            "bytes": self.facts.bytes,
+            "symbols": self.facts.symbols,
+            "encoding": ", ".join(sorted(set(self.facts.encodings))),
+            "commonest_unknown": dict(self.facts.commonest_unknown),
+            "tokenizer": self.tokenizer.name,
+            "vocab_size": self.tokenizer.vocab_size,
+            "splits": {name: asdict(sizes) for name, sizes in self.splits.items()},
+        }
+
+
+def split_path(folder: Path, split: SplitName) -> Path:
+    """Where a part's ids are."""
+    return folder / f"{split}.bin"
+
+
+def save_header(corpus: EncodedCorpus) -> None:
+    """Declare the folder complete."""
+    content = {
+        "format": FORMAT,
+        "sha256": corpus.sha256,
+        "tokenizer": corpus.tokenizer.to_dict(),
+        "documents": corpus.documents,
+        "splits": {name: asdict(sizes) for name, sizes in corpus.splits.items()},
+        "facts": asdict(corpus.facts),
+    }
+    temporary = corpus.folder / f"{_HEADER}.{os.getpid()}.tmp"
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(corpus.folder / _HEADER)
+
+
+def find_corpus(folder: Path, sha256: str) -> EncodedCorpus | None:
+    """The finished corpus of that hash in ``folder``, or None where it must be made (again)."""
+    try:
+        content = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT or content["sha256"] != sha256:
+            return None
+        corpus = _corpus(folder, content)
+        sizes = {name: split_path(folder, name).stat().st_size for name in SPLITS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # unfinished or damaged: it can always be made again
+    width = np.dtype(corpus.tokenizer.dtype).itemsize
+    whole = all(sizes[name] == corpus.splits[name].tokens * width for name in SPLITS)
+    return corpus if whole else None
+
+
+def _corpus(folder: Path, content: Mapping[str, Any]) -> EncodedCorpus:
+    facts = dict(content["facts"])
+    facts["encodings"] = tuple(facts["encodings"])
+    return EncodedCorpus(
+        folder=folder,
+        sha256=content["sha256"],
+        tokenizer=load_tokenizer(content["tokenizer"]),
+        documents=content["documents"],
+        splits={name: SplitSizes(**content["splits"][name]) for name in SPLITS},
+        facts=CorpusFacts(**facts),
+    )

@@ -1,0 +1,90 @@
+"""The files that one corpus is made from, and what the result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from textgen.corpus.dataset import FORMAT
+from textgen.corpus.encoding import Encoding, detect_encoding
+from textgen.corpus.sources import Source, read_documents
+from textgen.corpus.splits import SPLITS, SplitName
+from textgen.errors import InvalidCorpus
+from textgen.events import OnEvent, choice
+from textgen.options import Hyperparameters
+from textgen.tokenizers import Tokenizer
+
+
+class CorpusFiles:
+    """The files of one corpus, each with its encoding, and how they are to be split."""
+
+    def __init__(
+        self,
+        train: Sequence[Source],
+        valid: Sequence[Source],
+        test: Sequence[Source],
+        options: Hyperparameters,
+    ) -> None:
+        self.by_part: dict[SplitName, Sequence[Source]] = {
+            "train": train,
+            "valid": valid,
+            "test": test,
+        }
+        self.all = [*train, *valid, *test]
+        self.documents = self._one_kind()
+        self.valid_fraction = 0.0 if valid else options.validation_fraction
+        self.test_fraction = 0.0 if test else options.test_fraction
+        self.vocabulary = (options.tokenizer, options.vocab_size)
+        self.encodings = [
+            detect_encoding(source.path, source.encoding, name=source.shown) for source in self.all
+        ]
+
+    def _one_kind(self) -> bool:
+        if not self.by_part["train"]:
+            raise InvalidCorpus("Give at least one file of text.", code="empty_file")
+        kinds = {source.has_documents for source in self.all}
+        if len(kinds) > 1:
+            names = ", ".join(f"{source.shown} ({source.kind})" for source in self.all[:5])
+            raise InvalidCorpus(
+                f"Files of one text and files of many documents cannot be mixed: {names}. "
+                "Give the text file the format 'lines', or give files of one kind.",
+                code="mixed_formats",
+                param="format",
+            )
+        return kinds.pop()
+
+    def announce(self, on_event: OnEvent) -> None:
+        """Tell which files are not read as they are."""
+        for source, encoding in zip(self.all, self.encodings, strict=True):
+            if encoding.converted:
+                on_event(choice("encoding", encoding.name, f"{source.shown}: {encoding.reason}"))
+
+    def digest(self, tokenizer: Tokenizer | None) -> str:
+        """SHA-256 of everything that the ids depend on."""
+        pairs = zip(self.all, self.encodings, strict=True)
+        content = {
+            "format": FORMAT,
+            "files": [
+                [_file_sha256(source.path), source.kind, source.column, encoding.name]
+                for source, encoding in pairs
+            ],
+            "parts": [len(self.by_part[name]) for name in SPLITS],
+            "fractions": [self.valid_fraction, self.test_fraction],
+            "tokenizer": self.vocabulary if tokenizer is None else tokenizer.to_dict(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def read(self, part: SplitName) -> Iterator[str]:
+        """The documents, or pieces of text, of all files given for ``part``."""
+        encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))
+        return chain.from_iterable(
+            read_documents(source, encodings[source]) for source in self.by_part[part]
+        )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

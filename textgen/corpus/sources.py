@@ -1,0 +1,192 @@
+"""Reading training texts: one text, a text a line, JSON lines, or a column of a CSV file.
+
+Everything streams: memory is bounded by the longest line, and that by ``MAX_LINE``. Whatever is
+wrong with a file is an InvalidCorpus that names the file, the line, and the way out.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
+from textgen.errors import InvalidCorpus
+from textgen.options import CorpusFormat
+
+MAX_LINE = 16 << 20  # characters
+_SUFFIXES: dict[str, CorpusFormat] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of text and how to read it."""
+
+    path: Path
+    format: CorpusFormat | None = None  # None: from the suffix of its name
+    column: str | None = None  # of a csv file; None: "text", or the only one
+    encoding: str | None = None  # None: detected
+    name: str | None = None  # what its owner calls it; None: the path's last part
+
+    @property
+    def shown(self) -> str:
+        """The name in messages."""
+        return self.path.name if self.name is None else self.name
+
+    @property
+    def kind(self) -> CorpusFormat:
+        """The format, from the name's suffix where none was given."""
+        if self.format is not None:
+            return self.format
+        return _SUFFIXES.get(Path(self.shown).suffix.lower(), "text")
+
+    @property
+    def has_documents(self) -> bool:
+        """Whether it holds many documents rather than one text."""
+        return self.kind != "text"
+
+
+def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator[str]:
+    """The documents of ``source``, or of one text its pieces in order.
+
+    Documents are whole and never empty: empty lines, rows and cells are left out. The pieces of
+    one text are at most a block long and are cut anywhere between two characters. ``encoding``
+    saves the detection where the caller has already made it.
+    """
+    if encoding is None:
+        encoding = detect_encoding(source.path, source.encoding, name=source.shown)
+    pieces = decode_file(source.path, encoding, name=source.shown)
+    match source.kind:
+        case "text":
+            yield from pieces
+        case "lines":
+            yield from (line for _, line in _lines(source, pieces) if line)
+        case "jsonl":
+            yield from _json_texts(source, pieces)
+        case "csv":
+            yield from _csv_texts(source, pieces)
+
+
+def _lines(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, str]]:
+    r"""Each line with its number from 1, without its ``\n`` or ``\r\n``."""
+    number, parts, length = 1, list[str](), 0
+    for piece in pieces:
+        first, *others = piece.split("\n")
+        parts.append(first)
+        length += len(first)
+        for line in others:
+            yield number, "".join(parts).removesuffix("\r")
+            number, parts, length = number + 1, [line], len(line)
+        if length > MAX_LINE:
+            code = "invalid_jsonl_line" if source.kind == "jsonl" else "line_too_long"
+            _refuse(source, number, f"longer than {MAX_LINE:,} characters; split it", code)
+    if length:
+        yield number, "".join(parts).removesuffix("\r")
+
+
+class _BadJson(ValueError):
+    """JSON that the standard parser takes but we do not."""
+
+
+def _json_texts(source: Source, pieces: Iterator[str]) -> Iterator[str]:
+    for number, line in _lines(source, pieces):
+        if not line.strip():
+            continue
+        try:
+            text = _text_of(_strict_json(line))
+        except RecursionError:
+            _refuse(source, number, "nested too deeply", "invalid_jsonl_line")
+        except json.JSONDecodeError as error:
+            what = f"not valid JSON ({error.msg} at character {error.pos + 1})"
+            _refuse(source, number, what, "invalid_jsonl_line")
+        except ValueError as error:
+            _refuse(source, number, str(error), "invalid_jsonl_line")
+        if text:
+            yield text
+
+
+def _strict_json(line: str) -> Any:
+    return json.loads(line, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _BadJson(f"holds {name}, which is not JSON")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict[str, Any]()
+    for key, value in pairs:
+        if key in found:
+            raise _BadJson(f"has the key {_short(key)} twice")
+        found[key] = value
+    return found
+
+
+def _text_of(row: Any) -> str:
+    if not isinstance(row, dict):
+        raise _BadJson('not an object; write {"text": "..."}')
+    text = row.get("text")
+    if not isinstance(text, str):
+        keys = ", ".join(_short(key) for key in list(row)[:5])
+        found = "no 'text'" if "text" not in row else "a 'text' that is not a string"
+        raise _BadJson(f'has {found} (its keys: {keys}); write {{"text": "..."}}')
+    if "\0" in text:
+        raise _BadJson("has a NUL character in its text")
+    if not _encodable(text):
+        raise _BadJson("has half a surrogate pair in its text, which is no character")
+    return text
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _csv_texts(source: Source, pieces: Iterator[str]) -> Iterator[str]:
+    # The module's limit of 131,072 characters a cell is for the whole process; raising it lets
+    # through nothing that _lines would not stop.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+    rows = csv.reader((f"{line}\n" for _, line in _lines(source, pieces)), strict=True)
+    try:
+        header = next(rows, [])
+        index = _column(source, header)
+        for row in rows:
+            if not row:
+                continue
+            if len(row) != len(header):
+                what = f"{len(row)} cells where the first line has {len(header)}"
+                _refuse(source, rows.line_num, what, "invalid_csv_row")
+            if row[index]:
+                yield row[index]
+    except csv.Error as error:
+        _refuse(source, rows.line_num, f"not valid CSV ({error})", "invalid_csv_row")
+
+
+def _column(source: Source, header: list[str]) -> int:
+    wanted = source.column
+    if wanted is None:
+        wanted = header[0] if len(header) == 1 else "text"
+    if header.count(wanted) == 1:
+        return header.index(wanted)
+    problem = "no column" if wanted not in header else "more than one column"
+    columns = ", ".join(_short(name) for name in header[:20])
+    raise InvalidCorpus(
+        f"{source.shown} has {problem} named {_short(wanted)}; its columns are {columns}. "
+        "Name the one with the text in the option 'column'.",
+        code="missing_column",
+        param="column",
+    )
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 40 else value[:37] + "...")
+
+
+def _refuse(source: Source, number: int, what: str, code: str) -> NoReturn:
+    raise InvalidCorpus(f"{source.shown}, line {number}: {what}.", code=code) from None

@@ -1,0 +1,1 @@
+"""Text from a model: many requests at once, each as if it were alone."""

@@ -1,0 +1,214 @@
+"""Continuous batching: many requests share each step of the model.
+
+Every step admits what there is room for, reads one chunk of the prompts that are being read, and
+draws one token for each running request. A request's text does not depend on what runs beside it,
+on when it was admitted, or on the process: rows go through the model in numbers that agree to the
+bit (`textgen.engine.row_plan`), and randomness is a function of (seed, choice, position).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from textgen.bundles.bundle import Bundle
+from textgen.engine.context import ContextMaker
+from textgen.engine.folded import FoldedModel
+from textgen.engine.prompt_reader import CHUNK, PROMPTS, PromptReader
+from textgen.engine.requests import Answer, Delta, Request
+from textgen.engine.row_measurement import measure_row_plan
+from textgen.engine.rows import Rows
+from textgen.engine.sampling import RowSampler
+from textgen.engine.waiting import WaitingRoom
+from textgen.errors import InvalidInput, InvalidOption
+from textgen.tokenizers import Tokenizer
+
+__all__ = ["Delta", "Engine", "Request"]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A request whose prompt is not read to its last token yet."""
+
+    answer: Answer
+    context: npt.NDArray[np.int64]
+    position: int = 0  # tokens read; always at a multiple of CHUNK
+    state: Tensor | None = None  # (2, L, H)
+
+
+class Engine:
+    """Generates for up to ``slots`` requests at once on one model.
+
+    Drive it with ``while engine.busy: deltas = engine.step()``. Not safe for threads: one thread
+    makes all calls. The number of torch threads must stay what it was at the start. Requests with
+    ``interactive=False`` use at most ``slots - interactive_reserve`` slots (the reserve is a
+    quarter by default); up to ``queue`` requests of either kind wait.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        slots: int = 128,
+        interactive_reserve: int | None = None,
+        queue: int = 1024,
+    ) -> None:
+        reserve = slots // 4 if interactive_reserve is None else interactive_reserve
+        _check_sizes(slots, reserve, queue)
+        self.tokenizer: Tokenizer = bundle.tokenizer
+        documents = bundle.header.documents
+        model = FoldedModel(bundle.model, self.tokenizer.generation_banned(documents=documents))
+        plan = measure_row_plan(model)
+        self._context = ContextMaker(self.tokenizer, documents=documents)
+        self._slots = slots
+        self._batch_slots = slots - reserve
+        self._rows = Rows(model, plan, slots)
+        self._reader = PromptReader(model, plan)
+        self._sampler = RowSampler(slots)
+        self._waiting = WaitingRoom(queue)
+        self._ids: set[str] = set()  # of all requests that have not ended
+        self._reading: list[_Reading] = []
+        self._running: list[Answer] = []  # by row
+        self._batch_running = 0  # requests with a slot that are not interactive
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self._ids)
+
+    @property
+    def free_slots(self) -> int:
+        """Slots that no request holds."""
+        return self._slots - len(self._reading) - len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests without a slot."""
+        return len(self._waiting)
+
+    def submit(self, request: Request) -> None:
+        """Queue a request. EngineFull, or InvalidInput for bad ids or an id that is in use."""
+        if request.id in self._ids:
+            raise InvalidInput(f"A request with the id {request.id!r} is under way.")
+        self._context.check(request.prompt)
+        self._waiting.add(Answer(request, self.tokenizer))
+        self._ids.add(request.id)
+
+    def cancel(self, request_id: str) -> None:
+        """End a request without a further delta; its slot is free at once. Unknown ids pass."""
+        if request_id not in self._ids:
+            return
+        self._ids.remove(request_id)
+        if self._waiting.remove(request_id):
+            return
+        for index, reading in enumerate(self._reading):
+            if reading.answer.request.id == request_id:
+                self._give_back(self._reading.pop(index).answer)
+                return
+        rows = [answer.request.id for answer in self._running]
+        self._retire(rows.index(request_id))
+
+    @torch.inference_mode()
+    def step(self) -> list[Delta]:
+        """Admit, read one chunk of prompts, draw one token a running request."""
+        deltas = self._admit()
+        if self._reading:
+            self._read_chunk()
+        if self._running:
+            deltas += self._draw()
+        return deltas
+
+    def _admit(self) -> list[Delta]:
+        """Give free slots to waiting requests; requests for no tokens end here, without one."""
+        deltas = []
+        while self.free_slots:
+            answer = self._waiting.next(batch=self._batch_running < self._batch_slots)
+            if answer is None:
+                break
+            request = answer.request
+            echoed = self.tokenizer.decode(request.prompt) if request.echo else ""
+            if request.options.max_tokens == 0:
+                self._ids.remove(request.id)
+                deltas.append(answer.end_at_once(echoed))
+                continue
+            if echoed:
+                deltas.append(answer.echo(echoed))
+            self._batch_running += not request.interactive
+            self._begin(answer, self._context.make(request.prompt))
+        return deltas
+
+    def _begin(self, answer: Answer, context: npt.NDArray[np.int64]) -> None:
+        if len(context) == 1:
+            self._run(answer, None, int(context[0]))
+        else:
+            self._reading.append(_Reading(answer, context))
+
+    def _read_chunk(self) -> None:
+        """One chunk of the first prompts. The last token is left for the first step."""
+        group = self._reading[:PROMPTS]
+        chunks = [each.context[:-1][each.position : each.position + CHUNK] for each in group]
+        states = self._reader.read(chunks, [each.state for each in group])
+        unfinished = []
+        for reading, chunk, state in zip(group, chunks, states, strict=True):
+            reading.position += len(chunk)
+            reading.state = state
+            if reading.position == len(reading.context) - 1:
+                self._run(reading.answer, state, int(reading.context[-1]))
+            else:
+                unfinished.append(reading)
+        # Prompts of several chunks go behind the others, so that a short one never waits for long.
+        self._reading = self._reading[PROMPTS:] + unfinished
+
+    def _run(self, answer: Answer, state: Tensor | None, token: int) -> None:
+        """Give a request the next row."""
+        row = len(self._running)
+        self._running.append(answer)
+        self._rows.set(row, state, token)
+        request = answer.request
+        self._sampler.set(row, request.options, request.seed, request.choice)
+
+    def _draw(self) -> list[Delta]:
+        """One token for every row."""
+        count = len(self._running)
+        drawn = self._sampler.draw(self._rows.step(count))
+        self._rows.state.tokens[:count] = drawn
+        deltas, ended = [], []
+        for row, (answer, token) in enumerate(zip(self._running, drawn.tolist(), strict=True)):
+            delta = answer.take(token)
+            if delta is not None:
+                deltas.append(delta)
+                if delta.finish_reason is not None:
+                    ended.append(row)
+        for row in reversed(ended):
+            self._ids.remove(self._running[row].request.id)
+            self._retire(row)
+        return deltas
+
+    def _retire(self, row: int) -> None:
+        """Free a row; the last one takes its place, so that rows in use stay the first ones."""
+        self._give_back(self._running[row])
+        last = self._running.pop()
+        if row < len(self._running):
+            self._running[row] = last
+            self._rows.move(len(self._running), row)
+            self._sampler.move(len(self._running), row)
+
+    def _give_back(self, answer: Answer) -> None:
+        self._batch_running -= not answer.request.interactive
+
+
+def _check_sizes(slots: int, reserve: int, queue: int) -> None:
+    if slots < 1:
+        raise InvalidOption(f"'slots' is {slots}; it must be at least 1.", param="slots")
+    if not 0 <= reserve < slots:
+        raise InvalidOption(
+            f"'interactive_reserve' is {reserve}; it must be from 0 to {slots - 1}, one less than "
+            "'slots', so that batch requests can run at all.",
+            param="interactive_reserve",
+        )
+    if queue < 1:
+        raise InvalidOption(f"'queue' is {queue}; it must be at least 1.", param="queue")

@@ -1,0 +1,105 @@
+"""What the engine is asked, what it answers, and how one answer's text grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from textgen.engine.stopping import StopMatcher
+from textgen.options import SamplingOptions
+from textgen.tokenizers import Tokenizer
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Request:
+    """One choice for one prompt.
+
+    ``prompt`` is token ids, of any integer type. The text depends on the model, ``prompt``,
+    ``options``, ``seed`` and ``choice`` alone; ``seed`` rules, ``options.seed`` is not looked at.
+    ``interactive`` requests come before others and have slots that no other may take.
+    """
+
+    id: str
+    prompt: npt.NDArray[np.integer[Any]]
+    options: SamplingOptions
+    seed: int
+    choice: int = 0
+    echo: bool = False
+    interactive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """New text of one request; joined, the texts are the completion, after the echoed prompt.
+
+    ``text`` never ends within a character and never holds a part of a stop string. ``tokens`` were
+    drawn since the request's last delta; the end token and those of a stop string count too.
+    "stop" is the document's end or a stop string, "length" is ``max_tokens``.
+    """
+
+    id: str
+    text: str
+    tokens: int
+    finish_reason: FinishReason | None
+    prompt_tokens: int
+
+
+class Answer:
+    """The text of one request, token by token."""
+
+    __slots__ = (
+        "_decoder", "_end", "_matcher", "_remaining", "_unreported", "prompt_tokens", "request",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
+        stop = request.options.stop
+        self.request = request
+        self.prompt_tokens = len(request.prompt)
+        self._end = tokenizer.end_id
+        self._decoder = tokenizer.decoder()
+        self._matcher = StopMatcher(stop) if stop else None
+        self._remaining = request.options.max_tokens
+        self._unreported = 0
+
+    def take(self, token: int) -> Delta | None:
+        """Add a drawn token; None where it shows no text and is not the last."""
+        self._remaining -= 1
+        self._unreported += 1
+        if token == self._end:
+            return self._finish("", "stop")
+        text = self._decoder.push(token)
+        matcher = self._matcher
+        if matcher is not None and text:
+            text = matcher.push(text)
+            if matcher.stopped:
+                return self._delta(text, "stop")
+        if self._remaining == 0:
+            return self._finish(text, "length")
+        return self._delta(text, None) if text else None
+
+    def end_at_once(self, text: str) -> Delta:
+        """The only delta of a request that wants no tokens."""
+        return self._delta(text, "length")
+
+    def echo(self, text: str) -> Delta:
+        """The prompt's text, ahead of the completion."""
+        return self._delta(text, None)
+
+    def _finish(self, text: str, reason: FinishReason) -> Delta:
+        """Give out what decoder and matcher hold back; a stop string may become complete."""
+        rest = self._decoder.finish()
+        if self._matcher is not None:
+            text += self._matcher.push(rest)
+            if self._matcher.stopped:
+                return self._delta(text, "stop")
+            rest = self._matcher.finish()
+        return self._delta(text + rest, reason)
+
+    def _delta(self, text: str, reason: FinishReason | None) -> Delta:
+        tokens, self._unreported = self._unreported, 0
+        return Delta(self.request.id, text, tokens, reason, self.prompt_tokens)

@@ -1,0 +1,43 @@
+"""The tokenizers there are, by name, and how one is read from a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from textgen.errors import InvalidBundle
+from textgen.options import TokenizerName
+from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer
+from textgen.tokenizers.byte import ByteTokenizer
+from textgen.tokenizers.char import CharTokenizer
+
+__all__ = [
+    "TOKENIZERS",
+    "ByteTokenizer",
+    "CharTokenizer",
+    "Ids",
+    "IncrementalDecoder",
+    "Learner",
+    "Tokenizer",
+    "load_tokenizer",
+]
+
+# A new tokenizer is one module with a Tokenizer, its name in options.TokenizerName, and a line
+# here.
+TOKENIZERS: Mapping[TokenizerName, type[Tokenizer]] = MappingProxyType(
+    {"char": CharTokenizer, "byte": ByteTokenizer}
+)
+
+
+def load_tokenizer(data: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that ``Tokenizer.to_dict`` wrote; InvalidBundle on anything else."""
+    name = data.get("name") if isinstance(data, Mapping) else None
+    for known, tokenizer in TOKENIZERS.items():
+        if known == name:
+            return tokenizer.from_dict(data)
+    raise InvalidBundle(
+        f"The model file names the tokenizer {name!r}, which this version does not know; "
+        f"it knows {', '.join(TOKENIZERS)}.",
+        param="tokenizer",
+    )

@@ -1,0 +1,1 @@
+"""From a corpus of ids to trained weights."""

@@ -1,0 +1,207 @@
+"""The way of one training from its first step to its last: steps, measurements, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textgen.bundles.checkpoint import Checkpoint, save_checkpoint
+from textgen.bundles.header import BundleHeader, TrainingState
+from textgen.corpus.dataset import EncodedCorpus
+from textgen.engine.preview import preview
+from textgen.evaluation.validation import named, validate
+from textgen.events import Event, OnEvent
+from textgen.plan import Plan
+from textgen.training.best_weights import BestWeights
+from textgen.training.trainer import Trainer
+
+KEPT_CHECKPOINTS = 3
+_PROGRESS_SECONDS = 1.0
+_CHECKPOINT_SHARE = 50  # a checkpoint may take one part in so many of the time
+_TIME_CAP = 1.25  # of max_seconds
+_METRICS = 100  # measurements of the training loss in a training
+_SAMPLE_EVERY = 4  # validations
+_SAMPLE_TOKENS = 200
+
+
+class Run:
+    """One training; ``header`` is what its bundle will say of model, tokenizer and corpus."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        trainer: Trainer,
+        corpus: EncodedCorpus,
+        header: BundleHeader,
+        folder: Path,
+        on_event: OnEvent,
+    ) -> None:
+        self.plan = plan
+        self.trainer = trainer
+        self.best = BestWeights(trainer.model)
+        self.metrics: dict[str, float | None] = {}  # the latest of each
+        self._corpus = corpus
+        self._header = header
+        self._folder = folder
+        self._on_event = on_event
+        self._seconds = 0.0  # of training, through all restarts
+        self._step_seconds = math.nan  # running mean
+        self._told = time.monotonic()
+        self._saved_step = -1
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same plan and corpus."""
+        state = checkpoint.training
+        loss = math.nan if state.train_loss is None else state.train_loss
+        self.trainer.restore(state.step, loss, checkpoint.tensors)
+        self.best.restore(state, checkpoint.best)
+        self.metrics = dict(checkpoint.header.metrics)
+        self._seconds = state.seconds
+        self._saved_step = state.step
+
+    def train(
+        self, should_stop: Callable[[], bool], checkpoint_seconds: tuple[float, float]
+    ) -> bool:
+        """Train to the end of the plan; False where ``should_stop`` came first.
+
+        Either way there is a checkpoint of the last step when it returns.
+        """
+        shortest, longest = checkpoint_seconds
+        next_save = time.monotonic() + shortest
+        while not self._is_over():
+            if should_stop():
+                self._save()
+                return False
+            self._step()
+            if time.monotonic() >= next_save:
+                took = self._save_if_there_is_room()
+                pause = min(max(shortest, _CHECKPOINT_SHARE * took), longest)
+                next_save = time.monotonic() + pause
+        self._save()
+        return True
+
+    def _is_over(self) -> bool:
+        plan, step = self.plan, self.trainer.step
+        if step >= plan.total_steps:
+            return True
+        if plan.patience is not None and self.best.validations_without_gain >= plan.patience:
+            reason = f"{plan.patience} validations in a row brought no lower loss"
+            data = {"step": step, "reason": reason}
+            self._on_event(Event("stopped_early", f"Stopped at step {step:,}: {reason}", data=data))
+            return True
+        if plan.max_seconds is not None and self._seconds >= _TIME_CAP * plan.max_seconds:
+            message = (
+                f"Stopped at step {step:,} of {plan.total_steps:,}: training took "
+                f"{self._seconds:.0f} s, {_TIME_CAP} times the {plan.max_seconds:g} s it was given"
+            )
+            self._on_event(Event("time_cap", message, "warn", {"step": step}))
+            return True
+        return False
+
+    def _step(self) -> None:
+        """One step and what is due after it."""
+        plan, done = self.plan, self.trainer.step + 1
+        validation_due = done % plan.validate_every == 0 or done == plan.total_steps
+        measure = validation_due or done % max(plan.total_steps // _METRICS, 1) == 0
+        started = time.perf_counter()
+        self.trainer.advance(measure=measure)
+        took = time.perf_counter() - started
+        self._seconds += took
+        mean = took if math.isnan(self._step_seconds) else self._step_seconds
+        self._step_seconds = mean + 0.1 * (took - mean)
+        if measure:
+            self._measure(validation_due)
+        if time.monotonic() - self._told >= _PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            self._progress()
+
+    def _measure(self, validation_due: bool) -> None:
+        trainer, plan = self.trainer, self.plan
+        metrics: dict[str, float | None] = {
+            "train_loss": trainer.loss,
+            "train_mean_token_accuracy": trainer.accuracy,
+        }
+        message = f"Step {trainer.step:,} of {plan.total_steps:,}: training loss {trainer.loss:.3f}"
+        if validation_due:
+            valid = validate(trainer.model, self._corpus, plan, "valid", whole=False)
+            if valid is not None:
+                metrics |= named(valid, "valid")
+                message += f", validation loss {valid.loss:.3f} nats per token"
+                self.best.compare(valid.loss, trainer.step)
+        self.metrics |= metrics
+        data = {"step": trainer.step, "total_steps": plan.total_steps, **metrics}
+        self._on_event(Event("metrics", message, data=data))
+        if validation_due and trainer.step % (_SAMPLE_EVERY * plan.validate_every) == 0:
+            self._sample()
+
+    def _sample(self) -> None:
+        step = self.trainer.step
+        text = preview(
+            self.trainer.model,
+            self._corpus.tokenizer,
+            _SAMPLE_TOKENS,
+            temperature=0.8,
+            seed=self.plan.seed + step,
+        )
+        self._on_event(Event("sample", text, data={"text": text, "step": step}))
+
+    def _progress(self) -> None:
+        plan, step, loss = self.plan, self.trainer.step, self.trainer.loss
+        data = {
+            "step": step,
+            "total_steps": plan.total_steps,
+            "train_loss": loss,
+            "tokens_per_second": round(plan.batch_size * plan.sequence_length / self._step_seconds),
+            "seconds_left": round((plan.total_steps - step) * self._step_seconds, 1),
+            "seconds": round(self._seconds, 1),
+        }
+        message = f"Step {step:,} of {plan.total_steps:,}, training loss {loss:.3f}"
+        self._on_event(Event("progress", message, data=data))
+
+    def _save_if_there_is_room(self) -> float:
+        """A full disk costs a checkpoint, not the training: the one before still holds."""
+        try:
+            return self._save()
+        except OSError as error:
+            message = f"The checkpoint could not be written, the one before is kept: {error}"
+            self._on_event(Event("checkpoint_failed", message, "warn", {"step": self.trainer.step}))
+            return 0.0
+
+    def _save(self) -> float:
+        """Write a checkpoint, tell it, delete those before the last three; seconds it took."""
+        started, step = time.monotonic(), self.trainer.step
+        if step == self._saved_step:
+            return 0.0
+        path = self._folder / f"step-{step}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        update = {"training": self._state(), "metrics": self.metrics, "created": int(time.time())}
+        header = self._header.model_copy(update=update)
+        weights = self.trainer.model.state_dict()
+        save_checkpoint(path, header, weights, self.trainer.state(), self.best.other_than(step))
+        self._saved_step = step
+        took = time.monotonic() - started
+        data = {"path": str(path), "step": step, "metrics": self.metrics}
+        self._on_event(Event("checkpoint", f"Checkpoint at step {step:,}", data=data))
+        for old in checkpoints(self._folder)[:-KEPT_CHECKPOINTS]:
+            old.unlink(missing_ok=True)
+        return took
+
+    def _state(self) -> TrainingState:
+        return TrainingState(
+            step=self.trainer.step,
+            seconds=self._seconds,
+            train_loss=None if self.trainer.step == 0 else self.trainer.loss,
+            best_step=self.best.step,
+            best_valid_loss=self.best.loss,
+            validations_without_gain=self.best.validations_without_gain,
+            plan_hash=self.plan.digest(),
+            corpus_hash=self._corpus.sha256,
+        )
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest step first."""
+    found = folder.glob("step-*.safetensors")
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))

@@ -1,0 +1,246 @@
+"""From text files to a trained model in one call."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from textgen.bundles.bundle import Bundle, count_parameters, load_bundle, save_bundle
+from textgen.bundles.checkpoint import Checkpoint, load_checkpoint
+from textgen.bundles.header import BundleHeader, GenerationDefaults
+from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.encode import encode_corpus
+from textgen.corpus.sources import Source
+from textgen.errors import InvalidCheckpoint, InvalidOption
+from textgen.evaluation.measures import tune_temperature
+from textgen.evaluation.validation import named, validate
+from textgen.events import Event, OnEvent, ignore
+from textgen.model import TextGenerator
+from textgen.numerics import describe_numerics, pick_device
+from textgen.options import AUTO_PRESET, Hyperparameters
+from textgen.plan import Plan
+from textgen.tokenizers import Tokenizer, load_tokenizer
+from textgen.training.planning import Base, announce, make_plan
+from textgen.training.run import Run
+from textgen.training.trainer import Trainer, new_model
+
+_DEFAULT_CHARACTERS = 400
+_TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+def train_files(
+    sources: Sequence[Source],
+    *,
+    folder: Path,
+    validation_sources: Sequence[Source] = (),
+    preset: str = AUTO_PRESET,
+    hyperparameters: Hyperparameters | None = None,
+    base: Path | None = None,
+    plan: Plan | None = None,
+    resume: Path | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    on_event: OnEvent = ignore,
+    should_stop: Callable[[], bool] = never,
+    checkpoint_seconds: tuple[float, float] = (10, 300),
+) -> Path | None:
+    """Train on ``sources`` and return the finished bundle's path; all files lie under ``folder``.
+
+    None where ``should_stop`` asked for an end; the ``checkpoint`` event came before. With that
+    checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
+    the same weights, bit for bit, as one that never stopped, on equal numerics.
+
+    ``base`` is a bundle to continue from: its tokenizer and shape stay. Torch's number of threads
+    in this process becomes ``threads``, or less where that is faster. Checkpoints are as far apart
+    as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
+    second.
+    """
+    wanted = Hyperparameters() if hyperparameters is None else hyperparameters
+    torch.set_num_threads(threads)
+    where = pick_device(device)
+    checkpoint = None if resume is None else load_checkpoint(resume)
+    if checkpoint is not None and plan is None:
+        plan = checkpoint.header.plan
+    start = None if base is None else load_bundle(base)
+    corpus = _encode(sources, validation_sources, wanted, folder, on_event, start, checkpoint)
+    if plan is None:
+        known = None if base is None or start is None else Base(start.header, _sha256(base))
+        plan = make_plan(
+            corpus, preset, wanted, device=where, threads=threads, on_event=on_event, base=known
+        )
+        announce(plan, on_event)
+    threads = min(threads, plan.threads)
+    torch.set_num_threads(threads)
+    _check_numerics(plan, where, threads, on_event)
+    run = _run(plan, corpus, start, checkpoint, where, folder, on_event)
+    if not run.train(should_stop, checkpoint_seconds):
+        return None
+    return _finish(run, corpus, folder, on_event)
+
+
+def _encode(
+    sources: Sequence[Source],
+    validation_sources: Sequence[Source],
+    wanted: Hyperparameters,
+    folder: Path,
+    on_event: OnEvent,
+    start: Bundle | None,
+    checkpoint: Checkpoint | None,
+) -> EncodedCorpus:
+    """The corpus in ids, by a tokenizer of its own or by the base's."""
+    tokenizer = None
+    if start is not None:
+        tokenizer = _kept_tokenizer(start.tokenizer, wanted)
+    elif checkpoint is not None and checkpoint.header.base is not None:
+        tokenizer = load_tokenizer(checkpoint.header.tokenizer)
+    return encode_corpus(
+        sources,
+        wanted,
+        folder / "corpus",
+        validation_sources=validation_sources,
+        on_event=on_event,
+        tokenizer=tokenizer,
+    )
+
+
+def _kept_tokenizer(tokenizer: Tokenizer, wanted: Hyperparameters) -> Tokenizer:
+    """The base's tokenizer; a wish for another is refused."""
+    for option, value, kept in (
+        ("tokenizer", wanted.tokenizer, tokenizer.name),
+        ("vocab_size", wanted.vocab_size, tokenizer.vocab_size),
+    ):
+        if value not in (None, kept):
+            raise InvalidOption(
+                f"{option!r} is {value}, but the model to continue from has {kept}. Leave it out, "
+                "or train from scratch.",
+                param=option,
+            )
+    return tokenizer
+
+
+def _check_numerics(plan: Plan, device: torch.device, threads: int, on_event: OnEvent) -> None:
+    now = describe_numerics(device, threads, plan.kernel)
+    if now != plan.numerics:
+        message = (
+            f"The training began on {plan.numerics!r} and goes on on {now!r}: it will end with "
+            "slightly different weights than it would have there"
+        )
+        data = {"was": plan.numerics, "now": now}
+        on_event(Event("numerics_changed", message, "warn", data))
+
+
+def _run(
+    plan: Plan,
+    corpus: EncodedCorpus,
+    start: Bundle | None,
+    checkpoint: Checkpoint | None,
+    device: torch.device,
+    folder: Path,
+    on_event: OnEvent,
+) -> Run:
+    """The training at its first step, or where the checkpoint left it."""
+    if checkpoint is not None:
+        _check_belongs(checkpoint, plan, corpus)
+        model = checkpoint.model
+    elif start is not None:
+        model = start.model
+        model.set_dropout(plan.model.dropout)
+    else:
+        model = new_model(plan)
+    trainer = Trainer(plan, model.to(device), corpus.tokens("train"))
+    header = _header(plan, corpus, model)
+    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event)
+    if checkpoint is not None:
+        run.restore(checkpoint)
+    return run
+
+
+def _check_belongs(checkpoint: Checkpoint, plan: Plan, corpus: EncodedCorpus) -> None:
+    state = checkpoint.training
+    for what, has, needs in (
+        ("plan", state.plan_hash, plan.digest()),
+        ("text", state.corpus_hash, corpus.sha256),
+    ):
+        if has != needs:
+            raise InvalidCheckpoint(
+                f"The checkpoint of step {state.step} belongs to a training with another {what}. "
+                "Resume with the files, options and plan that it was made with, or start anew."
+            )
+
+
+def _header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> BundleHeader:
+    return BundleHeader(
+        model=plan.model,
+        tokenizer=corpus.tokenizer.to_dict(),
+        vocab_size=plan.vocab_size,
+        parameters=count_parameters(model),
+        base=plan.base,
+        plan=plan,
+        corpus=corpus.as_dict(),
+        documents=corpus.documents,
+        generation_defaults=_defaults(corpus),
+    )
+
+
+def _defaults(corpus: EncodedCorpus, temperature: float = 0.8) -> GenerationDefaults:
+    train = corpus.splits["train"]
+    length = max(1, round(_DEFAULT_CHARACTERS * train.tokens / max(train.characters, 1)))
+    return GenerationDefaults(max_tokens=length, temperature=temperature)
+
+
+def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) -> Path:
+    """Measure the best weights on all that was held out, and write the bundle."""
+    plan, model = run.plan, run.trainer.model
+    model.load_state_dict(run.best.weights())
+    defaults = _defaults(corpus)
+    metrics = dict(run.metrics)
+    valid = validate(model, corpus, plan, "valid", whole=True)
+    if valid is not None:
+        metrics |= named(valid, "valid")
+        metrics |= {
+            "full_valid_loss": valid.loss,
+            "full_valid_mean_token_accuracy": valid.accuracy,
+        }
+        few = corpus.tokens("valid")[: max(2, _TEMPERATURE_LOGITS // plan.vocab_size)]
+        temperature = tune_temperature(model, few)
+        defaults = _defaults(corpus, temperature)
+    test = validate(model, corpus, plan, "test", whole=True)
+    if test is not None:
+        metrics |= named(test, "test")
+    on_event(_final_metrics(run, metrics))
+    update: dict[str, Any] = {
+        "metrics": metrics,
+        "generation_defaults": defaults,
+        "created": int(time.time()),
+    }
+    header = _header(plan, corpus, model).model_copy(update=update)
+    path = folder / "model.safetensors"
+    save_bundle(path, header, model.state_dict())
+    return path
+
+
+def _final_metrics(run: Run, metrics: dict[str, float | None]) -> Event:
+    step = run.trainer.step
+    message = f"Trained {step:,} steps"
+    loss = metrics.get("full_valid_loss")
+    if loss is not None:
+        message += f"; loss on all validation text {loss:.4f} nats per token"
+        if run.best.step not in (None, step):
+            message += f" (weights of step {run.best.step:,}, the best)"
+    data = {"step": step, "total_steps": run.plan.total_steps, **metrics}
+    return Event("metrics", message, data=data)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Interactive completions and the engine process that serves them and the batches."""

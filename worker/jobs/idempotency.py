@@ -1,0 +1,115 @@
+"""Requests that carry an Idempotency-Key are carried out once.
+
+The key is stored in the same transaction as what the request makes. The same key with the same
+body gives the first answer again; with another body it is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.engine import Connection
+
+from worker.errors import IdempotencyMismatch
+from worker.jobs.tables import idempotency
+from worker.storage.database import Database, insert_into
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A client's key and the SHA-256 of the body that it came with, in hex."""
+
+    key: str
+    body_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What the first request with a key has made; both are None while it is still in flight."""
+
+    job_id: str | None
+    response: dict[str, Any] | None
+
+
+def claim_key(
+    database: Database,
+    connection: Connection,
+    tenant: str,
+    key: IdempotencyKey,
+    *,
+    job_id: str | None = None,
+) -> Earlier | None:
+    """Take the key, or say what it has made before; raises IdempotencyMismatch.
+
+    While another transaction is taking the same key, this waits for its end.
+    """
+    statement = (
+        insert_into(connection, idempotency)
+        .values(
+            tenant=tenant,
+            key=key.key,
+            body_sha256=key.body_sha256,
+            job_id=job_id,
+            created_at=database.now(connection),
+        )
+        .on_conflict_do_nothing()
+        .returning(idempotency.c.key)
+    )
+    if connection.execute(statement).first() is not None:
+        return None
+    row = connection.execute(
+        select(idempotency).where(idempotency.c.tenant == tenant, idempotency.c.key == key.key)
+    ).one()
+    if row.body_sha256 != key.body_sha256:
+        raise IdempotencyMismatch(
+            f"The Idempotency-Key {key.key[:100]!r} was used with another body. Take a new key "
+            "for a new request.",
+            param="Idempotency-Key",
+        )
+    return Earlier(row.job_id, row.response)
+
+
+class Idempotency:
+    """Keys of requests whose answer is stored whole, because they make no job."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, tenant: str, key: IdempotencyKey) -> Earlier | None:
+        """Take the key before the work; None: go on. Raises IdempotencyMismatch."""
+        with self._database.write() as connection:
+            return claim_key(self._database, connection, tenant, key)
+
+    def store(self, tenant: str, key: IdempotencyKey, response: Mapping[str, Any]) -> None:
+        """Keep the answer for those who ask again."""
+        self._update(tenant, key, response=dict(response))
+
+    def give_up(self, tenant: str, key: IdempotencyKey) -> None:
+        """Forget a key whose request failed, so that it may be tried again."""
+        with self._database.write() as connection:
+            connection.execute(
+                delete(idempotency).where(
+                    idempotency.c.tenant == tenant,
+                    idempotency.c.key == key.key,
+                    idempotency.c.job_id.is_(None),
+                )
+            )
+
+    def forget_older(self, seconds: float) -> int:
+        """Drop keys that are older; returns how many."""
+        with self._database.write() as connection:
+            limit = self._database.now(connection) - seconds
+            return connection.execute(
+                delete(idempotency).where(idempotency.c.created_at < limit)
+            ).rowcount
+
+    def _update(self, tenant: str, key: IdempotencyKey, **values: Any) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                update(idempotency)
+                .where(idempotency.c.tenant == tenant, idempotency.c.key == key.key)
+                .values(**values)
+            )

@@ -1,0 +1,118 @@
+"""Looking at jobs: one, pages of many, events, checkpoints, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, func, literal, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from worker.jobs.moves import JobTable, not_found
+from worker.jobs.rows import (
+    Checkpoint,
+    Job,
+    JobEvent,
+    checkpoint_from,
+    event_from,
+    job_from,
+)
+from worker.jobs.states import Kind, State
+from worker.jobs.tables import checkpoints, in_state, job_events, jobs
+from worker.storage.ids import ordinal
+from worker.storage.pages import Page, cut
+
+
+class JobLists(JobTable):
+    """Reads for clients; every query names the tenant."""
+
+    def get(self, tenant: str, job_id: str) -> Job:
+        """One job; raises NotFound."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(jobs).where(jobs.c.tenant == tenant, jobs.c.id == job_id)
+            ).one_or_none()
+        return job_from(row) if row is not None else not_found(job_id)
+
+    def list(
+        self,
+        tenant: str,
+        *,
+        kind: Kind | None = None,
+        states: Sequence[State] | None = None,
+        after: str | None = None,
+        limit: int = 20,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Page[Job]:
+        """The newest first; go on after the last id of a page. All metadata given must match."""
+        query = select(jobs).where(jobs.c.tenant == tenant)
+        if kind is not None:
+            query = query.where(jobs.c.kind == kind)
+        if after is not None:
+            query = query.where(jobs.c.ordinal < ordinal(after))
+        for key, value in ({} if metadata is None else metadata).items():
+            query = query.where(self._has_metadata(key, value))
+        query = query.order_by(jobs.c.ordinal.desc()).limit(limit + 1)
+        if states is None:
+            queries: list[Select[Any]] = [query]
+        else:  # one after the other, so that each is a walk along an index
+            queries = [query.where(in_state(state)) for state in dict.fromkeys(states)]
+        with self._database.read() as connection:
+            rows = [row for each in queries for row in connection.execute(each).all()]
+        rows.sort(key=lambda row: str(row.ordinal), reverse=True)
+        return cut([job_from(row) for row in rows], limit)
+
+    def _has_metadata(self, key: str, value: str) -> ColumnElement[bool]:
+        column = jobs.c["metadata"]
+        if not self._database.is_sqlite:
+            return column.op("@>")(literal({key: value}, JSONB))
+        pair = func.json_each(column).table_valued("key", "value")
+        return exists(select(1).select_from(pair).where(pair.c.key == key, pair.c.value == value))
+
+    def events(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> Sequence[JobEvent]:
+        """Events that follow number ``after`` in the order asked for; 0 is the beginning."""
+        query = select(job_events).where(
+            job_events.c.tenant == tenant, job_events.c.job_id == job_id
+        )
+        if newest_first:
+            query = query.order_by(job_events.c.id.desc())
+            if after > 0:
+                query = query.where(job_events.c.id < after)
+        else:
+            query = query.where(job_events.c.id > after).order_by(job_events.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(limit)).all()
+        return [event_from(row) for row in rows]
+
+    def checkpoints(
+        self, tenant: str, job_id: str, *, after: str | None = None, limit: int = 10
+    ) -> Page[Checkpoint]:
+        """Checkpoints that were published as models, the newest first."""
+        query = select(checkpoints).where(
+            checkpoints.c.tenant == tenant, checkpoints.c.job_id == job_id
+        )
+        if after is not None:
+            query = query.where(checkpoints.c.id < after)
+        query = query.order_by(checkpoints.c.id.desc()).limit(limit + 1)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return cut([checkpoint_from(row) for row in rows], limit)
+
+    def counts(self) -> Sequence[tuple[str, str, int]]:
+        """(queue, state, how many) of the jobs that are not finished, over all tenants."""
+        counted: list[tuple[str, str, int]] = []
+        with self._database.read() as connection:
+            for state in ("queued", "running", "paused"):
+                rows = connection.execute(
+                    select(jobs.c.queue, func.count()).where(in_state(state)).group_by(jobs.c.queue)
+                ).all()
+                counted += [(queue, state, number) for queue, number in rows]
+        return counted

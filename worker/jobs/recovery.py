@@ -1,0 +1,133 @@
+"""What the reconciler does with jobs: lost workers, deadlines, and how much is due.
+
+Any number of reconcilers may run at once: rows are locked, and those that another one has locked
+are skipped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.engine import Row
+
+from worker.jobs.moves import JobTable, Note
+from worker.jobs.rows import Job, Queue
+from worker.jobs.tables import in_state, jobs
+
+AT_ONCE = 100  # rows a transaction, so that SQLite is not held for long
+SLACK_SECONDS = 5.0
+
+
+class JobRecovery(JobTable):
+    """Puts right what no worker can."""
+
+    def recover_expired(self) -> list[Job]:
+        """Take running jobs whose lease ran out from their workers; at most 100 a call."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            expired = and_(in_state("running"), jobs.c.lease_expires_at < now)
+            rows = connection.execute(self._some(expired, jobs.c.lease_expires_at)).all()
+            return [
+                self._put_back(connection, row, _lost(row, "its lease ran out"), now, losses=1)
+                for row in rows
+            ]
+
+    def free_predecessor(self, worker: str, incarnation: str) -> list[Job]:
+        """Take all jobs from former lives of a worker that has come back under its name."""
+        freed: list[Job] = []
+        mine = and_(
+            in_state("running"),
+            jobs.c.worker == worker,
+            jobs.c.incarnation != incarnation,
+        )
+        while True:
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                rows = connection.execute(self._some(mine, jobs.c.ordinal)).all()
+                freed += [
+                    self._put_back(connection, row, _lost(row, "it was restarted"), now, losses=1)
+                    for row in rows
+                ]
+            if len(rows) < AT_ONCE:
+                return freed
+
+    def fail_overdue(self) -> list[Job]:
+        """End queued and running jobs whose deadline has passed; at most 100 a call."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            overdue = and_(
+                jobs.c.deadline_at.is_not(None),
+                in_state("queued", "running"),
+                jobs.c.deadline_at < now,
+            )
+            rows = connection.execute(self._some(overdue, jobs.c.deadline_at)).all()
+            message = "The deadline passed before the job was done."
+            error = {"code": "deadline_exceeded", "message": message, "param": None}
+            values = {
+                "state": "failed",
+                "phase": "expired",
+                "error": error,
+                "finished_at": now,
+                "lease_expires_at": None,
+            }
+            note = Note("failed", message, "error", error)
+            moved = [self._move(connection, jobs.c.id == row.id, values, note, now) for row in rows]
+            return [job for job in moved if job is not None]
+
+    def shorten_leases(self) -> int:
+        """Cut leases that end too far ahead, as after the clock was set back; returns how many."""
+        with self._database.write() as connection:
+            latest = self._database.now(connection) + self._settings.lease_seconds
+            return connection.execute(
+                update(jobs)
+                .where(
+                    in_state("running"),
+                    jobs.c.lease_expires_at > latest + SLACK_SECONDS,
+                )
+                .values(lease_expires_at=latest)
+            ).rowcount
+
+    def due(self, queue: Queue, limit: int) -> int:
+        """How many jobs of the queue could be claimed now, counted up to ``limit``."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            some = (
+                select(jobs.c.id)
+                .where(jobs.c.queue == queue, in_state("queued"), jobs.c.due_at <= now)
+                .order_by(jobs.c.priority.desc(), jobs.c.share, jobs.c.ordinal)
+                .limit(limit)
+                .subquery()
+            )
+            return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+    def needs_recovery(self) -> bool:
+        """Whether there is anything to put right: a look that takes no lock."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            latest = now + self._settings.lease_seconds + SLACK_SECONDS
+            lease = jobs.c.lease_expires_at
+            wrong_lease = and_(in_state("running"), or_(lease < now, lease > latest))
+            overdue = and_(
+                jobs.c.deadline_at.is_not(None),
+                in_state("queued", "running"),
+                jobs.c.deadline_at < now,
+            )
+            return any(
+                connection.execute(select(jobs.c.id).where(wrong).limit(1)).first() is not None
+                for wrong in (wrong_lease, overdue)
+            )
+
+    def _some(self, condition: ColumnElement[bool], order: ColumnElement[Any]) -> Any:
+        return (
+            select(jobs)
+            .where(condition)
+            .order_by(order)
+            .limit(AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+
+
+def _lost(row: Row[Any], how: str) -> Note:
+    message = f"Back in the queue: worker {row.worker} is lost ({how})."
+    return Note("queued", message, "warn", {"worker": row.worker, "claim": row.token})

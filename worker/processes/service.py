@@ -1,0 +1,130 @@
+"""Running one worker process until SIGTERM: `textgen worker train|generate|reconcile`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_shutting_down
+
+from worker.backend import open_backend
+from worker.batches.run import BatchRun
+from worker.celery_app import make_consumer, make_publisher
+from worker.client import Wakeups, connect
+from worker.contracts import BATCH, INTERACTIVE, TRAINING
+from worker.errors import InvalidSetting
+from worker.generation.answers import Answers
+from worker.generation.engine_link import EngineLink
+from worker.processes.cores import available_cores
+from worker.processes.identity import Identity, take_identity
+from worker.processes.presence import announce
+from worker.processes.reconciler import Reconciler
+from worker.processes.runner import Runner
+from worker.settings import Settings
+from worker.tasks import register_generate, register_wake
+from worker.training.run import TrainingRun
+
+LOG = logging.getLogger(__name__)
+
+ROLES = ("train", "generate", "reconcile")
+BATCHES_AT_ONCE = 4  # so that a small batch need not wait for a large one
+INTERACTIVE_THREADS = 4  # they only hand requests on to the engine
+
+
+def run_worker(role: str, settings: Settings) -> int:
+    """Run a worker of the role until it is told to stop; returns the exit status."""
+    if not settings.broker_url:
+        raise InvalidSetting(
+            "TEXTGEN_BROKER_URL is not set: a worker by itself needs the Redis that the web "
+            "process uses. `textgen up` starts a whole stack with one.",
+            param="TEXTGEN_BROKER_URL",
+        )
+    return {"train": _train, "generate": _generate, "reconcile": _reconcile}[role](settings)
+
+
+def _train(settings: Settings) -> int:
+    backend = open_backend(settings)
+    identity = take_identity(settings.work_folder, "train")
+    slots = max(1, settings.train_workers)
+
+    def run(job: Any, draining: Callable[[], bool]) -> None:
+        TrainingRun(backend, job, draining).run()
+
+    app = make_consumer(settings)
+    runner = Runner(backend.jobs, TRAINING, identity, slots, run)
+    register_wake(app, runner)
+    with announce(backend, identity, "train", {TRAINING: slots}):
+        return _consume(app, identity, [TRAINING], slots, [runner])
+
+
+def _generate(settings: Settings) -> int:
+    backend = open_backend(settings)
+    identity = take_identity(settings.work_folder, "generate")
+    link = EngineLink(
+        device=settings.device,
+        slots=settings.slots,
+        cache_bytes=settings.model_cache_bytes,
+        threads=settings.threads if settings.threads else available_cores(),
+    )
+    link.start()
+    answers = Answers(connect(settings), link, identity.name)
+    answers.start()
+
+    def run(job: Any, draining: Callable[[], bool]) -> None:
+        BatchRun(backend, link, job, draining).run()
+
+    app = make_consumer(settings)
+    runner = Runner(backend.jobs, BATCH, identity, BATCHES_AT_ONCE, run)
+    register_wake(app, runner)
+    register_generate(app, answers, backend.store)
+    threads = BATCHES_AT_ONCE + INTERACTIVE_THREADS
+    try:
+        with announce(backend, identity, "generate", {BATCH: BATCHES_AT_ONCE}):
+            status = _consume(app, identity, [INTERACTIVE, BATCH], threads, [runner])
+        answers.stop(settings.drain_seconds)
+        return status
+    finally:
+        link.close()
+
+
+def _reconcile(settings: Settings) -> int:
+    backend = open_backend(settings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    wakeups = Wakeups(make_publisher(settings), connect(settings), settings.broker_retry_seconds)
+    Reconciler(backend, wakeups).run(stop)
+    return 0
+
+
+def _consume(
+    app: Celery,
+    identity: Identity,
+    queues: Sequence[str],
+    threads: int,
+    runners: Sequence[Runner],
+) -> int:
+    """Consume until a signal; running jobs are let go before this returns."""
+
+    def drain(**_: Any) -> None:
+        for runner in runners:
+            runner.drain()
+
+    worker_shutting_down.connect(drain, weak=False)
+    worker = app.Worker(
+        pool="threads",
+        concurrency=threads,
+        queues=list(queues),
+        hostname=identity.name,
+        loglevel="INFO",
+        redirect_stdouts=False,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

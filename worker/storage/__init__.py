@@ -1,0 +1,1 @@
+"""Where everything lies: rows in SQL, bytes in artifacts."""

@@ -1,0 +1,100 @@
+"""Tables beside the jobs. The tenant is in each but `workers`, which belong to the machines.
+
+files, models, aliases      what users upload and get
+api_keys, signin_links      who may do what
+workers                     who is there to work
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Double, Index, Integer, LargeBinary, Table, text
+
+from worker.storage.schema import BIG, DOCUMENT, METADATA, NAME, Line
+
+files = Table(
+    "files",
+    METADATA,
+    Column("id", NAME, primary_key=True),
+    Column("tenant", NAME, nullable=False),
+    Column("filename", Line(), nullable=False),
+    Column("purpose", NAME, nullable=False),
+    Column("status", NAME, nullable=False),  # uploaded, processed or error
+    Column("bytes", BIG, nullable=False),
+    Column("sha256", NAME, nullable=False),
+    Column("artifact", NAME, nullable=False),
+    Column("file", NAME, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Index("files_list", "tenant", "id"),
+    Index("files_list_purpose", "tenant", "purpose", "id"),
+    Index("files_artifact", "artifact"),
+    Index(
+        "files_expires",
+        "expires_at",
+        postgresql_where=text("expires_at IS NOT NULL"),
+        sqlite_where=text("expires_at IS NOT NULL"),
+    ),
+)
+
+models = Table(
+    "models",
+    METADATA,
+    Column("tenant", NAME, primary_key=True),
+    Column("id", NAME, primary_key=True),
+    Column("base", NAME),
+    Column("owned_by", NAME, nullable=False),
+    Column("job_id", NAME),
+    Column("artifact", NAME, nullable=False),
+    Column("file", NAME, nullable=False),
+    Column("header", DOCUMENT, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("models_created", "tenant", "created_at", "id"),
+    Index("models_artifact", "artifact"),
+)
+
+aliases = Table(
+    "aliases",
+    METADATA,
+    Column("tenant", NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("model_id", NAME, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("aliases_model", "tenant", "model_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    METADATA,
+    Column("id", NAME, primary_key=True),
+    Column("tenant", NAME, nullable=False),
+    Column("name", Line(), nullable=False),
+    Column("secret_sha256", LargeBinary(32), nullable=False),
+    Column("scopes", DOCUMENT, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Index("api_keys_list", "tenant", "id"),
+)
+
+signin_links = Table(
+    "signin_links",
+    METADATA,
+    Column("secret_sha256", LargeBinary(32), primary_key=True),
+    Column("tenant", NAME, nullable=False),
+    Column("key_id", NAME, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("signin_links_expires", "expires_at"),
+)
+
+workers = Table(
+    "workers",
+    METADATA,
+    Column("name", NAME, primary_key=True),
+    Column("incarnation", NAME, nullable=False),
+    Column("role", NAME, nullable=False),
+    Column("queue", NAME, primary_key=True),
+    Column("slots", Integer, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Training jobs, from the order to the published model."""

@@ -1,0 +1,124 @@
+"""The parent's side of a training child: one subprocess a job, lines of JSON both ways.
+
+The child trains and nothing else. It knows no database and no Redis; it reads its order from
+standard input, reports on standard output, and ends when the pipe from its parent closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from textgen.options import Options
+
+
+class SourceFile(Options):
+    """A text to train on, as it lies on this machine; ``name`` is what the user calls it."""
+
+    path: Path
+    name: str
+
+
+class TrainingOrder(Options):
+    """All that a child needs to train: files, options, and where to go on."""
+
+    sources: tuple[SourceFile, ...]
+    validation_sources: tuple[SourceFile, ...] = ()
+    preset: str
+    hyperparameters: dict[str, Any]
+    folder: Path
+    base: Path | None = None
+    plan: dict[str, Any] | None = None
+    resume: Path | None = None
+    device: str = "auto"
+    threads: int
+    checkpoint_seconds: tuple[float, float]
+
+
+class ChildProcess:
+    """A running child. Use as a context manager: leaving it kills what still runs."""
+
+    def __init__(self, order: TrainingOrder, module: str = "worker.training.child") -> None:
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+        # A session of its own: Ctrl-C in a terminal reaches the parent, which then drains.
+        self._process = subprocess.Popen(  # noqa: S603 (our own module)
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, name="child-reader", daemon=True)
+        self._reader.start()
+        self.send(order.model_dump(mode="json"))
+
+    def __enter__(self) -> ChildProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            _close(pipe)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def receive(self, timeout: float) -> dict[str, Any] | None:
+        """The next message; None once the child has ended. Raises queue.Empty after ``timeout``."""
+        return self._messages.get(timeout=max(0.0, timeout))
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message; a child that has died meanwhile is noticed by `receive`."""
+        pipe = self._process.stdin
+        try:
+            if pipe is not None:
+                pipe.write(json.dumps(message).encode() + b"\n")
+                pipe.flush()
+        except (BrokenPipeError, ValueError):
+            return
+
+    def kill(self) -> None:
+        """End it at once, and what it started."""
+        if self._process.poll() is None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def exit_description(self) -> str:
+        """How it ended, in words."""
+        code = self._process.wait()
+        if code >= 0:
+            return f"exit status {code}"
+        name = signal.Signals(-code).name
+        hint = " (the kernel kills with it when memory runs out)" if code == -9 else ""
+        return f"signal {name}{hint}"
+
+    def _read(self) -> None:
+        """Hand on each line as a message until the pipe closes."""
+        pipe = self._process.stdout
+        if pipe is None:
+            return
+        for line in pipe:
+            self._messages.put(json.loads(line))
+        self._messages.put(None)
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    try:
+        if pipe is not None:
+            pipe.close()
+    except BrokenPipeError:
+        return
