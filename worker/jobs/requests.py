@@ -149,10 +149,10 @@ class JobRequests(JobTable):
         with self._database.write() as connection:
             row = self._owned(connection, tenant, job_id)
             now = self._database.now(connection)
-            if row.state == "paused" or row.pause_requested_at is not None:
-                return job_from(row)
             if row.state in FINAL:
                 _ended(row)
+            if row.state == "paused" or row.pause_requested_at is not None:
+                return job_from(row)
             if row.state == "queued":
                 raise Conflict(
                     f"{job_id} does not run yet, so it cannot be paused. Wait until it runs, or "
