@@ -50,7 +50,12 @@ class Settings(BaseSettings):
     )
     train_workers: int = Field(1, ge=0, le=64, description="trainings at once on this machine")
     generate_workers: int = Field(1, ge=0, le=64, description="generation workers of the stack")
-    threads: int = Field(0, ge=0, le=512, description="cores a training uses; 0: all there are")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=512,
+        description="cores a worker computes with; 0: a training takes all, an engine half",
+    )
     admin_key: SecretStr = Field(SecretStr(""), description="the first admin key")
     admin_key_file: Path | None = Field(None, description="a file that holds the first admin key")
     cors_origins: str = Field("", description="browsers elsewhere that may call, comma separated")

@@ -35,6 +35,15 @@ BATCHES_AT_ONCE = 4  # so that a small batch need not wait for a large one
 INTERACTIVE_THREADS = 4  # they only hand requests on to the engine
 
 
+def generation_threads(cores: int) -> int:
+    """Threads of an engine that is given none: half the cores.
+
+    Steps are short, and two threads that share a core with anything else wait for each other far
+    longer than they compute (docs/benchmarks.md).
+    """
+    return max(1, cores // 2)
+
+
 def run_worker(role: str, settings: Settings) -> int:
     """Run a worker of the role until it is told to stop; returns the exit status."""
     if not settings.broker_url:
@@ -68,7 +77,7 @@ def _generate(settings: Settings) -> int:
         device=settings.device,
         slots=settings.slots,
         cache_bytes=settings.model_cache_bytes,
-        threads=settings.threads if settings.threads else available_cores(),
+        threads=settings.threads if settings.threads else generation_threads(available_cores()),
     )
     link.start()
     answers = Answers(connect(settings), link, identity.name)
