@@ -3,9 +3,10 @@
     python -m benchmarks.service [CORPUS] [--jobs 100] [--polls 1000] [--completions 100]
 
 A whole stack with default settings is started in a temporary home. Polls while a training holds
-all cores are measured against polls while nothing runs, in turns, in one run; so are completions of 16 tokens by a 1×128 model. Memory is RssAnon of the
-web worker process. With CORPUS, `lstm-small` is then trained on it for 60 s through the API, and
-its loss on the whole validation part is told. The last line is a JSON object.
+all cores are measured against polls while nothing runs, in turns, in one run; so are completions
+of 16 tokens by a 1×128 model. Memory is RssAnon of the web worker process. With CORPUS,
+`lstm-small` is then trained on it for 60 s through the API, and its loss on the whole validation
+part is told. The last line is a JSON object.
 """
 
 from __future__ import annotations
