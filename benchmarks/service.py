@@ -56,8 +56,8 @@ def measure(stack: Stack, jobs: int, polls: int, completions: int) -> dict[str, 
     file = client.files.create(file=("text.txt", io.BytesIO(TEXT)), purpose="fine-tune").id
     figures = percentiles("submit to running, idle, ms", start_times(stack, client, file, jobs))
 
-    quick = client.fine_tuning.jobs.list(limit=1).data[0].id
-    model = client.models.list().data[0].id
+    done = client.fine_tuning.jobs.list(limit=1).data[0]
+    quick, model = done.id, str(done.fine_tuned_model)
     write = partial(client.completions.create, model=model, prompt="Some", max_tokens=16)
     write()
     with stack.http() as http:
