@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from textgen.engine.context import ContextMaker
 from textgen.model import Hidden, TextGenerator
 from textgen.tokenizers import Tokenizer
 
@@ -18,16 +19,19 @@ def preview(
     temperature: float = 1.0,
     seed: int = 0,
     no_repeat: bool = False,
+    documents: bool = False,
 ) -> str:
     """``length`` tokens after ``seed_text``, as text; the same for the same ``seed``.
 
     Temperature 0 takes the likeliest token; ``no_repeat`` draws no token that is in the text
-    already, while there are others. An empty ``seed_text`` starts where a document starts.
+    already, while there are others. ``documents`` says whether the model learnt from documents: its
+    context is that of the engine, so that an empty ``seed_text`` begins with a token it has seen.
     """
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     banned = list(tokenizer.generation_banned(documents=False))
-    ids = tokenizer.encode(seed_text).tolist() or [tokenizer.end_id]
+    context = ContextMaker(tokenizer, documents=documents)
+    ids: list[int] = context.make(tokenizer.encode(seed_text)).tolist()
     drawn: list[int] = []
     hidden: Hidden | None = None
     fresh = torch.tensor([ids], device=device)  # (1, T)

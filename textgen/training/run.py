@@ -143,6 +143,7 @@ class Run:
             self._corpus.tokenizer,
             _SAMPLE_TOKENS,
             temperature=0.8,
+            documents=self._corpus.documents,
             seed=self.plan.seed + step,
         )
         self._on_event(Event("sample", text, data={"text": text, "step": step}))
