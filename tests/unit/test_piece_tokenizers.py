@@ -1,6 +1,7 @@
 """bpe, unigram and word: nothing is lost, whatever the text and whatever was learnt."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -111,7 +112,15 @@ def test_words_are_found() -> None:
 
     assert shown("word", "The cat, दुनिया x") == ["The", " ", "cat", ",", " ", "दुनिया", " ", "x"]
     assert shown("bpe", "The cat") == ["The", " cat"]
-    assert len(shown("unigram", "我是一名程序员，")) < 5
+
+
+def test_chinese_words_are_found_without_spaces() -> None:
+    words, rng = ["程序员", "老师", "学生", "喜欢", "音乐", "电影"], random.Random(5)
+    clauses = ["".join(rng.choices(words, k=rng.randint(3, 7))) for _ in range(400)]
+    tokenizer = learnt("unigram", "，".join(clauses), 300)
+    found = [tokenizer.token_text(token) for token in tokenizer.encode("老师喜欢程序员")]
+    assert len(found) <= 3
+    assert {"程序员", "喜欢"} & {tokenizer.token_text(t) for t in range(FIRST, 300)}
 
 
 @each
@@ -252,7 +261,10 @@ def test_the_default_vocabulary_grows_with_the_text() -> None:
 def test_a_model_is_trained_stored_and_writes(name: TokenizerName, tmp_path: Path) -> None:
     events = Listener()
     result = train_files(
-        [text_file(tmp_path)], tmp_path / "work", small(tokenizer=name), on_event=events
+        [text_file(tmp_path)],
+        folder=tmp_path / "work",
+        hyperparameters=small(tokenizer=name),
+        on_event=events,
     )
     assert result is not None
     bundle = load_bundle(result)

@@ -1,8 +1,8 @@
 """A vocabulary of likely pieces; a text is cut where that is likeliest (Kudo 2018).
 
 It needs no spaces, so it finds the words of a Chinese text too. The library cuts. Its own trainer
-depends on the order of a hash table, so two runs give two vocabularies; learning is done here, by
-the same steps but with counts of the likeliest cut, which are whole numbers and always the same.
+adds up in the order of a hash table, so two runs give two vocabularies; learning is done here, in
+the same steps, but with counts of the likeliest cut: whole numbers, in every run the same.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class UnigramTokenizer(PieceTokenizer):
 
 
 class _UnigramLearner(PieceLearner):
-    sample_limit = 1 << 22  # every substring is counted
+    sample_limit = 1 << 21  # every substring is counted
 
     def _learn(self, texts: Sequence[str], characters: Sequence[str], room: int) -> Tokenizer:
         words = _count_words(texts)
@@ -169,8 +169,9 @@ def _usage(words: Counter[str], scores: Mapping[str, float], alphabet: set[str])
     waiting = iter(words.items())
     while batch := list(islice(waiting, _BATCH)):
         encoded = library.encode_batch_fast([word for word, _ in batch], add_special_tokens=False)
-        for (_, count), encoding in zip(batch, encoded, strict=True):
-            np.add.at(counts, encoding.ids, count)
+        ids = [encoding.ids for encoding in encoded]
+        times = np.repeat([count for _, count in batch], [len(each) for each in ids])
+        np.add.at(counts, np.concatenate(ids), times)
     pairs = zip(scores, counts[1:].tolist(), strict=True)
     return {piece: count for piece, count in pairs if count or piece in alphabet}
 
