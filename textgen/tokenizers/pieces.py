@@ -96,7 +96,7 @@ class PieceTokenizer(Tokenizer):
 class PieceLearner(Learner):
     """Keeps a sample of the text, and at the end makes a vocabulary of it."""
 
-    sample_limit: ClassVar[int] = 1 << 24  # characters
+    sample_limit: ClassVar[int] = 1 << 22  # characters; the library keeps each different word
     spells: ClassVar[bool] = True  # whether characters that are in no longer piece get an id
 
     def __init__(self, vocab_size: int | None) -> None:
