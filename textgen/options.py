@@ -10,11 +10,15 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from textgen.errors import InvalidOption
 
-TokenizerName = Literal["char", "byte"]
+TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
+# Those whose ids begin with the 256 bytes, so that no text is lost, before the pieces they learn
+PIECE_TOKENIZERS: tuple[TokenizerName, ...] = ("bpe", "unigram", "word")
+LEAST_PIECE_VOCABULARY = 300
+LARGEST_VOCABULARY = 65_000
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
 Auto = Literal["auto"]
 
@@ -102,9 +106,14 @@ class Hyperparameters(Options):
     encoding: str | None = Field(
         None, max_length=40, description="of the files; detected where not given"
     )
-    tokenizer: TokenizerName | None = Field(None, description="char or byte")
+    tokenizer: TokenizerName | None = Field(
+        None, description="char, byte, bpe, unigram (also for Chinese) or word"
+    )
     vocab_size: int | None = Field(
-        None, ge=3, le=65_000, description="at most this many symbols; rarer ones are unknown"
+        None,
+        ge=3,
+        le=LARGEST_VOCABULARY,
+        description="at most this many symbols; rarer ones are unknown to char, spelt by others",
     )
     validation_fraction: float = Field(
         0.1, ge=0, le=0.5, description="of the training file, unless a validation file is given"
@@ -126,6 +135,17 @@ class Hyperparameters(Options):
     weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
+
+    @field_validator("vocab_size")
+    @classmethod
+    def _room_for_bytes(cls, value: int | None, info: ValidationInfo) -> int | None:
+        tokenizer = info.data.get("tokenizer")
+        if tokenizer in PIECE_TOKENIZERS and value is not None and value < LEAST_PIECE_VOCABULARY:
+            raise ValueError(
+                f"the tokenizer {tokenizer} needs {LEAST_PIECE_VOCABULARY} or more, 257 of them "
+                "for bytes and ends; give more, or the tokenizer char"
+            )
+        return value
 
 
 class SamplingOptions(Options):

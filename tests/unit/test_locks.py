@@ -65,4 +65,5 @@ def test_both_locks_agree() -> None:
 
 def test_the_tools_stay_out_of_the_image() -> None:
     tools = {Requirement(line).name for line in PROJECT["optional-dependencies"]["dev"]}
+    tools.remove("pyyaml")  # huggingface-hub needs it, and tokenizers that
     assert not tools & set(pinned("requirements-image.lock"))

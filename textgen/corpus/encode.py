@@ -24,7 +24,7 @@ from textgen.corpus.splits import (
 )
 from textgen.errors import InvalidCorpus
 from textgen.events import Event, Level, OnEvent, choice, ignore
-from textgen.options import Hyperparameters, TokenizerName
+from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
 from textgen.tokenizers import TOKENIZERS, Tokenizer
 from textgen.tokenizers.char import CharacterCounter
 
@@ -124,8 +124,19 @@ def _learn(
     learner = TOKENIZERS[name].learner(options.vocab_size)
     train = (text for part, text in scan.splitter.deal(corpus.read("train")) if part == "train")
     for texts in _gathered(train):
-        learner.add("".join(texts))
-    return learner.finish()
+        if corpus.documents:
+            learner.add_documents(texts)
+        else:
+            learner.add("".join(texts))
+    tokenizer = learner.finish()
+    if name in PIECE_TOKENIZERS and tokenizer.vocab_size != options.vocab_size:
+        reason = (
+            "by the length of the text"
+            if options.vocab_size is None
+            else f"the text has no more pieces that come twice, so not {options.vocab_size:,}"
+        )
+        on_event(choice("vocab_size", tokenizer.vocab_size, reason))
+    return tokenizer
 
 
 def choose_tokenizer(symbols: int) -> tuple[TokenizerName, str]:

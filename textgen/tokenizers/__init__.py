@@ -9,24 +9,36 @@ from typing import Any
 from textgen.errors import InvalidBundle
 from textgen.options import TokenizerName
 from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer
+from textgen.tokenizers.bpe import BpeTokenizer
 from textgen.tokenizers.byte import ByteTokenizer
 from textgen.tokenizers.char import CharTokenizer
+from textgen.tokenizers.unigram import UnigramTokenizer
+from textgen.tokenizers.word import WordTokenizer
 
 __all__ = [
     "TOKENIZERS",
+    "BpeTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
     "Ids",
     "IncrementalDecoder",
     "Learner",
     "Tokenizer",
+    "UnigramTokenizer",
+    "WordTokenizer",
     "load_tokenizer",
 ]
 
 # A new tokenizer is one module with a Tokenizer, its name in options.TokenizerName, and a line
 # here.
 TOKENIZERS: Mapping[TokenizerName, type[Tokenizer]] = MappingProxyType(
-    {"char": CharTokenizer, "byte": ByteTokenizer}
+    {
+        "char": CharTokenizer,
+        "byte": ByteTokenizer,
+        "bpe": BpeTokenizer,
+        "unigram": UnigramTokenizer,
+        "word": WordTokenizer,
+    }
 )
 
 

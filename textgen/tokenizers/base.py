@@ -44,6 +44,10 @@ class Learner(ABC):
     def add(self, text: str) -> None:
         """Take in one piece of the training text."""
 
+    def add_documents(self, texts: Iterable[str]) -> None:
+        """Take in whole documents; where tokens are longer than characters, none joins two."""
+        self.add("".join(texts))
+
     @abstractmethod
     def finish(self) -> Tokenizer:
         """The tokenizer for what was added."""

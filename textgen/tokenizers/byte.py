@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from textgen.options import TokenizerName
 from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer, lone_surrogate
 
 END = 256
+_TEXTS = [*(bytes((byte,)) for byte in range(END)), b""]
 # No byte of UTF-8 is 0xFF, so it can stand for the end of a document while texts are joined.
 _SEPARATOR = b"\xff"
 
@@ -41,11 +42,11 @@ class ByteTokenizer(Tokenizer):
 
     def encode(self, text: str) -> Ids:
         """One id a UTF-8 byte."""
-        return np.frombuffer(_utf8(text), np.uint8).astype(np.uint16)
+        return np.frombuffer(utf8(text), np.uint8).astype(np.uint16)
 
     def encode_documents(self, texts: Iterable[str]) -> Ids:
         """Each text's bytes, followed by the end."""
-        joined = b"".join(_utf8(text) + _SEPARATOR for text in texts)
+        joined = b"".join(utf8(text) + _SEPARATOR for text in texts)
         ids = np.frombuffer(joined, np.uint8).astype(np.uint16)
         ids[ids == _SEPARATOR[0]] = END
         return ids
@@ -60,7 +61,7 @@ class ByteTokenizer(Tokenizer):
 
     def decoder(self) -> IncrementalDecoder:
         """A decoder that holds bytes back until they make a character."""
-        return _ByteDecoder()
+        return ByteDecoder(_TEXTS)
 
     def token_text(self, token: int) -> str:
         r"""An ASCII character, or ``bytes:\xe4`` for a part of a longer one."""
@@ -93,20 +94,26 @@ class _ByteLearner(Learner):
         return ByteTokenizer()
 
 
-class _ByteDecoder(IncrementalDecoder):
-    def __init__(self) -> None:
+class ByteDecoder(IncrementalDecoder):
+    """For ids that stand for one byte or several, ``texts``; the end has none."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        return self.finish() if token == END else self._utf8.decode(bytes((token,)))
+        """The characters that the token completes."""
+        return self.finish() if token == END else self._utf8.decode(self._texts[token])
 
     def finish(self) -> str:
+        """The replacement character for a part of one."""
         text = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return text
 
 
-def _utf8(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """The bytes of ``text``; InvalidInput where it holds half a surrogate pair."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
