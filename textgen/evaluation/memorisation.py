@@ -16,7 +16,7 @@ import torch
 from textgen.errors import InvalidInput, InvalidOption
 from textgen.tokenizers.char import code_points
 
-LARGEST_CORPUS = 32_000_000  # characters; some 50 bytes of memory each while the index is made
+LARGEST_CORPUS = 20_000_000  # characters; 90 to 130 bytes of memory each while the index is made
 _SEPARATOR = "\ud800"  # half a surrogate pair: in no text that is let through
 _KEY_BITS = 62
 _FEWEST_BELOW = 10  # fewer canaries that likely are too few to count
