@@ -56,7 +56,7 @@ def evaluate(
             code="corpus_too_small",
         )
     loss, right = 0.0, 0
-    for logits, targets, counted in _predictions(model, tokens, streams):
+    for logits, targets, counted in predictions(model, tokens, streams):
         losses = functional.cross_entropy(logits[counted], targets[counted], reduction="none")
         loss += losses.double().sum().item()
         right += int((logits[counted].argmax(-1) == targets[counted]).sum().item())
@@ -70,7 +70,7 @@ def tune_temperature(model: TextGenerator, tokens: Ids) -> float:
     Dividing logits by the best temperature undoes over- or under-confidence (Guo et al. 2017);
     readers like text somewhat more predictable than that, so the factor.
     """
-    kept = [(x[counted], y[counted]) for x, y, counted in _predictions(model, tokens, _STREAMS)]
+    kept = [(x[counted], y[counted]) for x, y, counted in predictions(model, tokens, _STREAMS)]
     logits, targets = torch.cat([x for x, _ in kept]), torch.cat([y for _, y in kept])
     candidates = np.geomspace(0.5, 2.0, 41)
     losses = [functional.cross_entropy(logits / float(t), targets).item() for t in candidates]
@@ -78,7 +78,7 @@ def tune_temperature(model: TextGenerator, tokens: Ids) -> float:
 
 
 @torch.inference_mode()
-def _predictions(
+def predictions(
     model: TextGenerator, tokens: Ids, streams: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Logits (B, T, V), targets (B, T), and which of them count (B, T), chunk by chunk."""
