@@ -91,8 +91,7 @@ def train_a_minute(stack: Stack, corpus: Path) -> dict[str, float]:
     job = client.fine_tuning.jobs.create(
         model="lstm-small", training_file=file, extra_body={"hyperparameters": wanted}
     ).id
-    while client.fine_tuning.jobs.retrieve(job).status not in ("succeeded", "failed"):
-        time.sleep(1)
+    wait_for(client, job, seconds=300)
     last: dict[str, float] = {}
     for event in client.fine_tuning.jobs.list_events(job, limit=100):
         data = event.data if isinstance(event.data, dict) else {}

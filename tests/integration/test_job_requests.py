@@ -62,6 +62,16 @@ def test_the_callers_transaction_decides(jobs: Jobs, database: Database) -> None
     assert jobs.get("default", job.id) == job
 
 
+def test_a_job_that_ended_cannot_be_paused_though_that_was_asked_before(jobs: Jobs) -> None:
+    jobs.submit("default", "training", {})
+    job = run(jobs)
+    jobs.request_pause("default", job.id)
+    jobs.succeed(job, {})
+
+    with pytest.raises(Conflict):
+        jobs.request_pause("default", job.id)
+
+
 class TestIdempotencyKey:
     def test_the_same_request_gives_the_same_job(self, jobs: Jobs) -> None:
         first = jobs.submit("default", "training", {"a": 1}, idempotency=KEY)

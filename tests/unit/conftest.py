@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import pytest
+import torch
 
 from textgen.bundles.bundle import Bundle, BundleHeader, count_parameters
 from textgen.model import TextGenerator
@@ -31,7 +33,6 @@ class BundleMaker(Protocol):
 @pytest.fixture(scope="session")
 def make_bundle() -> BundleMaker:
     """Bundles in memory. ``spread`` scales the head: larger values give less even chances."""
-    import torch
 
     def make(
         layers: int = 1,
@@ -60,3 +61,14 @@ def make_bundle() -> BundleMaker:
         return Bundle(header, tokenizer, model)
 
     return make
+
+
+def drawn_from(model: TextGenerator, count: int) -> np.ndarray:
+    """Ids that the model itself draws at temperature 1, so that it is calibrated for them."""
+    generator, hidden, ids = torch.Generator().manual_seed(5), None, [1]
+    with torch.no_grad():
+        for _ in range(count):
+            logits, hidden = model(torch.tensor([ids[-1:]]), hidden)
+            chances = torch.softmax(logits[0, 0], 0)
+            ids.append(int(torch.multinomial(chances, 1, generator=generator)))
+    return np.array(ids, np.uint16)

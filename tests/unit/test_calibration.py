@@ -4,21 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.conftest import BundleMaker
+from tests.unit.conftest import BundleMaker, drawn_from
 from textgen.errors import InvalidCorpus, InvalidOption
 from textgen.evaluation.calibration import Calibration, ReliabilityBin, calibrate
 from textgen.evaluation.measures import evaluate
-from textgen.model import TextGenerator
-
-
-def drawn_from(model: TextGenerator, count: int) -> np.ndarray:
-    generator, hidden, ids = torch.Generator().manual_seed(5), None, [1]
-    with torch.no_grad():
-        for _ in range(count):
-            logits, hidden = model(torch.tensor([ids[-1:]]), hidden)
-            chances = torch.softmax(logits[0, 0], 0)
-            ids.append(int(torch.multinomial(chances, 1, generator=generator)))
-    return np.array(ids, np.uint16)
 
 
 @pytest.mark.parametrize("bins", [1, 7, 15])

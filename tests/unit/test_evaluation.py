@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.conftest import BundleMaker
+from tests.unit.conftest import BundleMaker, drawn_from
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.measures import evaluate, tune_temperature
 from textgen.model import TextGenerator
@@ -77,14 +77,3 @@ def test_overconfident_models_get_a_higher_temperature(make_bundle: BundleMaker)
     assert tune_temperature(make_bundle(spread=30.0).model, ids) > 1.2
     text = drawn_from(make_bundle(spread=6.0).model, 3000)
     assert tune_temperature(make_bundle(spread=6.0).model, text) == pytest.approx(0.8, abs=0.09)
-
-
-def drawn_from(model: TextGenerator, count: int) -> np.ndarray:
-    """Ids that the model itself draws at temperature 1, so that it is calibrated for them."""
-    generator, hidden, ids = torch.Generator().manual_seed(5), None, [1]
-    with torch.no_grad():
-        for _ in range(count):
-            logits, hidden = model(torch.tensor([ids[-1:]]), hidden)
-            chances = torch.softmax(logits[0, 0], 0)
-            ids.append(int(torch.multinomial(chances, 1, generator=generator)))
-    return np.array(ids, np.uint16)

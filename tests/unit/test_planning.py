@@ -1,5 +1,3 @@
-import time
-
 import pytest
 import torch
 
@@ -10,8 +8,9 @@ from textgen.errors import InvalidOption
 from textgen.numerics import describe_numerics, pick_device, use_kernel
 from textgen.options import PRESETS, Hyperparameters
 from textgen.plan import Plan
+from textgen.training import planning
 from textgen.training.planning import make_plan
-from textgen.training.trainer import Trainer, new_model
+from textgen.training.step_timing import Way, fastest_way
 
 CPU = torch.device("cpu")
 
@@ -35,17 +34,21 @@ def test_measuring_leaves_every_generator_as_it_was(corpus: EncodedCorpus) -> No
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_seconds_become_steps_that_take_about_as_long(corpus: EncodedCorpus) -> None:
-    few, many = plan(corpus, max_seconds=5), plan(corpus, max_seconds=500)
-    assert few.max_seconds == 5
-    assert 20 < many.total_steps / few.total_steps < 500
-    trainer = Trainer(few, new_model(few), corpus.tokens("train"))
-    trainer.advance()
-    started = time.perf_counter()
-    for _ in range(20):
-        trainer.advance()
-    took = (time.perf_counter() - started) / 20
-    assert few.total_steps == pytest.approx(5 / took, rel=0.9)
+def test_seconds_become_as_many_steps_as_were_measured_to_fit(
+    corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "step_seconds", lambda *_: 0.02)
+    assert plan(corpus, max_seconds=5).total_steps == 250
+    assert plan(corpus, max_seconds=500).total_steps == 25_000
+    assert plan(corpus, max_seconds=0.001).total_steps == 1
+
+
+def test_another_way_must_be_clearly_faster() -> None:
+    first, other = Way("onednn", 2), Way("onednn", 1)
+    told = Listener()
+    assert fastest_way({first: 1.0, other: 0.95}, told) == first
+    assert fastest_way({first: 1.0, other: 0.85}, told) == other
+    assert "onednn on 1 thread 850.0 ms" in told.all("choice")[-1]["reason"]
 
 
 def test_the_tightest_limit_counts(corpus: EncodedCorpus) -> None:

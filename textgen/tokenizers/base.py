@@ -38,7 +38,7 @@ class IncrementalDecoder(ABC):
 
 
 class Learner(ABC):
-    """Makes a tokenizer from texts that come in pieces, in memory bounded by the vocabulary."""
+    """Makes a tokenizer from texts that come in pieces, in memory that does not grow with them."""
 
     @abstractmethod
     def add(self, text: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from worker.processes.cores import generation_threads
 from worker.settings import Settings
 from worker.stack.embedded_redis import EmbeddedRedis
 from worker.stack.supervisor import Program
@@ -33,8 +34,8 @@ def share_cores(cores: int, settings: Settings) -> Shares:
     that the two together do not stall each other on a busy machine.
     """
     per_training = settings.threads if settings.threads else cores // max(1, settings.train_workers)
-    per_generator = cores // 2 // max(1, settings.generate_workers)
-    return Shares(max(1, per_training), max(1, per_generator))
+    per_generator = generation_threads(cores // max(1, settings.generate_workers))
+    return Shares(max(1, per_training), per_generator)
 
 
 def service_programs(settings: Settings, shares: Shares) -> list[Program]:

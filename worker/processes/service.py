@@ -19,7 +19,7 @@ from worker.contracts import BATCH, INTERACTIVE, TRAINING
 from worker.errors import InvalidSetting
 from worker.generation.answers import Answers
 from worker.generation.engine_link import EngineLink
-from worker.processes.cores import available_cores
+from worker.processes.cores import available_cores, generation_threads
 from worker.processes.identity import Identity, take_identity
 from worker.processes.presence import announce
 from worker.processes.reconciler import Reconciler
@@ -33,15 +33,6 @@ LOG = logging.getLogger(__name__)
 ROLES = ("train", "generate", "reconcile")
 BATCHES_AT_ONCE = 4  # so that a small batch need not wait for a large one
 INTERACTIVE_THREADS = 4  # they only hand requests on to the engine
-
-
-def generation_threads(cores: int) -> int:
-    """Threads of an engine that is given none: half the cores.
-
-    Steps are short, and two threads that share a core with anything else wait for each other far
-    longer than they compute (docs/benchmarks.md).
-    """
-    return max(1, cores // 2)
 
 
 def run_worker(role: str, settings: Settings) -> int:

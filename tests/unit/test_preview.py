@@ -1,0 +1,17 @@
+import torch
+
+from tests.unit.conftest import BundleMaker
+from textgen.engine.preview import preview
+
+
+def test_without_a_text_it_begins_with_a_token_that_was_learnt_from(
+    make_bundle: BundleMaker,
+) -> None:
+    bundle = make_bundle(spread=4.0)
+    model, tokenizer = bundle.model, bundle.tokenizer
+    after_line = preview(model, tokenizer, 30, seed_text="\n", seed=3)
+    with torch.no_grad():  # one text has no end in it, so this was never trained
+        model.embedding.weight[tokenizer.end_id] = 50.0
+
+    assert preview(model, tokenizer, 30, seed=3) == after_line
+    assert preview(model, tokenizer, 30, seed=3, documents=True) != after_line
