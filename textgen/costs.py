@@ -20,7 +20,8 @@ _GPU_CORES = 30
 def parameters(model: ModelOptions, vocab_size: int) -> int:
     """The number of weights of a TextGenerator."""
     embedding = vocab_size * model.embedding_size
-    biases = model.layers * 8 * model.hidden_size + vocab_size
+    a_unit = 8 + 2 * model.layer_norm  # two biases a gate; a norm's scale and shift
+    biases = model.layers * a_unit * model.hidden_size + vocab_size
     head = 0 if model.tie_weights else vocab_size * model.hidden_size
     return embedding + _recurrent(model) + head + biases
 

@@ -70,11 +70,39 @@ class ModelOptions(Options):
     hidden_size: int = Field(256, ge=8, le=4096, description="units per LSTM layer")
     embedding_size: int = Field(64, ge=4, le=4096, description="width of the token embedding")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="between layers and before the output, training only"
+        0.0, ge=0, lt=1, description="between layers and before the output, one mask for all tokens"
     )
+    output_dropout: float | None = Field(
+        None, ge=0, lt=1, description="before the output where it is not to be as dropout is"
+    )
+    input_dropout: float = Field(
+        0.0, ge=0, lt=1, description="of the embedded tokens, one mask for all tokens"
+    )
+    embedding_dropout: float = Field(
+        0.0, ge=0, lt=1, description="of whole symbols, wherever they stand"
+    )
+    weight_dropout: float = Field(0.0, ge=0, lt=1, description="of the weights from state to state")
+    layer_norm: bool = Field(False, description="normalise what each layer gives out")
+    residual: bool = Field(False, description="add what a layer is given to what it gives out")
     tie_weights: bool = Field(
         False, description="output weights are the embedding's; needs embedding_size = hidden_size"
     )
+
+    @property
+    def dropout_before_output(self) -> float:
+        """``output_dropout``, or ``dropout`` where that is left open."""
+        return self.dropout if self.output_dropout is None else self.output_dropout
+
+
+# What the weights of a model fit: a training that goes on from it cannot change them.
+SHAPE_OPTIONS = (
+    "layers",
+    "hidden_size",
+    "embedding_size",
+    "layer_norm",
+    "residual",
+    "tie_weights",
+)
 
 
 class Hyperparameters(Options):
@@ -126,6 +154,12 @@ class Hyperparameters(Options):
     hidden_size: int | None = Field(None, ge=8, le=4096)
     embedding_size: int | None = Field(None, ge=4, le=4096)
     dropout: float | None = Field(None, ge=0, lt=1)
+    output_dropout: float | None = Field(None, ge=0, lt=1)
+    input_dropout: float | None = Field(None, ge=0, lt=1)
+    embedding_dropout: float | None = Field(None, ge=0, lt=1)
+    weight_dropout: float | None = Field(None, ge=0, lt=1)
+    layer_norm: bool | None = None
+    residual: bool | None = None
     tie_weights: bool | None = None
     # the optimizer
     sequence_length: int | None = Field(

@@ -128,9 +128,8 @@ def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> l
 
 def apply_hyperparameters(preset: Preset, wanted: Hyperparameters) -> Preset:
     """The preset with the values that the user fixed."""
-    model_names = ("layers", "hidden_size", "embedding_size", "dropout", "tie_weights")
     names = ("sequence_length", "weight_decay", "gradient_clip")
-    model_values = _given(wanted, model_names)
+    model_values = _given(wanted, tuple(ModelOptions.model_fields))
     if wanted.tie_weights and wanted.embedding_size is None:
         hidden = model_values.get("hidden_size", preset.model.hidden_size)
         model_values["embedding_size"] = hidden

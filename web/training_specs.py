@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from textgen.errors import InvalidInput
-from textgen.options import AUTO_PRESET, PRESET_NAMES
+from textgen.options import AUTO_PRESET, PRESET_NAMES, SHAPE_OPTIONS
 from web.alias_names import check_name
 from web.file_references import reference
 from web.schemas.fine_tuning import TrainingBody
@@ -16,14 +16,7 @@ from worker.errors import NotFound
 
 PURPOSE = "fine-tune"
 # What a model that is trained further brings with it: its weights fit no other shape.
-SHAPE_OPTIONS = (
-    "tokenizer",
-    "vocab_size",
-    "layers",
-    "hidden_size",
-    "embedding_size",
-    "tie_weights",
-)
+GIVEN_BY_THE_BASE = ("tokenizer", "vocab_size", *SHAPE_OPTIONS)
 
 
 def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[str, Any]:
@@ -64,7 +57,7 @@ def _start(
             code="model_not_found",
             param="model",
         ) from None
-    for option in SHAPE_OPTIONS:
+    for option in GIVEN_BY_THE_BASE:
         if hyperparameters.get(option) is not None:
             raise InvalidInput(
                 f"{option!r} is given, and the training goes on from {model.id!r}, which has one "

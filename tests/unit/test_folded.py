@@ -18,15 +18,28 @@ SHAPES = [(1, 128, 32, 65), (1, 256, 64, 257), (2, 512, 128, 65), (2, 40, 12, 33
 TOLERANCE = 1e-5
 
 
-def make_model(layers: int, hidden: int, embedding: int, vocabulary: int) -> TextGenerator:
+LINKS = [{"residual": True}, {"layer_norm": True}, {"residual": True, "layer_norm": True}]
+
+
+def make_model(
+    layers: int, hidden: int, embedding: int, vocabulary: int, **links: bool
+) -> TextGenerator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(layers * hidden)
-        return TextGenerator(vocabulary, embedding, hidden, layers=layers).eval()
+        model = TextGenerator(vocabulary, embedding, hidden, layers=layers, **links).eval()
+        for norm in model.norms.parameters():
+            torch.nn.init.normal_(norm, 0.5)
+    return model
 
 
-@pytest.fixture(params=SHAPES, ids=str, scope="module")
+@pytest.fixture(
+    params=[*((shape, {}) for shape in SHAPES), *((SHAPES[-1], links) for links in LINKS)],
+    ids=str,
+    scope="module",
+)
 def model(request: pytest.FixtureRequest) -> TextGenerator:
-    return make_model(*request.param)
+    shape, links = request.param
+    return make_model(*shape, **links)
 
 
 @torch.inference_mode()

@@ -140,11 +140,85 @@ def test_tied_weights_are_one_matrix_and_need_equal_sizes() -> None:
         make(hidden_size=16, embedding_size=8, tie_weights=True)
 
 
-def test_dropout_acts_in_training_only() -> None:
-    model = make(layers=2, hidden_size=16, embedding_size=8, dropout=0.5)
-    ids = torch.tensor([[1, 2, 3]])
-    assert torch.equal(model(ids)[0], model(ids)[0])
+DROPOUTS = (
+    "dropout", "output_dropout", "input_dropout", "embedding_dropout", "weight_dropout"
+)  # fmt: skip
+IDS = torch.randint(11, (3, 40), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", DROPOUTS)
+def test_dropouts_act_in_training_only(name: str) -> None:
+    model = make(layers=2, hidden_size=16, embedding_size=8, **{name: 0.5})
+    plain = make(layers=2, hidden_size=16, embedding_size=8)
+    assert torch.equal(model(IDS)[0], plain(IDS)[0])
     model.train()
-    assert not torch.equal(model(ids)[0], model(ids)[0])
-    model.set_dropout(0)
-    assert torch.equal(model(ids)[0], model(ids)[0])
+    assert not torch.equal(model(IDS)[0], model(IDS)[0])
+    model.set_dropouts(ModelOptions())
+    assert torch.equal(model(IDS)[0], plain(IDS)[0])
+
+
+def test_what_the_output_sees_is_dropped_for_all_tokens_of_a_row_alike() -> None:
+    model = make(hidden_size=64, output_dropout=0.5).train()
+    features, _ = model.features(IDS)
+    dropped = features == 0  # (B, T, H)
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert 0.3 < dropped.float().mean() < 0.7
+    assert not torch.equal(dropped[0], dropped[1])
+
+
+def test_a_symbol_that_is_dropped_is_dropped_wherever_it_stands() -> None:
+    model = make(embedding_dropout=0.5).train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        embedded = model._embed(IDS)
+    gone = (embedded == 0).all(-1)
+    assert gone.any()
+    for symbol in range(11):
+        assert gone[symbol == IDS].unique().numel() <= 1
+    kept = embedded[~gone]
+    torch.testing.assert_close(kept, 2 * model.embedding(IDS)[~gone])
+
+
+def test_dropped_recurrent_weights_keep_their_mean_and_get_gradients() -> None:
+    model = make(hidden_size=64, weight_dropout=0.5).train()
+    weight = model.lstm.weight_hh_l0
+    dropped = model._layer_weights(0)[1]
+    zero = dropped == 0
+    assert 0.4 < zero.float().mean() < 0.6
+    torch.testing.assert_close(dropped[~zero], 2 * weight[~zero])
+    model(IDS)[0].sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("links", [{"residual": True}, {"layer_norm": True},
+                                   {"residual": True, "layer_norm": True}])  # fmt: skip
+def test_links_between_layers_are_sums_and_norms_of_plain_layers(links: dict[str, bool]) -> None:
+    model = make(layers=3, hidden_size=16, embedding_size=8, **links)
+    for parameter in model.norms.parameters():
+        nn.init.normal_(parameter, 0.5)
+    weights = model.state_dict()
+    states = model.embedding(IDS)
+    for index in range(3):
+        layer = nn.LSTM(states.shape[-1], 16, batch_first=True)
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        layer.load_state_dict({f"{n}_l0": weights[f"lstm.{n}_l{index}"] for n in names})
+        below = states
+        if index > 0 and "layer_norm" in links:
+            states = model.norms[index - 1](states)
+        states = layer(states)[0]
+        if index > 0 and "residual" in links:
+            states = states + below
+    if "layer_norm" in links:
+        states = model.norms[2](states)
+    torch.testing.assert_close(model(IDS)[0], model.output(states), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_going_layer_by_layer_changes_nothing_else(training: bool) -> None:
+    model = make(layers=3, hidden_size=16, embedding_size=8).train(training)
+    hidden = (torch.randn(3, 3, 16), torch.randn(3, 3, 16))
+    states, (h, c) = model._layer_by_layer(model.embedding(IDS), hidden)
+    expected, (h_all, c_all) = model.lstm(model.embedding(IDS), hidden)
+    for one, other in ((states, expected), (h, h_all), (c, c_all)):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)

@@ -99,6 +99,8 @@ def model_shapes(vocab_size: int, options: ModelOptions) -> dict[str, tuple[int,
             f"lstm.bias_ih_l{layer}": (gates,),
             f"lstm.bias_hh_l{layer}": (gates,),
         }
+        if options.layer_norm:
+            shapes |= {f"norms.{layer}.weight": (hidden,), f"norms.{layer}.bias": (hidden,)}
     shapes["output.weight"] = (vocab_size, hidden)
     shapes["output.bias"] = (vocab_size,)
     return shapes

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from textgen.errors import InvalidBundle
 from textgen.model import TextGenerator
@@ -48,6 +49,12 @@ class FoldedModel:
             ]  # each (H, 4H)
             self._fold_inputs(model)
             self._fold_head(model, banned)
+            self._residual = model.residual
+            copies = {name: value.clone() for name, value in model.norms.state_dict().items()}
+            self._norms = [
+                (copies[f"{layer}.weight"], copies[f"{layer}.bias"])
+                for layer in range(len(model.norms))
+            ]
 
     def _fold_inputs(self, model: TextGenerator) -> None:
         """Make ``table`` (V, 4H) or ``embedding`` (V, E), and what the further layers add."""
@@ -82,6 +89,24 @@ class FoldedModel:
         gates = weight.new_zeros(4, self.hidden, inputs)
         gates[:, :size, : weight.shape[1]] = weight.view(4, size, -1)[[0, 1, 3, 2]]
         return gates.view(4 * self.hidden, inputs).t().contiguous()
+
+    def upwards(self, hidden: Sequence[Tensor]) -> Tensor:
+        """What goes up from the layers below, whose states (M, H) are ``hidden``, lowest first.
+
+        Mostly the last one's state; the sum of all where the model has residual links, normalised
+        where it does that.
+        """
+        states = hidden[-1]
+        if self._residual:
+            states = hidden[0]
+            for further in hidden[1:]:
+                states = states + further
+        if self._norms:
+            scale, shift = self._norms[len(hidden) - 1]
+            width = len(scale)
+            normed = functional.layer_norm(states[..., :width], (width,), scale, shift)
+            states = functional.pad(normed, (0, self.hidden - width))
+        return states
 
     def first_gates(self, tokens: Tensor, out: Tensor) -> None:
         """The first layer's gate inputs for ``tokens`` (M,) into ``out`` (M, 4H)."""

@@ -73,8 +73,8 @@ class PromptReader:
             if layer == 0:
                 self._model.first_gates(tokens[rows], gates[rows])
             else:
-                below = self._hidden[layer - 1][1:].flatten(0, 1)
-                self._model.further_gates(layer, below[rows], gates[rows])
+                below = [states[1:].flatten(0, 1)[rows] for states in self._hidden[:layer]]
+                self._model.further_gates(layer, self._model.upwards(below), gates[rows])
 
     def _recur(self, layer: int, lengths: list[int]) -> None:
         """The hidden part, step by step; prompts that have ended fall out of the rows."""

@@ -36,19 +36,20 @@ class RowBlock:
         self._tokens = state.tokens[rows]
         self._gates = Gates(state.gates[rows])
         self._logits = state.logits[rows]
-        self._layers = list(zip(state.hidden[:, rows], state.cell[:, rows], strict=True))
+        self._hidden = list(state.hidden[:, rows])
+        self._cell = list(state.cell[:, rows])
 
     def step(self) -> None:
         """Advance every row by its token; the logits of what follows are in the state."""
         model, gates = self._model, self._gates
-        for layer, (hidden, cell) in enumerate(self._layers):
+        for layer, (hidden, cell) in enumerate(zip(self._hidden, self._cell, strict=True)):
             if layer == 0:
                 model.first_gates(self._tokens, gates.all)
             else:
-                model.further_gates(layer, self._layers[layer - 1][0], gates.all)
+                model.further_gates(layer, model.upwards(self._hidden[:layer]), gates.all)
             gates.all.addmm_(hidden, model.hidden_weights[layer])
             advance_cell(gates, cell, cell, hidden)
-        model.logits(self._layers[-1][0], self._logits)
+        model.logits(model.upwards(self._hidden), self._logits)
 
 
 class Rows:

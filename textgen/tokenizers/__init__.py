@@ -12,6 +12,7 @@ from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer
 from textgen.tokenizers.bpe import BpeTokenizer
 from textgen.tokenizers.byte import ByteTokenizer
 from textgen.tokenizers.char import CharTokenizer
+from textgen.tokenizers.marked import MarkedTokenizer, with_marks
 from textgen.tokenizers.unigram import UnigramTokenizer
 from textgen.tokenizers.word import WordTokenizer
 
@@ -23,10 +24,12 @@ __all__ = [
     "Ids",
     "IncrementalDecoder",
     "Learner",
+    "MarkedTokenizer",
     "Tokenizer",
     "UnigramTokenizer",
     "WordTokenizer",
     "load_tokenizer",
+    "with_marks",
 ]
 
 # A new tokenizer is one module with a Tokenizer, its name in options.TokenizerName, and a line
@@ -47,7 +50,11 @@ def load_tokenizer(data: Mapping[str, Any]) -> Tokenizer:
     name = data.get("name") if isinstance(data, Mapping) else None
     for known, tokenizer in TOKENIZERS.items():
         if known == name:
-            return tokenizer.from_dict(data)
+            values = dict(data)
+            marks = values.pop("marks", [])
+            if not isinstance(marks, list) or not all(isinstance(mark, str) for mark in marks):
+                raise InvalidBundle("The marks of a tokenizer are a list of names.", param="marks")
+            return with_marks(tokenizer.from_dict(values), marks)
     raise InvalidBundle(
         f"The model file names the tokenizer {name!r}, which this version does not know; "
         f"it knows {', '.join(TOKENIZERS)}.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class Learner(ABC):
 class Tokenizer(ABC):
     """Text to ids and back; immutable, safe to share between threads."""
 
-    name: ClassVar[TokenizerName]
+    name: TokenizerName
 
     @property
     @abstractmethod

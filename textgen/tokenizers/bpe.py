@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from textgen.errors import InvalidBundle
 from textgen.options import TokenizerName
@@ -33,7 +33,7 @@ _BYTE_OF = {letter: byte for byte, letter in _LETTERS.items()}
 class BpeTokenizer(PieceTokenizer):
     """``merges`` are pairs of ids, the first to be joined first."""
 
-    name: ClassVar[TokenizerName] = "bpe"
+    name: TokenizerName = "bpe"
 
     def __init__(self, merges: Sequence[_Merge]) -> None:
         self.merges = tuple(merges)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ _SEPARATOR = b"\xff"
 class ByteTokenizer(Tokenizer):
     """Ids 0 to 255 are bytes, 256 is the end of a document."""
 
-    name: ClassVar[TokenizerName] = "byte"
+    name: TokenizerName = "byte"
 
     @property
     def vocab_size(self) -> int:

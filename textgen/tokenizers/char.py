@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ _SEPARATOR = "\ud800"
 class CharTokenizer(Tokenizer):
     """Id 0 is any unknown character, 1 the end of a document, then ``characters`` in order."""
 
-    name: ClassVar[TokenizerName] = "char"
+    name: TokenizerName = "char"
 
     def __init__(self, characters: str) -> None:
         if len(set(characters)) != len(characters):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ class UnigramTokenizer(PieceTokenizer):
     ASCII characters among them have their ids among the bytes.
     """
 
-    name: ClassVar[TokenizerName] = "unigram"
+    name: TokenizerName = "unigram"
 
     def __init__(self, scores: Mapping[str, float]) -> None:
         own = [piece for piece in scores if not _is_byte(piece)]

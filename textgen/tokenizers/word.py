@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from textgen.errors import InvalidBundle
 from textgen.options import TokenizerName
@@ -29,7 +29,7 @@ class WordTokenizer(PieceTokenizer):
     By characters, and those outside of them by bytes. ASCII has its ids among the bytes.
     """
 
-    name: ClassVar[TokenizerName] = "word"
+    name: TokenizerName = "word"
 
     def __init__(self, pieces: Sequence[str]) -> None:
         super().__init__([piece.encode() for piece in pieces])

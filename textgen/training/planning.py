@@ -12,7 +12,7 @@ from textgen.corpus.dataset import EncodedCorpus
 from textgen.errors import InvalidOption
 from textgen.events import Event, OnEvent, choice
 from textgen.numerics import describe_numerics
-from textgen.options import AUTO_PRESET, PRESETS, Hyperparameters, Preset
+from textgen.options import AUTO_PRESET, PRESETS, SHAPE_OPTIONS, Hyperparameters, Preset
 from textgen.plan import Plan
 from textgen.presets import (
     DEFAULT_SECONDS,
@@ -103,7 +103,7 @@ def _preset(
 def _preset_of(base: Base, wanted: Hyperparameters) -> Preset:
     """What trained the base, gentler; its shape stays, and a wish for another is refused."""
     model = base.header.model
-    for option in ("layers", "hidden_size", "embedding_size", "tie_weights"):
+    for option in SHAPE_OPTIONS:
         value = getattr(wanted, option)
         if value is not None and value != getattr(model, option):
             raise InvalidOption(

@@ -154,7 +154,7 @@ def _run(
         model = checkpoint.model
     elif start is not None:
         model = start.model
-        model.set_dropout(plan.model.dropout)
+        model.set_dropouts(plan.model)
     else:
         model = new_model(plan)
     trainer = Trainer(plan, model.to(device), corpus.tokens("train"))

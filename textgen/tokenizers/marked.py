@@ -1,0 +1,121 @@
+"""A tokenizer with marks: further special ids that no text can contain.
+
+A mark says what comes next: whose turn it is in a conversation, where a gap was. Being ids and
+not characters, marks can be neither forged by a text nor mistaken for one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from textgen.errors import InvalidBundle
+from textgen.options import LARGEST_VOCABULARY
+from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer
+
+_LONGEST_NAME = 40
+
+
+class MarkedTokenizer(Tokenizer):
+    """``inner`` with the ids from ``inner.vocab_size`` on for ``marks``, in their order.
+
+    InvalidBundle where a mark has no name of its own, or there are too many.
+    """
+
+    def __init__(self, inner: Tokenizer, marks: Sequence[str]) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.marks = tuple(marks)
+        taken = set(inner.special_ids)
+        bad = [mark for mark in marks if not mark or len(mark) > _LONGEST_NAME or mark in taken]
+        if bad or len(set(marks)) != len(marks):
+            raise InvalidBundle(
+                f"The marks {list(marks)[:20]} of a tokenizer need names of their own.",
+                param="tokenizer",
+            )
+        if self.vocab_size > LARGEST_VOCABULARY + _LONGEST_NAME:
+            raise InvalidBundle(f"{len(marks)} marks are too many.", param="tokenizer")
+
+    @property
+    def vocab_size(self) -> int:
+        """The inner tokenizer's ids and the marks."""
+        return self.inner.vocab_size + len(self.marks)
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The inner tokenizer's, then the marks by name."""
+        first = self.inner.vocab_size
+        return {
+            **self.inner.special_ids,
+            **{mark: first + index for index, mark in enumerate(self.marks)},
+        }
+
+    @classmethod
+    def learner(cls, vocab_size: int | None = None) -> Learner:
+        """There is none: learn the inner tokenizer, then add marks."""
+        raise NotImplementedError
+
+    def encode(self, text: str) -> Ids:
+        """The inner tokenizer's ids: text holds no marks."""
+        return self.inner.encode(text).astype(self.dtype, copy=False)
+
+    def encode_documents(self, texts: Iterable[str]) -> Ids:
+        """The inner tokenizer's ids."""
+        return self.inner.encode_documents(texts).astype(self.dtype, copy=False)
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """Marks have no text; a character cut by one does not go on after it."""
+        array = self._checked(ids)
+        return self.inner.decode(np.where(array < self.inner.vocab_size, array, self.end_id))
+
+    def decoder(self) -> IncrementalDecoder:
+        """The inner tokenizer's decoder, which takes a mark for an end."""
+        return _MarkedDecoder(self.inner)
+
+    def token_text(self, token: int) -> str:
+        """As the inner tokenizer shows it; nothing for a mark."""
+        self._checked([token])
+        return "" if token >= self.inner.vocab_size else self.inner.token_text(token)
+
+    def count_unknown(self, text: str) -> Counter[str]:
+        """The inner tokenizer's."""
+        return self.inner.count_unknown(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inner tokenizer's values and the marks."""
+        return {**self.inner.to_dict(), "marks": list(self.marks)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Not used: ``load_tokenizer`` reads the inner tokenizer by its name."""
+        raise NotImplementedError
+
+
+class _MarkedDecoder(IncrementalDecoder):
+    def __init__(self, inner: Tokenizer) -> None:
+        self._known = inner.vocab_size
+        self._end = inner.end_id
+        self._decoder = inner.decoder()
+
+    def push(self, token: int) -> str:
+        return self._decoder.push(token if token < self._known else self._end)
+
+    def finish(self) -> str:
+        return self._decoder.finish()
+
+
+def with_marks(tokenizer: Tokenizer, marks: Sequence[str]) -> Tokenizer:
+    """``tokenizer`` with those of ``marks`` that it does not have yet; itself where it has all.
+
+    Ids that exist stay what they are.
+    """
+    new = [mark for mark in marks if mark not in tokenizer.special_ids]
+    if not new:
+        return tokenizer
+    if isinstance(tokenizer, MarkedTokenizer):
+        return MarkedTokenizer(tokenizer.inner, (*tokenizer.marks, *new))
+    return MarkedTokenizer(tokenizer, new)
