@@ -19,6 +19,7 @@ TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 PIECE_TOKENIZERS: tuple[TokenizerName, ...] = ("bpe", "unigram", "word")
 LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
+ObjectiveName = Literal["causal", "infill", "mask", "order"]
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
 Auto = Literal["auto"]
 
@@ -149,6 +150,12 @@ class Hyperparameters(Options):
     test_fraction: float = Field(
         0.0, ge=0, le=0.5, description="kept away from every choice, measured once at the end"
     )
+    # what is learnt
+    objectives: dict[ObjectiveName, Annotated[float, Field(gt=0, le=1000)]] | None = Field(
+        None,
+        min_length=1,
+        description="causal, infill, mask, order: names, or names with weights in the loss",
+    )
     # the model
     layers: int | None = Field(None, ge=1, le=8)
     hidden_size: int | None = Field(None, ge=8, le=4096)
@@ -169,6 +176,19 @@ class Hyperparameters(Options):
     weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
+
+    @property
+    def weights(self) -> dict[ObjectiveName, float]:
+        """The objectives with their weights: predicting the next token where nothing is said."""
+        return {"causal": 1.0} if self.objectives is None else dict(self.objectives)
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _names_alone(cls, value: object) -> object:
+        """Names, as a list or with commas between them, have equal weights."""
+        if isinstance(value, str):
+            value = value.split(",")
+        return dict.fromkeys(map(str, value), 1.0) if isinstance(value, (list, tuple)) else value
 
     @field_validator("vocab_size")
     @classmethod

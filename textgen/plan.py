@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from textgen.options import ModelOptions, Options, TokenizerName
+from textgen.options import ModelOptions, ObjectiveName, Options, TokenizerName
 
 Kernel = Literal["onednn", "native"]
 
@@ -21,6 +21,9 @@ class Plan(Options):
     model: ModelOptions
     tokenizer: TokenizerName
     vocab_size: int = Field(ge=2, description="ids of the tokenizer (V)")
+    objectives: dict[ObjectiveName, float] = Field(
+        default={"causal": 1.0}, description="what is learnt, each with its weight in the loss"
+    )
     batch_size: int = Field(ge=1, description="parallel streams of text (B)")
     sequence_length: int = Field(ge=1, description="tokens per truncated back-propagation (T)")
     total_steps: int = Field(ge=1, description="optimizer steps")
@@ -44,6 +47,11 @@ class Plan(Options):
     )
 
     def digest(self) -> str:
-        """SHA-256 of the plan, the same for equal plans in any process."""
-        values = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the plan, the same for equal plans in any process.
+
+        What has its default value does not count, so that a field that a later version adds
+        changes no digest of the plans of today.
+        """
+        plan = self.model_dump(mode="json", exclude_defaults=True)
+        values = json.dumps(plan, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(values.encode()).hexdigest()

@@ -88,13 +88,41 @@ def test_the_tokenizer_is_learnt_from_the_training_part_alone(tmp_path: Path) ->
     assert json.loads(json.dumps(events[-1].as_dict()))["data"]["unknown"] == 10
 
 
-def test_a_given_tokenizer_is_kept(tmp_path: Path) -> None:
-    tokenizer = CharTokenizer("Once up")
+def test_a_given_tokenizer_is_kept_and_gets_the_characters_that_are_new(tmp_path: Path) -> None:
+    given = CharTokenizer("Once up")
+    events: list[Event] = []
     corpus = encode_corpus(
-        [source(tmp_path, "a.txt", TEXT)], Hyperparameters(), tmp_path / "out", tokenizer=tokenizer
+        [source(tmp_path, "a.txt", TEXT)],
+        Hyperparameters(),
+        tmp_path / "out",
+        tokenizer=given,
+        on_event=events.append,
     )
-    assert corpus.tokenizer is tokenizer
-    assert corpus.splits["train"].unknown > 0
+    made = corpus.tokenizer
+    assert made.encode("Once up").tolist() == given.encode("Once up").tolist()
+    assert corpus.splits["train"].unknown == 0
+    chosen = [event.data for event in events if event.type == "choice"]
+    assert [(each["option"], each["value"]) for each in chosen] == [("vocab_size", made.vocab_size)]
+
+
+def test_a_given_tokenizer_that_writes_every_text_is_kept(tmp_path: Path) -> None:
+    given = ByteTokenizer()
+    files = [source(tmp_path, "a.txt", TEXT)]
+    corpus = encode_corpus(files, Hyperparameters(), tmp_path / "out", tokenizer=given)
+    assert corpus.tokenizer is given
+
+
+def test_objectives_give_the_tokenizer_their_marks(tmp_path: Path) -> None:
+    files = [source(tmp_path, "a.txt", TEXT)]
+    plain = encode_corpus(files, Hyperparameters(), tmp_path / "out")
+    wanted = Hyperparameters.parse({"objectives": ["causal", "infill"]})
+    marked = encode_corpus(files, wanted, tmp_path / "out")
+    assert "infill" not in plain.tokenizer.special_ids
+    assert "infill" in marked.tokenizer.special_ids
+    assert marked.tokens("train").tolist() == plain.tokens("train").tolist()
+    assert encode_corpus(files, wanted, tmp_path / "out").tokenizer.special_ids == (
+        marked.tokenizer.special_ids
+    )
 
 
 def test_validation_and_test_files_take_the_place_of_fractions(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import TextGenerator
 from textgen.options import ModelOptions
 from textgen.plan import Kernel, Plan
+from textgen.tokenizers import Ids
+from textgen.training.mixture import Mixture, Part
 from textgen.training.schedule import learning_rate
+from textgen.training.streams import TextStreams
 from textgen.training.trainer import Trainer, new_model
 
 TOKENS = np.random.default_rng(0).integers(0, 9, 700).astype(np.uint16)
@@ -27,8 +30,14 @@ def make_plan(**changes: object) -> Plan:
     return Plan.parse({**values, **changes})
 
 
+def mixture(plan: Plan, tokens: Ids = TOKENS) -> Mixture:
+    rows = slice(0, plan.batch_size)
+    streams = TextStreams(tokens, plan.batch_size, plan.sequence_length)
+    return Mixture([Part("causal", 1.0, rows, streams)])
+
+
 def start(plan: Plan) -> Trainer:
-    return Trainer(plan, new_model(plan), TOKENS)
+    return Trainer(plan, new_model(plan), mixture(plan))
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -52,9 +61,9 @@ def test_going_on_from_a_state_changes_no_bit(kernel: Kernel, stop: int) -> None
         first.advance()
     model = TextGenerator.from_options(9, plan.model)
     model.load_state_dict(weights(first))
-    second = Trainer(plan, model, TOKENS)
+    second = Trainer(plan, model, mixture(plan))
     state = {name: value.clone() for name, value in first.state().items()}
-    second.restore(first.step, first.loss, state)
+    second.restore(first.step, first.losses, state)
     torch.manual_seed(99)  # whatever else has used the generators in between
     for _ in range(30 - stop):
         second.advance()
@@ -125,7 +134,7 @@ def test_it_learns_what_can_be_learnt() -> None:
     tokens = np.tile(np.arange(9, dtype=np.uint16), 100)
     model = ModelOptions(layers=1, hidden_size=16, embedding_size=8)
     plan = make_plan(model=model, total_steps=301, learning_rate=0.02)
-    trainer = Trainer(plan, new_model(plan), tokens)
+    trainer = Trainer(plan, new_model(plan), mixture(plan, tokens))
     for _ in range(300):
         trainer.advance()
     trainer.advance(measure=True)
@@ -138,6 +147,6 @@ def test_a_state_of_another_shape_is_refused() -> None:
     trainer.advance()
     other = start(make_plan(batch_size=5))
     with pytest.raises(InvalidCheckpoint, match="another model"):
-        other.restore(1, 1.0, trainer.state())
+        other.restore(1, {"causal": 1.0}, trainer.state())
     with pytest.raises(InvalidCheckpoint, match="None"):
-        start(make_plan()).restore(1, 1.0, {})
+        start(make_plan()).restore(1, {"causal": 1.0}, {})

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from textgen.bundles.tensor_file import TensorFile, open_tensor_file, parse_json
 from textgen.errors import InvalidBundle, InvalidOption
-from textgen.options import ModelOptions, Options
+from textgen.options import ModelOptions, ObjectiveName, Options
 from textgen.plan import Plan
 from textgen.tokenizers import load_tokenizer
 
@@ -30,7 +30,9 @@ class TrainingState(Options):
 
     step: int = Field(ge=0, description="optimizer steps done")
     seconds: float = Field(ge=0, description="of training, without waiting and validation")
-    train_loss: float | None = Field(None, description="running mean, nats per token")
+    train_losses: dict[ObjectiveName, float] = Field(
+        default_factory=dict, description="running mean of each objective, nats per token"
+    )
     best_step: int | None = Field(None, description="with the lowest validation loss")
     best_valid_loss: float | None = None
     validations_without_gain: int = Field(0, ge=0)
@@ -52,6 +54,9 @@ class BundleHeader(Options):
     corpus: dict[str, Any] = Field(default_factory=dict)
     generation_defaults: GenerationDefaults = GenerationDefaults()
     documents: bool = Field(False, description="whether it learnt where documents end")
+    objectives: tuple[ObjectiveName, ...] = Field(
+        ("causal",), description="what it has learnt to do"
+    )
     created: int = Field(0, ge=0, description="seconds since 1970")
     training: TrainingState | None = None
 

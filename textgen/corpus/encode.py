@@ -25,8 +25,9 @@ from textgen.corpus.splits import (
 from textgen.errors import InvalidCorpus
 from textgen.events import Event, Level, OnEvent, choice, ignore
 from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
-from textgen.tokenizers import TOKENIZERS, Tokenizer
+from textgen.tokenizers import TOKENIZERS, CharTokenizer, Learner, Tokenizer, with_marks
 from textgen.tokenizers.char import CharacterCounter
+from textgen.tokenizers.widening import widened
 
 MIN_TRAIN_TOKENS = 32
 _MANY_SYMBOLS = 20_000  # above, most characters are too rare to learn as one symbol each
@@ -44,8 +45,9 @@ def encode_corpus(
 ) -> EncodedCorpus:
     """The ids of ``sources`` under ``folder``, made now or found there from an earlier call.
 
-    A tokenizer is learnt from the training part alone unless one is given. Where validation or
-    test files are given, nothing of the training files is held out for that part.
+    A tokenizer is learnt from the training part alone unless one is given, which then gets the
+    characters that it does not know; either has the marks that the objectives need. Where
+    validation or test files are given, nothing of the training files is held out for that part.
     InvalidCorpus ``corpus_too_small`` or ``one_symbol`` for texts that nothing can be learnt from.
     """
     corpus = CorpusFiles(sources, validation_sources, test_sources, options)
@@ -58,6 +60,9 @@ def encode_corpus(
     scan = _scan(corpus)
     if tokenizer is None:
         tokenizer = _learn(corpus, scan, options, on_event)
+    else:
+        tokenizer = _widened(tokenizer, corpus, scan, on_event)
+    tokenizer = with_marks(tokenizer, corpus.marks)
     splits, unknown = _write(corpus, scan, tokenizer, folder)
     _check_sizes(splits, corpus)
     facts = CorpusFacts(
@@ -121,14 +126,7 @@ def _learn(
     if name is None:
         name, reason = choose_tokenizer(scan.symbols)
         on_event(choice("tokenizer", name, reason))
-    learner = TOKENIZERS[name].learner(options.vocab_size)
-    train = (text for part, text in scan.splitter.deal(corpus.read("train")) if part == "train")
-    for texts in _gathered(train):
-        if corpus.documents:
-            learner.add_documents(texts)
-        else:
-            learner.add("".join(texts))
-    tokenizer = learner.finish()
+    tokenizer = _taught(TOKENIZERS[name].learner(options.vocab_size), corpus, scan)
     if name in PIECE_TOKENIZERS and tokenizer.vocab_size != options.vocab_size:
         reason = (
             "by the length of the text"
@@ -137,6 +135,30 @@ def _learn(
         )
         on_event(choice("vocab_size", tokenizer.vocab_size, reason))
     return tokenizer
+
+
+def _taught(learner: Learner, corpus: CorpusFiles, scan: _Scan) -> Tokenizer:
+    """What the learner makes of the training part."""
+    train = (text for part, text in scan.splitter.deal(corpus.read("train")) if part == "train")
+    for texts in _gathered(train):
+        if corpus.documents:
+            learner.add_documents(texts)
+        else:
+            learner.add("".join(texts))
+    return learner.finish()
+
+
+def _widened(
+    tokenizer: Tokenizer, corpus: CorpusFiles, scan: _Scan, on_event: OnEvent
+) -> Tokenizer:
+    """The tokenizer of a model to go on from, with the characters that are new to it."""
+    if tokenizer.unknown_id is None:
+        return tokenizer
+    wider = widened(tokenizer, _taught(CharTokenizer.learner(), corpus, scan))
+    if new := wider.vocab_size - tokenizer.vocab_size:
+        reason = f"the model to continue from does not know {new:,} characters of this text"
+        on_event(choice("vocab_size", wider.vocab_size, reason))
+    return wider
 
 
 def choose_tokenizer(symbols: int) -> tuple[TokenizerName, str]:

@@ -14,6 +14,7 @@ from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice
+from textgen.objectives import marks_of
 from textgen.options import Hyperparameters
 from textgen.tokenizers import Tokenizer
 
@@ -38,6 +39,7 @@ class CorpusFiles:
         self.valid_fraction = 0.0 if valid else options.validation_fraction
         self.test_fraction = 0.0 if test else options.test_fraction
         self.vocabulary = (options.tokenizer, options.vocab_size)
+        self.marks = marks_of(tuple(options.weights))
         self.encodings = [
             detect_encoding(source.path, source.encoding, name=source.shown) for source in self.all
         ]
@@ -73,7 +75,9 @@ class CorpusFiles:
             ],
             "parts": [len(self.by_part[name]) for name in SPLITS],
             "fractions": [self.valid_fraction, self.test_fraction],
-            "tokenizer": self.vocabulary if tokenizer is None else tokenizer.to_dict(),
+            "tokenizer": [*self.vocabulary, *self.marks]
+            if tokenizer is None
+            else tokenizer.to_dict(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -3,33 +3,86 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.splits import SplitName
 from textgen.evaluation.measures import Metrics, evaluate
+from textgen.evaluation.tasks import TaskMetrics, evaluate_tasks, sample_tasks
 from textgen.model import TextGenerator
 from textgen.numerics import use_kernel
+from textgen.objectives import OBJECTIVES, Passages
+from textgen.options import ObjectiveName
 from textgen.plan import Plan
 
 _SHARE = 0.015  # of all training tokens, each time; twenty times make a tenth of the training time
 _FEWEST = 4096
+_TASKS, _FEW_TASKS = 1024, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What was measured on a part of the corpus.
+
+    ``loss`` is what training minimises: the objectives' losses by their weights, nats per token.
+    ``text`` is there where the model learns to predict the text as it stands, ``tasks`` for each
+    of the other objectives.
+    """
+
+    loss: float
+    text: Metrics | None
+    tasks: Mapping[ObjectiveName, TaskMetrics]
+
+    def named(self, prefix: str) -> dict[str, float | None]:
+        """The figures under the names that events and bundles use."""
+        figures: dict[str, float | None] = {f"{prefix}_loss": self.loss}
+        if self.text is not None:
+            figures |= named(self.text, prefix)
+        for name, tasks in self.tasks.items():
+            figures[f"{prefix}_{name}_loss"] = tasks.loss
+            figures[f"{prefix}_{name}_mean_token_accuracy"] = tasks.accuracy
+        return figures
 
 
 def validate(
     model: TextGenerator, corpus: EncodedCorpus, plan: Plan, split: SplitName, *, whole: bool
-) -> Metrics | None:
-    """The metrics on a part of the corpus, None where it is empty.
+) -> Validation | None:
+    """How well ``model`` does what the plan has it learn, on a part of the corpus.
 
-    Unless ``whole``, a long part is cut to a length that suits the training's.
+    None where the part is empty. Unless ``whole``, a long part is cut to a length that suits the
+    training's, and tasks are few.
     """
     tokens, sizes = corpus.tokens(split), corpus.splits[split]
-    if not whole:
-        trained = plan.total_steps * plan.batch_size * plan.sequence_length
-        tokens = tokens[: max(_FEWEST, int(_SHARE * trained))]
     if tokens.size < 2:
         return None
+    text: Metrics | None = None
+    tasks: dict[ObjectiveName, TaskMetrics] = {}
     with use_kernel(plan.kernel):
-        return evaluate(model, tokens, characters_per_token=sizes.characters / sizes.tokens)
+        for name in plan.objectives:
+            if name == "causal":
+                some = tokens if whole else tokens[: _enough(plan)]
+                per_token = sizes.characters / sizes.tokens
+                text = evaluate(model, some, characters_per_token=per_token)
+                continue
+            passages = Passages(tokens, corpus.tokenizer.end_id, documents=corpus.documents)
+            objective = OBJECTIVES[name](corpus.tokenizer)
+            if found := sample_tasks(objective, passages, _TASKS if whole else _FEW_TASKS):
+                tasks[name] = evaluate_tasks(model, found)
+    losses: dict[ObjectiveName, float] = {name: each.loss for name, each in tasks.items()}
+    if text is not None:
+        losses["causal"] = text.loss
+    if not losses:
+        return None
+    total = sum(plan.objectives[name] for name in losses)
+    loss = sum(plan.objectives[name] / total * losses[name] for name in losses)
+    return Validation(loss, text, tasks)
+
+
+def _enough(plan: Plan) -> int:
+    """Tokens of text for one of many validations."""
+    trained = plan.total_steps * plan.batch_size * plan.sequence_length
+    return max(_FEWEST, int(_SHARE * trained))
 
 
 def named(metrics: Metrics, prefix: str) -> dict[str, float | None]:

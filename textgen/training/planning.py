@@ -21,6 +21,7 @@ from textgen.presets import (
     choose_preset,
     fit_to_text,
 )
+from textgen.training.mixture import make_mixture
 from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
@@ -51,8 +52,9 @@ def make_plan(
 
     It uses at most ``threads`` threads, fewer where that is faster, and leaves torch set to them.
     """
-    tokens = corpus.tokens("train")
-    stats = CorpusStats(tokens=int(tokens.size), vocab_size=corpus.tokenizer.vocab_size)
+    stats = CorpusStats(
+        tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
+    )
     preset = _preset(stats, preset_name, wanted, device, threads, on_event, base)
     plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
     seconds = wanted.max_seconds
@@ -60,7 +62,8 @@ def make_plan(
     if unlimited and preset_name == AUTO_PRESET:
         seconds = DEFAULT_SECONDS
         on_event(choice("max_seconds", seconds, "no limit was given"))
-    times = {way: step_seconds(plan, tokens, way) for way in ways(device, threads)}
+    mixture = make_mixture(plan, corpus)
+    times = {way: step_seconds(plan, mixture, way) for way in ways(device, threads)}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
     steps = [_steps_of_epochs(plan, stats.tokens, wanted, unlimited and seconds is None, on_event)]
@@ -143,6 +146,7 @@ def _draft(
         model=preset.model,
         tokenizer=corpus.tokenizer.name,
         vocab_size=corpus.tokenizer.vocab_size,
+        objectives=wanted.weights,
         batch_size=preset.batch_size,
         sequence_length=preset.sequence_length,
         total_steps=1,

@@ -11,7 +11,7 @@ from textgen.bundles.checkpoint import Checkpoint, save_checkpoint
 from textgen.bundles.header import BundleHeader, TrainingState
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.engine.preview import preview
-from textgen.evaluation.validation import named, validate
+from textgen.evaluation.validation import validate
 from textgen.events import Event, OnEvent
 from textgen.plan import Plan
 from textgen.training.best_weights import BestWeights
@@ -54,8 +54,7 @@ class Run:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same plan and corpus."""
         state = checkpoint.training
-        loss = math.nan if state.train_loss is None else state.train_loss
-        self.trainer.restore(state.step, loss, checkpoint.tensors)
+        self.trainer.restore(state.step, state.train_losses, checkpoint.tensors)
         self.best.restore(state, checkpoint.best)
         self.metrics = dict(checkpoint.header.metrics)
         self._seconds = state.seconds
@@ -121,13 +120,15 @@ class Run:
         trainer, plan = self.trainer, self.plan
         metrics: dict[str, float | None] = {
             "train_loss": trainer.loss,
-            "train_mean_token_accuracy": trainer.accuracy,
+            "train_mean_token_accuracy": _finite(trainer.accuracy),
         }
+        if len(trainer.losses) > 1:
+            metrics |= {f"train_{name}_loss": loss for name, loss in trainer.losses.items()}
         message = f"Step {trainer.step:,} of {plan.total_steps:,}: training loss {trainer.loss:.3f}"
         if validation_due:
             valid = validate(trainer.model, self._corpus, plan, "valid", whole=False)
             if valid is not None:
-                metrics |= named(valid, "valid")
+                metrics |= valid.named("valid")
                 message += f", validation loss {valid.loss:.3f} nats per token"
                 self.best.compare(valid.loss, trainer.step)
         self.metrics |= metrics
@@ -193,13 +194,17 @@ class Run:
         return TrainingState(
             step=self.trainer.step,
             seconds=self._seconds,
-            train_loss=None if self.trainer.step == 0 else self.trainer.loss,
+            train_losses=self.trainer.losses,
             best_step=self.best.step,
             best_valid_loss=self.best.loss,
             validations_without_gain=self.best.validations_without_gain,
             plan_hash=self.plan.digest(),
             corpus_hash=self._corpus.sha256,
         )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import torch
 
 from textgen.events import OnEvent, choice
 from textgen.plan import Kernel, Plan
-from textgen.tokenizers import Ids
+from textgen.training.mixture import Mixture
 from textgen.training.trainer import Trainer, new_model
 
 _MEASURE_SECONDS = 0.5  # for each way
@@ -54,14 +54,14 @@ def fastest_way(times: dict[Way, float], on_event: OnEvent) -> Way:
     return best
 
 
-def step_seconds(plan: Plan, tokens: Ids, way: Way) -> float:
+def step_seconds(plan: Plan, mixture: Mixture, way: Way) -> float:
     """How long a step of this shape takes, on weights that are thrown away.
 
     A quarter of the steps were faster: what other programs did meanwhile counts little.
     """
     torch.set_num_threads(way.threads)
     plan = plan.model_copy(update={"kernel": way.kernel, "total_steps": 2**30})
-    trainer = Trainer(plan, new_model(plan).to(plan.device), tokens)
+    trainer = Trainer(plan, new_model(plan).to(plan.device), mixture)
     trainer.advance()
     times: list[float] = []
     fewest, most = _MEASURE_STEPS

@@ -18,16 +18,18 @@ from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCheckpoint, InvalidOption
 from textgen.evaluation.measures import tune_temperature
-from textgen.evaluation.validation import named, validate
+from textgen.evaluation.validation import validate
 from textgen.events import Event, OnEvent, ignore
 from textgen.model import TextGenerator
 from textgen.numerics import describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.tokenizers import Tokenizer, load_tokenizer
+from textgen.training.mixture import make_mixture
 from textgen.training.planning import Base, announce, make_plan
 from textgen.training.run import Run
 from textgen.training.trainer import Trainer, new_model
+from textgen.training.transfer import fitted_to
 
 _DEFAULT_CHARACTERS = 400
 _TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
@@ -60,7 +62,8 @@ def train_files(
     checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
     the same weights, bit for bit, as one that never stopped, on equal numerics.
 
-    ``base`` is a bundle to continue from: its tokenizer and shape stay. Torch's number of threads
+    ``base`` is a bundle to continue from: its shape stays, and its tokenizer but for characters
+    that it does not know yet. Torch's number of threads
     in this process becomes ``threads``, or less where that is faster. Checkpoints are as far apart
     as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
     second.
@@ -153,11 +156,11 @@ def _run(
         _check_belongs(checkpoint, plan, corpus)
         model = checkpoint.model
     elif start is not None:
-        model = start.model
+        model = fitted_to(start.model, plan.model, start.tokenizer, corpus.tokenizer)
         model.set_dropouts(plan.model)
     else:
         model = new_model(plan)
-    trainer = Trainer(plan, model.to(device), corpus.tokens("train"))
+    trainer = Trainer(plan, model.to(device), make_mixture(plan, corpus))
     header = _header(plan, corpus, model)
     run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event)
     if checkpoint is not None:
@@ -188,6 +191,7 @@ def _header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> BundleHe
         plan=plan,
         corpus=corpus.as_dict(),
         documents=corpus.documents,
+        objectives=tuple(plan.objectives),
         generation_defaults=_defaults(corpus),
     )
 
@@ -206,17 +210,14 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     metrics = dict(run.metrics)
     valid = validate(model, corpus, plan, "valid", whole=True)
     if valid is not None:
-        metrics |= named(valid, "valid")
-        metrics |= {
-            "full_valid_loss": valid.loss,
-            "full_valid_mean_token_accuracy": valid.accuracy,
-        }
+        metrics |= valid.named("valid") | valid.named("full_valid")
+    if valid is not None and valid.text is not None:
         few = corpus.tokens("valid")[: max(2, _TEMPERATURE_LOGITS // plan.vocab_size)]
         temperature = tune_temperature(model, few)
         defaults = _defaults(corpus, temperature)
     test = validate(model, corpus, plan, "test", whole=True)
     if test is not None:
-        metrics |= named(test, "test")
+        metrics |= test.named("test")
     on_event(_final_metrics(run, metrics))
     update: dict[str, Any] = {
         "metrics": metrics,

@@ -18,10 +18,11 @@ from torch.nn import functional
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import Hidden, TextGenerator
 from textgen.numerics import use_kernel
+from textgen.options import ObjectiveName
 from textgen.plan import Plan
-from textgen.tokenizers import Ids
+from textgen.training.mixture import Mixture
 from textgen.training.schedule import learning_rate
-from textgen.training.streams import Streams
+from textgen.training.streams import IGNORED
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _BETAS = (0.9, 0.99)
@@ -31,27 +32,38 @@ _MEAN_OVER = 50  # steps, for the running loss
 class Trainer:
     """A model in training. The generators of the caller are left as they are."""
 
-    def __init__(self, plan: Plan, model: TextGenerator, tokens: Ids) -> None:
+    def __init__(self, plan: Plan, model: TextGenerator, mixture: Mixture) -> None:
         self.plan = plan
         self.model = model
         self.step = 0
-        self.loss = math.nan  # running mean of the last steps, nats per token
+        self.losses: dict[ObjectiveName, float] = {}  # running means, nats per counted token
         self.accuracy = math.nan  # of the last measured step
         self._device = next(model.parameters()).device
         self._hidden: Hidden | None = None
-        self._streams = Streams(tokens, plan.batch_size, plan.sequence_length)
+        self._mixture = mixture
         self._optimizer = _optimizer(model, plan)
+
+    @property
+    def loss(self) -> float:
+        """The objectives' running means, summed by their weights; NaN before the first step."""
+        if not self.losses:
+            return math.nan
+        return sum(part.weight * self.losses[part.name] for part in self._mixture.parts)
 
     def advance(self, *, measure: bool = False) -> None:
         """One step; ``measure`` also sets ``accuracy``. TrainingDiverged where the loss is NaN."""
-        x, y = (ids.to(self._device) for ids in self._streams.batch(self.step))  # (B, T)
+        batch = self._mixture.batch(self.step)
+        x, y = batch.inputs.to(self._device), batch.targets.to(self._device)  # (B, T)
         rate = learning_rate(self.plan, self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
         with use_kernel(self.plan.kernel), _generators(self.plan, self.step, self._device):
             logits, (h, c) = self.model(x, self._hidden)  # (B, T, V)
-            loss = functional.cross_entropy(logits.flatten(0, 1), y.flatten())
+            losses = self._losses(logits, y)
+            loss = torch.stack(
+                [part.weight * losses[part.name] for part in self._mixture.parts]
+            ).sum()
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip)
@@ -59,9 +71,11 @@ class Trainer:
         self._optimizer.step()
         self._hidden = (h.detach(), c.detach())
         self.step += 1
-        self._average(loss.item())
+        self._average(losses)
         if measure:
-            self.accuracy = (logits.argmax(-1) == y).float().mean().item()
+            counted = y != IGNORED
+            right = (logits.argmax(-1) == y)[counted]
+            self.accuracy = right.float().mean().item() if len(right) else math.nan
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, beside the model's, that the next step depends on."""
@@ -73,9 +87,11 @@ class Trainer:
             tensors |= {"hidden.h": self._hidden[0], "hidden.c": self._hidden[1]}
         return tensors
 
-    def restore(self, step: int, loss: float, tensors: Mapping[str, Tensor]) -> None:
+    def restore(
+        self, step: int, losses: Mapping[ObjectiveName, float], tensors: Mapping[str, Tensor]
+    ) -> None:
         """Go on from ``state`` after ``step`` steps; InvalidCheckpoint where it does not fit."""
-        self.step, self.loss = step, loss
+        self.step, self.losses = step, dict(losses)
         if step == 0:
             return
         for name, parameter in self.model.named_parameters():
@@ -89,9 +105,23 @@ class Trainer:
         h, c = (_fitting(tensors.get(f"hidden.{name}"), shape, name, self._device) for name in "hc")
         self._hidden = (h, c)
 
-    def _average(self, loss: float) -> None:
+    def _losses(self, logits: Tensor, targets: Tensor) -> dict[ObjectiveName, Tensor]:
+        """Mean loss of each objective over its targets that count; 0 where none does."""
+        losses = {}
+        for part in self._mixture.parts:
+            wanted = targets[part.rows].flatten()
+            found = functional.cross_entropy(
+                logits[part.rows].flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum"
+            )
+            losses[part.name] = found / (wanted != IGNORED).sum().clamp(min=1)
+        return losses
+
+    def _average(self, losses: Mapping[ObjectiveName, Tensor]) -> None:
         weight = max(1 / self.step, 1 / _MEAN_OVER)
-        self.loss = loss if self.step == 1 else self.loss + weight * (loss - self.loss)
+        for name, tensor in losses.items():
+            loss = tensor.item()
+            before = self.losses.get(name, loss)
+            self.losses[name] = before + weight * (loss - before)
 
     def _check(self, loss: float, norm: float, rate: float) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
