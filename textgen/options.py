@@ -238,28 +238,32 @@ class Preset(Options):
 PRESETS: Mapping[str, Preset] = {
     "lstm-tiny": Preset(
         description="1×128: seconds of training, tests and very small texts",
-        model=ModelOptions(layers=1, hidden_size=128, embedding_size=32),
+        model=ModelOptions(layers=1, hidden_size=128, embedding_size=32, layer_norm=True),
         batch_size=32,
         sequence_length=64,
         learning_rate=8e-3,
     ),
     "lstm-small": Preset(
         description="1×256: minutes on a laptop",
-        model=ModelOptions(layers=1, hidden_size=256, embedding_size=64),
+        model=ModelOptions(layers=1, hidden_size=256, embedding_size=64, layer_norm=True),
         batch_size=32,
         sequence_length=64,
         learning_rate=6e-3,
     ),
     "lstm-base": Preset(
         description="2×512: an hour on a laptop, minutes on a GPU",
-        model=ModelOptions(layers=2, hidden_size=512, embedding_size=128, dropout=0.1),
+        model=ModelOptions(
+            layers=2, hidden_size=512, embedding_size=128, dropout=0.1, layer_norm=True
+        ),
         batch_size=32,
         sequence_length=64,
         learning_rate=3e-3,
     ),
     "lstm-large": Preset(
         description="3×1024: for a GPU",
-        model=ModelOptions(layers=3, hidden_size=1024, embedding_size=256, dropout=0.25),
+        model=ModelOptions(
+            layers=3, hidden_size=1024, embedding_size=256, dropout=0.25, layer_norm=True
+        ),
         batch_size=64,
         sequence_length=128,
         learning_rate=2e-3,

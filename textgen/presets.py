@@ -32,7 +32,9 @@ class _Candidate:
 
 def _candidate(steps: int, shape: tuple[int, int, int], batch: int, rate: float) -> _Candidate:
     layers, hidden, embedding = shape
-    model = ModelOptions(layers=layers, hidden_size=hidden, embedding_size=embedding)
+    model = ModelOptions(
+        layers=layers, hidden_size=hidden, embedding_size=embedding, layer_norm=True
+    )
     return _Candidate(
         steps,
         Preset(

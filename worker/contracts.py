@@ -43,6 +43,7 @@ class BundleReference(Message):
 class GenerateRequest(Message):
     """One completion request: every prompt gets ``n`` choices.
 
+    With ``suffix`` a choice is what stands between the prompt and it.
     Choice ``i`` of prompt ``p`` has the index ``p·n + i``. Its randomness depends on
     ``seed``, ``i`` and the position alone, never on what else runs beside it.
     """
@@ -51,6 +52,7 @@ class GenerateRequest(Message):
     bundle: BundleReference
     prompts: tuple[str | tuple[int, ...], ...] = Field(min_length=1)
     n: int = 1
+    suffix: str | None = None
     echo: bool = False
     options: SamplingOptions
     seed: int

@@ -96,7 +96,7 @@ def plan(weights: dict[str, float]) -> Plan:
             "model": ModelOptions(layers=1, hidden_size=48, embedding_size=16, layer_norm=True),
             "tokenizer": "char", "vocab_size": TOKENIZER.vocab_size, "objectives": weights,
             "batch_size": 8, "sequence_length": 32, "total_steps": 10_000, "warmup_steps": 10,
-            "learning_rate": 0.01, "final_learning_rate": 0.0, "weight_decay": 0.0,
+            "decay_steps": 0, "learning_rate": 0.01, "weight_decay": 0.0,
             "gradient_clip": 1.0, "seed": 3, "threads": 1, "validate_every": 10, "device": "cpu",
             "numerics": "", "kernel": "onednn",
         }

@@ -14,7 +14,7 @@ VALUES = {
     "total_steps": 100,
     "warmup_steps": 10,
     "learning_rate": 0.01,
-    "final_learning_rate": 0.0,
+    "decay_steps": 40,
     "weight_decay": 0.01,
     "gradient_clip": 1.0,
     "seed": 0,

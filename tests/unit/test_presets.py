@@ -112,5 +112,5 @@ def test_a_long_text_keeps_the_preset() -> None:
 
 def test_weights_are_counted_as_in_the_formula() -> None:
     model = PRESETS["lstm-small"].model
-    # embedding 65×64; gates 4×256×(64+256) and two biases each; head 65×256 and its bias
-    assert parameters(model, 65) == 65 * 64 + 1024 * 320 + 2 * 1024 + 65 * 256 + 65
+    # embedding 65×64; gates 4×256×(64+256) and two biases each; a norm; head 65×256 and its bias
+    assert parameters(model, 65) == 65 * 64 + 1024 * 320 + 2 * 1024 + 2 * 256 + 65 * 256 + 65

@@ -23,7 +23,7 @@ def make_plan(**changes: object) -> Plan:
     values = {
         "preset": "lstm-tiny", "model": model, "tokenizer": "char", "vocab_size": 9,
         "batch_size": 4, "sequence_length": 8, "total_steps": 40, "warmup_steps": 3,
-        "learning_rate": 0.01, "final_learning_rate": 0.0, "weight_decay": 0.1,
+        "decay_steps": 16, "learning_rate": 0.01, "weight_decay": 0.1,
         "gradient_clip": 1.0, "seed": 3, "threads": 1, "validate_every": 10, "device": "cpu",
         "numerics": "", "kernel": "onednn",
     }  # fmt: skip

@@ -254,7 +254,7 @@ def test_a_training_that_diverges_says_the_way_out(tmp_path: Path) -> None:
     told = Listener()
     assert train(tmp_path, told, should_stop=after(0)) is None
     # A rate that no option allows, to be sure that it overflows.
-    plan = told.plan.model_copy(update={"learning_rate": 1e38, "final_learning_rate": 1e38})
+    plan = told.plan.model_copy(update={"learning_rate": 1e38})
     with pytest.raises(TrainingDiverged, match="smaller one"):
         train(tmp_path, plan=plan)
     assert not (tmp_path / "work" / "model.safetensors").exists()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import InvalidOption
+from textgen.objectives import Infill
+from textgen.options import ObjectiveName
 from textgen.tokenizers import Tokenizer
 
 TokenIds = npt.NDArray[np.integer[Any]]
@@ -21,27 +24,57 @@ class ContextMaker:
     first token that has a text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, documents: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        documents: bool,
+        objectives: Sequence[ObjectiveName] = ("causal",),
+    ) -> None:
         self._vocab_size = tokenizer.vocab_size
         self._start = tokenizer.end_id if documents else _line_end(tokenizer)
         self._always = documents
+        self._end = tokenizer.end_id
+        self._infill = Infill(tokenizer) if "infill" in objectives else None
 
-    def check(self, prompt: TokenIds) -> None:
-        """InvalidOption where an id is not of this vocabulary."""
-        if len(prompt) == 0:
+    def check(self, prompt: TokenIds, suffix: TokenIds | None = None) -> None:
+        """InvalidOption where an id is not of this vocabulary, or a gap cannot be filled."""
+        self._check_ids(prompt, "prompt")
+        if suffix is None:
             return
-        for wrong in (int(prompt.min()), int(prompt.max())):
+        if self._infill is None:
+            raise suffix_not_learnt()
+        self._check_ids(suffix, "suffix")
+
+    def _check_ids(self, ids: TokenIds, param: str) -> None:
+        if len(ids) == 0:
+            return
+        for wrong in (int(ids.min()), int(ids.max())):
             if not 0 <= wrong < self._vocab_size:
                 raise InvalidOption(
-                    f"'prompt' has the token id {wrong}; this model knows 0 to "
+                    f"'{param}' has the token id {wrong}; this model knows 0 to "
                     f"{self._vocab_size - 1}.",
-                    param="prompt",
+                    param=param,
                 )
 
-    def make(self, prompt: TokenIds) -> npt.NDArray[np.int64]:
-        """At least one id."""
+    def make(self, prompt: TokenIds, suffix: TokenIds | None = None) -> npt.NDArray[np.int64]:
+        """At least one id. With ``suffix`` it is a gap after ``prompt`` that is to be filled."""
+        if suffix is not None and self._infill is not None:
+            task = self._infill.prompt(prompt.astype(np.int64), suffix.astype(np.int64))
+            return np.concatenate([np.array([self._end], np.int64), task])
         start = [self._start] if self._always or len(prompt) == 0 else []
         return np.concatenate([np.array(start, np.int64), prompt.astype(np.int64)])
+
+
+def suffix_not_learnt() -> InvalidOption:
+    """The error for a gap that the model cannot fill."""
+    return InvalidOption(
+        "'suffix' is given, but this model has not learnt to fill gaps. Leave it out, or train "
+        'with the hyperparameter objectives {"causal": 1, "infill": 1}; a model that you have can '
+        "learn it too, by a training that goes on from it.",
+        code="suffix_not_learnt",
+        param="suffix",
+    )
 
 
 def _line_end(tokenizer: Tokenizer) -> int:

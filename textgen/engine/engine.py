@@ -61,9 +61,15 @@ class Engine:
         _check_sizes(slots, reserve, queue)
         self.tokenizer: Tokenizer = bundle.tokenizer
         documents = bundle.header.documents
-        model = FoldedModel(bundle.model, self.tokenizer.generation_banned(documents=documents))
+        fills_gaps = "infill" in bundle.header.objectives
+        banned = self.tokenizer.generation_banned(documents=documents or fills_gaps)
+        model = FoldedModel(bundle.model, banned)
         plan = measure_row_plan(model)
-        self._context = ContextMaker(self.tokenizer, documents=documents)
+        self._context = ContextMaker(
+            self.tokenizer, documents=documents, objectives=bundle.header.objectives
+        )
+        # A model of one text has learnt ends in gaps alone; elsewhere it is not to write one.
+        self._ends_in_gaps_only = fills_gaps and not documents
         self._slots = slots
         self._batch_slots = slots - reserve
         self._rows = Rows(model, plan, slots)
@@ -94,7 +100,7 @@ class Engine:
         """Queue a request. EngineFull, or InvalidInput for bad ids or an id that is in use."""
         if request.id in self._ids:
             raise InvalidInput(f"A request with the id {request.id!r} is under way.")
-        self._context.check(request.prompt)
+        self._context.check(request.prompt, request.suffix)
         self._waiting.add(Answer(request, self.tokenizer))
         self._ids.add(request.id)
 
@@ -138,7 +144,7 @@ class Engine:
             if echoed:
                 deltas.append(answer.echo(echoed))
             self._batch_running += not request.interactive
-            self._begin(answer, self._context.make(request.prompt))
+            self._begin(answer, self._context.make(request.prompt, request.suffix))
         return deltas
 
     def _begin(self, answer: Answer, context: npt.NDArray[np.int64]) -> None:
@@ -174,7 +180,11 @@ class Engine:
     def _draw(self) -> list[Delta]:
         """One token for every row."""
         count = len(self._running)
-        drawn = self._sampler.draw(self._rows.step(count))
+        logits = self._rows.step(count)
+        if self._ends_in_gaps_only:
+            endless = [row for row, each in enumerate(self._running) if each.request.suffix is None]
+            logits[endless, self.tokenizer.end_id] = -torch.inf
+        drawn = self._sampler.draw(logits)
         self._rows.state.tokens[:count] = drawn
         deltas, ended = [], []
         for row, (answer, token) in enumerate(zip(self._running, drawn.tolist(), strict=True)):

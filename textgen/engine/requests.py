@@ -21,6 +21,7 @@ class Request:
 
     ``prompt`` is token ids, of any integer type. The text depends on the model, ``prompt``,
     ``options``, ``seed`` and ``choice`` alone; ``seed`` rules, ``options.seed`` is not looked at.
+    With ``suffix`` the text is what stands between ``prompt`` and those ids.
     ``interactive`` requests come before others and have slots that no other may take.
     """
 
@@ -31,6 +32,7 @@ class Request:
     choice: int = 0
     echo: bool = False
     interactive: bool = True
+    suffix: npt.NDArray[np.integer[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Answer:
         stop = request.options.stop
         self.request = request
         self.prompt_tokens = len(request.prompt)
+        if request.suffix is not None:
+            self.prompt_tokens += len(request.suffix)
         self._end = tokenizer.end_id
         self._decoder = tokenizer.decoder()
         self._matcher = StopMatcher(stop) if stop else None

@@ -27,7 +27,7 @@ from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _FINE_TUNING_RATE = 0.3  # of the peak from scratch: the weights are good already
-_FINAL_RATE = 0.02  # of the peak
+_FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ def _draft(
         sequence_length=preset.sequence_length,
         total_steps=1,
         warmup_steps=0,
+        decay_steps=0,
         learning_rate=preset.learning_rate,
-        final_learning_rate=preset.learning_rate * _FINAL_RATE,
         weight_decay=preset.weight_decay,
         gradient_clip=preset.gradient_clip,
         seed=0 if wanted.seed is None else wanted.seed,
@@ -171,6 +171,7 @@ def _finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: tor
         update={
             "total_steps": steps,
             "warmup_steps": min(max(steps // 20, 1), 200, steps - 1),
+            "decay_steps": int(_FALL * steps),
             "validate_every": max(-(-steps // 20), min(50, steps)),
             "max_seconds": seconds,
             "kernel": way.kernel,

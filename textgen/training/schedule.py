@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from textgen.plan import Plan
 
 
 def learning_rate(plan: Plan, step: int) -> float:
-    """The rate for step ``step``, counted from 0: a linear warm-up, then half a cosine.
+    """The rate for step ``step``, counted from 0: a linear rise, a plateau, a linear fall to 0.
 
-    It depends on the plan and the step alone, so it is the same after any number of restarts
-    (cosine: Loshchilov and Hutter 2017).
+    Warm-up, stable, decay (Hägele et al. 2024, §3). It depends on the plan and the step alone, so
+    it is the same after any number of restarts.
     """
     if step < plan.warmup_steps:
         return plan.learning_rate * (step + 1) / (plan.warmup_steps + 1)
-    length = max(plan.total_steps - plan.warmup_steps, 1)
-    fraction = min((step - plan.warmup_steps) / length, 1.0)
-    cosine = (1 + math.cos(math.pi * fraction)) / 2
-    return plan.final_learning_rate + (plan.learning_rate - plan.final_learning_rate) * cosine
+    left = max(plan.total_steps - step, 0)
+    return plan.learning_rate * min(left / max(plan.decay_steps, 1), 1.0)

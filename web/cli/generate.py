@@ -44,6 +44,7 @@ def defaults_of(api: Api, model: str) -> dict[str, Any]:
 @click.command(epilog='Example: textgen generate novels "It was a dark and" --temperature 0.7')
 @click.argument("model")
 @click.argument("prompt", default="")
+@click.option("--suffix", help="Fill the gap between PROMPT and this text.")
 @sampling_options
 @json_option
 def generate(model: str, prompt: str, as_json: bool, **given: Any) -> int:

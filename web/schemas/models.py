@@ -19,6 +19,9 @@ class ModelObject(Shape):
     description: str | None = None
     base: str | None = Field(None, description="what its training started from")
     job_id: str | None = Field(None, description="the training that made it")
+    objectives: list[str] | None = Field(
+        None, description="what it has learnt: causal goes on with a text, infill fills gaps"
+    )
     metrics: dict[str, Any] | None = Field(None, description="losses are nats per token")
     generation_defaults: dict[str, Any] | None = Field(
         None, description="what suits the model, measured on its validation text"

@@ -61,6 +61,7 @@ def view(model: Model) -> ModelObject:
         owned_by=model.owned_by,
         base=model.base,
         job_id=model.job_id,
+        objectives=model.header.get("objectives"),
         metrics=model.header.get("metrics"),
         generation_defaults=model.header.get("generation_defaults"),
     )

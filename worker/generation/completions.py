@@ -32,7 +32,6 @@ HARMLESS: Mapping[str, Sequence[object]] = {
     "presence_penalty": (None, 0),
     "logit_bias": (None, {}),
     "logprobs": (None,),
-    "suffix": (None, ""),
 }
 
 Prompt = str | tuple[int, ...]
@@ -51,6 +50,9 @@ class CompletionBody(SamplingOptions):
     model: str = Field(min_length=1, max_length=300)
     prompt: tuple[Prompt, ...] = Field(min_length=1)
     n: int = Field(1, ge=1, le=128)
+    suffix: str | None = Field(
+        None, description="what follows the text; for models that learnt the objective infill"
+    )
     echo: bool = False
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -85,9 +87,21 @@ class CompletionBody(SamplingOptions):
                 )
         return cls.parse(values)
 
+    @property
+    def fills_gap(self) -> bool:
+        """Whether the text has something to lead up to; an empty suffix is none."""
+        return bool(self.suffix)
+
     def check_limits(self, *, max_characters: int, max_choices: int) -> None:
         """Refuse what is too large for one request; raise InvalidOption."""
         longest = max(len(prompt) for prompt in self.prompt)
+        if self.fills_gap and len(self.suffix or "") > max_characters:
+            raise InvalidOption(
+                f"'suffix' has {len(self.suffix or ''):,} characters; the limit is "
+                f"{max_characters:,}. Send its beginning.",
+                code="prompt_too_long",
+                param="suffix",
+            )
         if longest > max_characters:
             raise InvalidOption(
                 f"'prompt' has {longest:,} characters or tokens; the limit is {max_characters:,}. "
@@ -110,6 +124,7 @@ class CompletionBody(SamplingOptions):
             bundle=bundle,
             prompts=self.prompt,
             n=self.n,
+            suffix=self.suffix if self.fills_gap else None,
             echo=self.echo,
             options=SamplingOptions.model_construct(
                 **{name: getattr(self, name) for name in SamplingOptions.model_fields}

@@ -89,6 +89,7 @@ class EngineHost:
 def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> list[Request]:
     """The engine's requests: every prompt ``n`` times, ids checked against the vocabulary."""
     size = engine.tokenizer.vocab_size
+    suffix = None if request.suffix is None else engine.tokenizer.encode(request.suffix)
     pieces = []
     for number, prompt in enumerate(request.prompts):
         ids = engine.tokenizer.encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
@@ -106,6 +107,7 @@ def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> lis
                 choice=choice,
                 echo=request.echo,
                 interactive=interactive,
+                suffix=suffix,
             )
             for choice in range(request.n)
         ]

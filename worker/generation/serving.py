@@ -5,16 +5,20 @@ Used by completion requests and by the lines of a batch, so both refuse with the
 
 from __future__ import annotations
 
+from textgen.engine.context import suffix_not_learnt
 from textgen.errors import InvalidOption
 from textgen.options import PRESET_NAMES
 from worker.contracts import BundleReference
 from worker.storage.models import Models
 
 
-def find_model(models: Models, tenant: str, name: str) -> tuple[str, BundleReference]:
+def find_model(
+    models: Models, tenant: str, name: str, *, fills_gaps: bool = False
+) -> tuple[str, BundleReference]:
     """The model's real id and its file; an alias is followed.
 
-    Raises InvalidOption (``model_not_trained``) for a preset, NotFound for an unknown name.
+    Raises InvalidOption (``model_not_trained``) for a preset, and where it is to fill gaps
+    (``suffix_not_learnt``) for one that cannot; NotFound for an unknown name.
     """
     if name in PRESET_NAMES:
         raise InvalidOption(
@@ -25,4 +29,6 @@ def find_model(models: Models, tenant: str, name: str) -> tuple[str, BundleRefer
             param="model",
         )
     model = models.resolve(tenant, name)
+    if fills_gaps and "infill" not in model.header.get("objectives", ()):
+        raise suffix_not_learnt()
     return model.id, BundleReference(artifact=model.artifact, file=model.file)

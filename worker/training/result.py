@@ -90,6 +90,7 @@ def describe(header: BundleHeader) -> dict[str, Any]:
         "metrics": dict(header.metrics),
         "corpus": header.corpus,
         "documents": header.documents,
+        "objectives": list(header.objectives),
         "generation_defaults": header.generation_defaults.model_dump(mode="json"),
     }
 
