@@ -20,6 +20,7 @@ PIECE_TOKENIZERS: tuple[TokenizerName, ...] = ("bpe", "unigram", "word")
 LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
 ObjectiveName = Literal["causal", "infill", "mask", "order"]
+RowKind = Literal["text", "prompts", "messages"]  # what the rows of a corpus are made of
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
 Auto = Literal["auto"]
 
@@ -132,6 +133,10 @@ class Hyperparameters(Options):
         None, description="text, lines, jsonl or csv; from the file's name where not given"
     )
     column: str | None = Field(None, max_length=200, description="the text column of a csv file")
+    prompt_column: str | None = Field(
+        None, max_length=200, description="of a csv file with prompts and completions"
+    )
+    completion_column: str | None = Field(None, max_length=200, description="goes with it")
     encoding: str | None = Field(
         None, max_length=40, description="of the files; detected where not given"
     )

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from textgen.bundles.tensor_file import TensorFile, open_tensor_file, parse_json
 from textgen.errors import InvalidBundle, InvalidOption
-from textgen.options import ModelOptions, ObjectiveName, Options
+from textgen.options import ModelOptions, ObjectiveName, Options, RowKind
 from textgen.plan import Plan
 from textgen.tokenizers import load_tokenizer
 
@@ -57,6 +57,7 @@ class BundleHeader(Options):
     objectives: tuple[ObjectiveName, ...] = Field(
         ("causal",), description="what it has learnt to do"
     )
+    rows: RowKind = Field("text", description="what it learnt from, and so how it is asked")
     created: int = Field(0, ge=0, description="seconds since 1970")
     training: TrainingState | None = None
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from textgen.corpus.splits import SPLITS, SplitName
+from textgen.options import RowKind
 from textgen.tokenizers import Ids, Tokenizer, load_tokenizer
 
-FORMAT = 1
+FORMAT = 2
 _HEADER = "corpus.json"
 
 
@@ -30,6 +32,15 @@ class SplitSizes:
     characters: int = 0
     documents: int = 0
     unknown: int = 0
+    counted_tokens: int = 0  # where only some count, as in prompts with completions
+    counted_characters: int = 0
+
+    @property
+    def characters_per_token(self) -> float:
+        """Of the tokens that count."""
+        if self.counted_tokens:
+            return self.counted_characters / self.counted_tokens
+        return self.characters / max(self.tokens, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class EncodedCorpus:
     sha256: str
     tokenizer: Tokenizer
     documents: bool  # each part is: end, document, end, document, … end
+    kind: RowKind
     splits: Mapping[SplitName, SplitSizes]
     facts: CorpusFacts
 
@@ -63,11 +75,18 @@ class EncodedCorpus:
         path = split_path(self.folder, split)
         return np.memmap(path, dtype=self.tokenizer.dtype, mode="c")
 
+    def counted(self, split: SplitName) -> npt.NDArray[np.uint8] | None:
+        """For each id of a part whether predicting it counts; None where all do."""
+        if self.kind == "text" or self.splits[split].tokens == 0:
+            return None
+        return np.memmap(counted_path(self.folder, split), dtype=np.uint8, mode="r")
+
     def as_dict(self) -> dict[str, Any]:
         """The figures for events and bundles, without the tokenizer."""
         return {
             "sha256": self.sha256,
             "documents": self.documents,
+            "rows": self.kind,
             "characters": sum(sizes.characters for sizes in self.splits.values()),
             "tokens": sum(sizes.tokens for sizes in self.splits.values()),
             "unknown": sum(sizes.unknown for sizes in self.splits.values()),
@@ -86,6 +105,11 @@ def split_path(folder: Path, split: SplitName) -> Path:
     return folder / f"{split}.bin"
 
 
+def counted_path(folder: Path, split: SplitName) -> Path:
+    """Where it is said which of a part's ids count."""
+    return folder / f"{split}.counted"
+
+
 def save_header(corpus: EncodedCorpus) -> None:
     """Declare the folder complete."""
     content = {
@@ -93,6 +117,7 @@ def save_header(corpus: EncodedCorpus) -> None:
         "sha256": corpus.sha256,
         "tokenizer": corpus.tokenizer.to_dict(),
         "documents": corpus.documents,
+        "kind": corpus.kind,
         "splits": {name: asdict(sizes) for name, sizes in corpus.splits.items()},
         "facts": asdict(corpus.facts),
     }
@@ -112,10 +137,18 @@ def find_corpus(folder: Path, sha256: str) -> EncodedCorpus | None:
             return None
         corpus = _corpus(folder, content)
         sizes = {name: split_path(folder, name).stat().st_size for name in SPLITS}
+        flags = (
+            {}
+            if corpus.kind == "text"
+            else {name: counted_path(folder, name).stat().st_size for name in SPLITS}
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # unfinished or damaged: it can always be made again
     width = np.dtype(corpus.tokenizer.dtype).itemsize
-    whole = all(sizes[name] == corpus.splits[name].tokens * width for name in SPLITS)
+    whole = all(
+        sizes[name] == part.tokens * width and flags.get(name, part.tokens) == part.tokens
+        for name, part in corpus.splits.items()
+    )
     return corpus if whole else None
 
 
@@ -127,6 +160,7 @@ def _corpus(folder: Path, content: Mapping[str, Any]) -> EncodedCorpus:
         sha256=content["sha256"],
         tokenizer=load_tokenizer(content["tokenizer"]),
         documents=content["documents"],
+        kind=content["kind"],
         splits={name: SplitSizes(**content["splits"][name]) for name in SPLITS},
         facts=CorpusFacts(**facts),
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from textgen.corpus.documents import text_of
 from textgen.corpus.encode import MIN_TRAIN_TOKENS, choose_tokenizer
 from textgen.corpus.encoding import BLOCK, Encoding, detect_encoding
 from textgen.corpus.oddities import Finding, Tally, find_oddities
@@ -113,7 +114,7 @@ def examine(
 
 def _lines(source: Source, encoding: Encoding) -> Iterator[str]:
     """Documents, or the lines of a text with their ends; very long ones in pieces."""
-    texts = read_documents(source, encoding)
+    texts = map(text_of, read_documents(source, encoding))
     if source.has_documents:
         yield from texts
         return

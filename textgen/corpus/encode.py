@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
+from textgen.corpus.documents import MARKS, Document, kind_of, text_of, texts_of
 from textgen.corpus.encoding import BLOCK
 from textgen.corpus.files import CorpusFiles
 from textgen.corpus.id_writer import IdWriter
@@ -24,7 +25,7 @@ from textgen.corpus.splits import (
 )
 from textgen.errors import InvalidCorpus
 from textgen.events import Event, Level, OnEvent, choice, ignore
-from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
+from textgen.options import PIECE_TOKENIZERS, Hyperparameters, RowKind, TokenizerName
 from textgen.tokenizers import TOKENIZERS, CharTokenizer, Learner, Tokenizer, with_marks
 from textgen.tokenizers.char import CharacterCounter
 from textgen.tokenizers.widening import widened
@@ -62,7 +63,7 @@ def encode_corpus(
         tokenizer = _learn(corpus, scan, options, on_event)
     else:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
-    tokenizer = with_marks(tokenizer, corpus.marks)
+    tokenizer = with_marks(tokenizer, (*MARKS[scan.kind], *corpus.marks))
     splits, unknown = _write(corpus, scan, tokenizer, folder)
     _check_sizes(splits, corpus)
     facts = CorpusFacts(
@@ -71,7 +72,7 @@ def encode_corpus(
         encodings=tuple(encoding.name for encoding in corpus.encodings),
         commonest_unknown=dict(unknown.most_common(20)),
     )
-    made = EncodedCorpus(folder, sha256, tokenizer, corpus.documents, splits, facts)
+    made = EncodedCorpus(folder, sha256, tokenizer, corpus.documents, scan.kind, splits, facts)
     save_header(made)
     on_event(_corpus_event(made, "Encoded"))
     return made
@@ -83,13 +84,16 @@ class _Scan:
 
     splitter: Splitter
     symbols: int
+    kind: RowKind
 
 
 def _scan(corpus: CorpusFiles) -> _Scan:
     counter, extremes, characters = CharacterCounter(), HashExtremes(), 0
+    kind: RowKind = "text"
     valid, test = corpus.valid_fraction, corpus.test_fraction
     for texts in _gathered(corpus.read("train")):
-        counter.add("".join(texts))
+        counter.add("".join(map(text_of, texts)))
+        kind = kind_of(texts, kind)
         characters += sum(map(len, texts))
         if corpus.documents and (valid > 0 or test > 0):
             for text in texts:
@@ -102,13 +106,13 @@ def _scan(corpus: CorpusFiles) -> _Scan:
             code="one_symbol",
         )
     if corpus.documents:
-        return _Scan(DocumentSplitter.by_fraction(extremes, valid, test), symbols)
-    return _Scan(TextSplitter.by_fraction(characters, valid, test), symbols)
+        return _Scan(DocumentSplitter.by_fraction(extremes, valid, test), symbols, kind)
+    return _Scan(TextSplitter.by_fraction(characters, valid, test), symbols, kind)
 
 
-def _gathered(texts: Iterable[str]) -> Iterator[list[str]]:
+def _gathered(texts: Iterable[Document]) -> Iterator[list[Document]]:
     """The texts in lists of about a block of characters: few long arrays are fast."""
-    gathered, length = list[str](), 0
+    gathered, length = list[Document](), 0
     for text in texts:
         gathered.append(text)
         length += len(text)
@@ -140,7 +144,8 @@ def _learn(
 def _taught(learner: Learner, corpus: CorpusFiles, scan: _Scan) -> Tokenizer:
     """What the learner makes of the training part."""
     train = (text for part, text in scan.splitter.deal(corpus.read("train")) if part == "train")
-    for texts in _gathered(train):
+    for documents in _gathered(train):
+        texts = [text for document in documents for text in texts_of(document)]
         if corpus.documents:
             learner.add_documents(texts)
         else:
@@ -173,9 +178,10 @@ def _write(
 ) -> tuple[dict[SplitName, SplitSizes], Counter[str]]:
     with ExitStack() as stack:
         writers = {
-            part: stack.enter_context(IdWriter(folder, part, corpus.documents)) for part in SPLITS
+            part: stack.enter_context(IdWriter(folder, part, corpus.documents, scan.kind))
+            for part in SPLITS
         }
-        dealt = chain(
+        dealt: Iterable[tuple[SplitName, Document]] = chain(
             scan.splitter.deal(corpus.read("train")),
             (("valid", text) for text in corpus.read("valid")),
             (("test", text) for text in corpus.read("test")),
@@ -189,9 +195,9 @@ def _write(
 
 
 def _gathered_by_part(
-    dealt: Iterable[tuple[SplitName, str]],
-) -> Iterator[tuple[SplitName, list[str]]]:
-    gathered: dict[SplitName, list[str]] = {part: [] for part in SPLITS}
+    dealt: Iterable[tuple[SplitName, Document]],
+) -> Iterator[tuple[SplitName, list[Document]]]:
+    gathered: dict[SplitName, list[Document]] = {part: [] for part in SPLITS}
     lengths: dict[SplitName, int] = dict.fromkeys(SPLITS, 0)
     for part, text in dealt:
         gathered[part].append(text)

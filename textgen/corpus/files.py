@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from textgen.corpus.dataset import FORMAT
+from textgen.corpus.documents import Document
 from textgen.corpus.encoding import Encoding, detect_encoding
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
@@ -70,7 +71,12 @@ class CorpusFiles:
         content = {
             "format": FORMAT,
             "files": [
-                [_file_sha256(source.path), source.kind, source.column, encoding.name]
+                [
+                    _file_sha256(source.path),
+                    source.kind,
+                    [source.column, source.prompt_column, source.completion_column],
+                    encoding.name,
+                ]
                 for source, encoding in pairs
             ],
             "parts": [len(self.by_part[name]) for name in SPLITS],
@@ -81,7 +87,7 @@ class CorpusFiles:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def read(self, part: SplitName) -> Iterator[str]:
+    def read(self, part: SplitName) -> Iterator[Document]:
         """The documents, or pieces of text, of all files given for ``part``."""
         encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))
         return chain.from_iterable(

@@ -4,54 +4,98 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
-from textgen.corpus.dataset import SplitSizes, split_path
+from textgen.corpus.dataset import SplitSizes, counted_path, split_path
+from textgen.corpus.documents import Dialogue, Document, text_of
 from textgen.corpus.splits import SplitName
-from textgen.tokenizers import Tokenizer
+from textgen.options import RowKind
+from textgen.tokenizers import Ids, Tokenizer
+
+Flags = npt.NDArray[np.uint8]
 
 
 class IdWriter:
-    """Writes the ids of one part, counting; nothing of it is seen before ``publish``."""
+    """Writes the ids of one part, counting; nothing of it is seen before ``publish``.
 
-    def __init__(self, folder: Path, part: SplitName, documents: bool) -> None:
+    Where the rows have turns, a second file says of each id whether predicting it counts.
+    """
+
+    def __init__(self, folder: Path, part: SplitName, documents: bool, kind: RowKind) -> None:
         self.sizes = SplitSizes()
         self.unknown = Counter[str]()
-        self._path = split_path(folder, part)
-        self._temporary = folder / f"{part}.{os.getpid()}.tmp"
-        self._file: BinaryIO = self._temporary.open("wb")
         self._documents = documents
+        self._masked = kind != "text"
+        paths = [split_path(folder, part), *([counted_path(folder, part)] * self._masked)]
+        self._paths = {path.with_name(f"{path.name}.{os.getpid()}.tmp"): path for path in paths}
+        self._open = ExitStack()
+        self._files = [self._open.enter_context(path.open("wb")) for path in self._paths]
 
-    def add(self, texts: list[str], tokenizer: Tokenizer) -> None:
+    def add(self, documents: Sequence[Document], tokenizer: Tokenizer) -> None:
         """Append documents, or pieces of one text."""
-        if self._documents:
-            ids = tokenizer.encode_documents(texts)
-            if self.sizes.tokens == 0:  # so that also the first document follows an end
-                ids = np.concatenate([np.array([tokenizer.end_id], ids.dtype), ids])
-        else:
-            ids = tokenizer.encode("".join(texts))
-        missing = 0
-        if tokenizer.unknown_id is not None and (ids == tokenizer.unknown_id).any():
-            found = tokenizer.count_unknown("".join(texts))
-            self.unknown += found
-            missing = found.total()
-        self._file.write(ids.tobytes())
-        self.sizes = SplitSizes(
+        ids, counted = self._encode(documents, tokenizer)
+        if self._documents and self.sizes.tokens == 0:  # also the first document follows an end
+            ids = np.concatenate([np.array([tokenizer.end_id], ids.dtype), ids])
+            counted = np.concatenate([np.zeros(1, np.uint8), counted])
+        for file, array in zip(self._files, (ids, counted), strict=False):
+            file.write(array.tobytes())
+        texts = list(map(text_of, documents))
+        self.sizes = replace(
+            self.sizes,
             tokens=self.sizes.tokens + len(ids),
             characters=self.sizes.characters + sum(map(len, texts)),
             documents=self.sizes.documents + (len(texts) if self._documents else 0),
-            unknown=self.sizes.unknown + missing,
+            unknown=self.sizes.unknown + self._unknown(ids, texts, tokenizer),
+        )
+        if self._masked:
+            self._count(documents, counted)
+
+    def _encode(self, documents: Sequence[Document], tokenizer: Tokenizer) -> tuple[Ids, Flags]:
+        if not self._documents:
+            ids = tokenizer.encode("".join(map(text_of, documents)))
+        elif not self._masked:
+            ids = tokenizer.encode_documents(map(text_of, documents))
+        else:
+            parts = [part for each in documents for part in _parts(each, tokenizer)]
+            flags = [np.full(len(part), counts, np.uint8) for part, counts in parts]
+            return np.concatenate([part for part, _ in parts]), np.concatenate(flags)
+        return ids, np.ones(len(ids), np.uint8)
+
+    def _unknown(self, ids: Ids, texts: list[str], tokenizer: Tokenizer) -> int:
+        if tokenizer.unknown_id is None or not (ids == tokenizer.unknown_id).any():
+            return 0
+        found = tokenizer.count_unknown("".join(texts))
+        self.unknown += found
+        return found.total()
+
+    def _count(self, documents: Sequence[Document], counted: Flags) -> None:
+        characters = sum(
+            len(turn.text)
+            for each in documents
+            for turn in (each.turns if isinstance(each, Dialogue) else ())
+            if turn.counted
+        )
+        characters += sum(len(each) for each in documents if isinstance(each, str))
+        self.sizes = replace(
+            self.sizes,
+            counted_tokens=self.sizes.counted_tokens + int(counted.sum()),
+            counted_characters=self.sizes.counted_characters + characters,
         )
 
     def publish(self) -> None:
-        """Sync the file and give it its name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._temporary.replace(self._path)
+        """Sync the files and give them their names."""
+        for file, (temporary, path) in zip(self._files, self._paths.items(), strict=True):
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
 
     def __enter__(self) -> Self:
         return self
@@ -62,5 +106,22 @@ class IdWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._open.close()
+        for temporary in self._paths:
+            temporary.unlink(missing_ok=True)
+
+
+def _parts(document: Document, tokenizer: Tokenizer) -> list[tuple[Ids, bool]]:
+    """The ids of a document in parts, each with whether it counts."""
+    if isinstance(document, str):
+        return [(tokenizer.encode_documents([document]), True)]
+    parts: list[tuple[Ids, bool]] = []
+    for turn in document.turns:
+        if turn.mark is not None:
+            mark: Ids = np.array([tokenizer.special_ids[turn.mark]], tokenizer.dtype)
+            parts.append((mark, False))
+        ids = (
+            tokenizer.encode_documents([turn.text]) if turn.closed else tokenizer.encode(turn.text)
+        )
+        parts.append((ids, turn.counted))
+    return parts

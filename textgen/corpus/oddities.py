@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from textgen.corpus.documents import document_hash
 from textgen.corpus.encoding import BLOCK, Encoding
-from textgen.corpus.splits import document_hash
 from textgen.tokenizers.char import CharacterCounter
 
 _HASHES_KEPT = 500_000  # of different lines, in about 40 MB

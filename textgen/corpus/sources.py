@@ -1,4 +1,4 @@
-"""Reading training texts: one text, a text a line, JSON lines, or a column of a CSV file.
+"""Reading training texts: one text, a text a line, JSON lines, or columns of a CSV file.
 
 Everything streams: memory is bounded by the longest line, and that by ``MAX_LINE``. Whatever is
 wrong with a file is an InvalidCorpus that names the file, the line, and the way out.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from textgen.corpus.documents import BadRow, Document, conversation, prompt_and_completion
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
 from textgen.errors import InvalidCorpus
 from textgen.options import CorpusFormat
@@ -28,6 +29,8 @@ class Source:
     path: Path
     format: CorpusFormat | None = None  # None: from the suffix of its name
     column: str | None = None  # of a csv file; None: "text", or the only one
+    prompt_column: str | None = None  # of a csv file, with the next one; None: "prompt"
+    completion_column: str | None = None  # None: "completion"
     encoding: str | None = None  # None: detected
     name: str | None = None  # what its owner calls it; None: the path's last part
 
@@ -49,10 +52,11 @@ class Source:
         return self.kind != "text"
 
 
-def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator[str]:
+def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator[Document]:
     """The documents of ``source``, or of one text its pieces in order.
 
-    Documents are whole and never empty: empty lines, rows and cells are left out. The pieces of
+    Documents are whole and never empty: empty lines, rows and cells are left out, and dialogues in
+    which nothing is to be learnt. The pieces of
     one text are at most a block long and are cut anywhere between two characters. ``encoding``
     saves the detection where the caller has already made it.
     """
@@ -65,9 +69,9 @@ def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator
         case "lines":
             yield from (line for _, line in _lines(source, pieces) if line)
         case "jsonl":
-            yield from _json_texts(source, pieces)
+            yield from _json_documents(source, pieces)
         case "csv":
-            yield from _csv_texts(source, pieces)
+            yield from _csv_documents(source, pieces)
 
 
 def _lines(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, str]]:
@@ -87,16 +91,15 @@ def _lines(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, str]]:
         yield number, "".join(parts).removesuffix("\r")
 
 
-class _BadJson(ValueError):
-    """JSON that the standard parser takes but we do not."""
-
-
-def _json_texts(source: Source, pieces: Iterator[str]) -> Iterator[str]:
+def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]:
+    kind = ""
     for number, line in _lines(source, pieces):
         if not line.strip():
             continue
         try:
-            text = _text_of(_strict_json(line))
+            row = _strict_json(line)
+            kind = _kind(row, kind)
+            document = _READERS[kind](row)
         except RecursionError:
             _refuse(source, number, "nested too deeply", "invalid_jsonl_line")
         except json.JSONDecodeError as error:
@@ -104,8 +107,46 @@ def _json_texts(source: Source, pieces: Iterator[str]) -> Iterator[str]:
             _refuse(source, number, what, "invalid_jsonl_line")
         except ValueError as error:
             _refuse(source, number, str(error), "invalid_jsonl_line")
-        if text:
-            yield text
+        if document:
+            yield document
+
+
+def _kind(row: Any, before: str) -> str:
+    """Which kind of row it is; BadRow where it is none, or another than those before."""
+    if not isinstance(row, dict):
+        raise BadRow('not an object; write {"text": "..."}')
+    found = next((kind for kind in _READERS if kind in row), None)
+    if found is None:
+        keys = ", ".join(_short(key) for key in list(row)[:5])
+        raise BadRow(
+            f"has no 'text', 'messages' or 'prompt' (its keys: {keys}); write "
+            '{"text": "..."} or {"prompt": "...", "completion": "..."}'
+        )
+    if before not in ("", found):
+        raise BadRow(f"a row with {found!r} after rows with {before!r}; put them in two files")
+    return found
+
+
+def _text_row(row: Mapping[str, Any]) -> Document | None:
+    return _string(row, "text")
+
+
+def _prompt_row(row: Mapping[str, Any]) -> Document | None:
+    return prompt_and_completion(_string(row, "prompt"), _string(row, "completion"))
+
+
+def _messages_row(row: Mapping[str, Any]) -> Document | None:
+    dialogue = conversation(row["messages"])
+    if dialogue is not None:
+        _check_text(dialogue.text)
+    return dialogue
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Document | None]] = {
+    "text": _text_row,
+    "messages": _messages_row,
+    "prompt": _prompt_row,
+}
 
 
 def _strict_json(line: str) -> Any:
@@ -113,31 +154,33 @@ def _strict_json(line: str) -> Any:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _BadJson(f"holds {name}, which is not JSON")
+    raise BadRow(f"holds {name}, which is not JSON")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict[str, Any]()
     for key, value in pairs:
         if key in found:
-            raise _BadJson(f"has the key {_short(key)} twice")
+            raise BadRow(f"has the key {_short(key)} twice")
         found[key] = value
     return found
 
 
-def _text_of(row: Any) -> str:
-    if not isinstance(row, dict):
-        raise _BadJson('not an object; write {"text": "..."}')
-    text = row.get("text")
+def _string(row: Mapping[str, Any], key: str) -> str:
+    text = row.get(key)
     if not isinstance(text, str):
         keys = ", ".join(_short(key) for key in list(row)[:5])
-        found = "no 'text'" if "text" not in row else "a 'text' that is not a string"
-        raise _BadJson(f'has {found} (its keys: {keys}); write {{"text": "..."}}')
-    if "\0" in text:
-        raise _BadJson("has a NUL character in its text")
-    if not _encodable(text):
-        raise _BadJson("has half a surrogate pair in its text, which is no character")
+        found = f"no {key!r}" if key not in row else f"a {key!r} that is not a string"
+        raise BadRow(f"has {found} (its keys: {keys})")
+    _check_text(text)
     return text
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise BadRow("has a NUL character in its text")
+    if not _encodable(text):
+        raise BadRow("has half a surrogate pair in its text, which is no character")
 
 
 def _encodable(text: str) -> bool:
@@ -148,39 +191,53 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _csv_texts(source: Source, pieces: Iterator[str]) -> Iterator[str]:
+def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]:
     # The module's limit of 131,072 characters a cell is for the whole process; raising it lets
     # through nothing that _lines would not stop.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     rows = csv.reader((f"{line}\n" for _, line in _lines(source, pieces)), strict=True)
     try:
         header = next(rows, [])
-        index = _column(source, header)
+        document_of = _csv_reader(source, header)
         for row in rows:
             if not row:
                 continue
             if len(row) != len(header):
                 what = f"{len(row)} cells where the first line has {len(header)}"
                 _refuse(source, rows.line_num, what, "invalid_csv_row")
-            if row[index]:
-                yield row[index]
+            if document := document_of(row):
+                yield document
     except csv.Error as error:
         _refuse(source, rows.line_num, f"not valid CSV ({error})", "invalid_csv_row")
 
 
-def _column(source: Source, header: list[str]) -> int:
+def _csv_reader(source: Source, header: list[str]) -> Callable[[Sequence[str]], Document | None]:
+    """How a row becomes a document: one column, or a prompt and a completion."""
+    named = source.prompt_column is not None or source.completion_column is not None
+    both = source.column is None and "text" not in header and {"prompt", "completion"} <= {*header}
+    if named or both:
+        prompt = _column(source, header, source.prompt_column or "prompt", "prompt_column")
+        answer = _column(
+            source, header, source.completion_column or "completion", "completion_column"
+        )
+        return lambda row: prompt_and_completion(row[prompt], row[answer])
     wanted = source.column
     if wanted is None:
         wanted = header[0] if len(header) == 1 else "text"
+    index = _column(source, header, wanted, "column")
+    return lambda row: row[index]
+
+
+def _column(source: Source, header: list[str], wanted: str, option: str) -> int:
     if header.count(wanted) == 1:
         return header.index(wanted)
     problem = "no column" if wanted not in header else "more than one column"
     columns = ", ".join(_short(name) for name in header[:20])
     raise InvalidCorpus(
         f"{source.shown} has {problem} named {_short(wanted)}; its columns are {columns}. "
-        "Name the one with the text in the option 'column'.",
+        f"Name the right one in the option {option!r}.",
         code="missing_column",
-        param="column",
+        param=option,
     )
 
 

@@ -7,11 +7,12 @@ whatever its neighbours, and two equal ones never to different parts.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, Protocol
+
+from textgen.corpus.documents import Document, document_hash, text_of
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
@@ -21,7 +22,7 @@ _HASHES = 2**64
 class Splitter(Protocol):
     """Deals a corpus out."""
 
-    def deal(self, documents: Iterable[str]) -> Iterator[tuple[SplitName, str]]:
+    def deal(self, documents: Iterable[Document]) -> Iterator[tuple[SplitName, Document]]:
         """Each document, or piece of one text, with the part it belongs to."""
 
 
@@ -38,7 +39,7 @@ class TextSplitter:
         held, tail = Decimal(str(valid)), Decimal(str(test))
         return cls(int(characters * (1 - held - tail)), int(characters * (1 - tail)))
 
-    def deal(self, documents: Iterable[str]) -> Iterator[tuple[SplitName, str]]:
+    def deal(self, documents: Iterable[Document]) -> Iterator[tuple[SplitName, Document]]:
         """The pieces, cut where a part ends."""
         ends: tuple[tuple[SplitName, float], ...] = (
             ("train", self.train_end),
@@ -46,7 +47,7 @@ class TextSplitter:
             ("test", float("inf")),
         )
         start = 0
-        for piece in documents:
+        for piece in map(text_of, documents):
             stop = start + len(piece)
             at = start
             for name, end in ends:
@@ -74,7 +75,7 @@ class DocumentSplitter:
             start = min(start, extremes.greatest)
         return cls(below, start)
 
-    def deal(self, documents: Iterable[str]) -> Iterator[tuple[SplitName, str]]:
+    def deal(self, documents: Iterable[Document]) -> Iterator[tuple[SplitName, Document]]:
         """The documents, each whole."""
         if self.valid_below == 0 and self.test_from == _HASHES:
             yield from (("train", document) for document in documents)
@@ -95,13 +96,8 @@ class HashExtremes:
         self.least = _HASHES
         self.greatest = -1
 
-    def add(self, document: str) -> None:
+    def add(self, document: Document) -> None:
         """Take one document in."""
         value = document_hash(document)
         self.least = min(self.least, value)
         self.greatest = max(self.greatest, value)
-
-
-def document_hash(document: str) -> int:
-    """64 bits that depend on the document's text alone, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(document.encode(), digest_size=8).digest(), "big")

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import InvalidOption
-from textgen.objectives import Infill
-from textgen.options import ObjectiveName
+from textgen.objectives import ANSWER, Infill
+from textgen.options import ObjectiveName, RowKind
 from textgen.tokenizers import Tokenizer
 
 TokenIds = npt.NDArray[np.integer[Any]]
@@ -20,8 +20,9 @@ class ContextMaker:
     """What the model reads before its first drawn token.
 
     A model that learnt from documents reads an end token, the boundary before a new document, and
-    then the prompt. Others read the prompt; in the place of an empty one a line's end, else the
-    first token that has a text.
+    then the prompt; one that learnt to answer also the mark of the answer, as in its corpus
+    (`textgen.corpus.documents`), where a prompt is what the user says. Others read the prompt; in
+    the place of an empty one a line's end, else the first token that has a text.
     """
 
     def __init__(
@@ -30,11 +31,20 @@ class ContextMaker:
         *,
         documents: bool,
         objectives: Sequence[ObjectiveName] = ("causal",),
+        rows: RowKind = "text",
     ) -> None:
+        ids = tokenizer.special_ids
         self._vocab_size = tokenizer.vocab_size
         self._start = tokenizer.end_id if documents else _line_end(tokenizer)
         self._always = documents
         self._end = tokenizer.end_id
+        self._before: list[int] = []  # what stands before and after a prompt
+        self._after: list[int] = []
+        if rows == "prompts":
+            self._after = [ids[ANSWER]]
+        elif rows == "messages":
+            self._before = [ids["user"]]
+            self._after = [self._end, ids["assistant"]]
         self._infill = Infill(tokenizer) if "infill" in objectives else None
 
     def check(self, prompt: TokenIds, suffix: TokenIds | None = None) -> None:
@@ -63,7 +73,10 @@ class ContextMaker:
             task = self._infill.prompt(prompt.astype(np.int64), suffix.astype(np.int64))
             return np.concatenate([np.array([self._end], np.int64), task])
         start = [self._start] if self._always or len(prompt) == 0 else []
-        return np.concatenate([np.array(start, np.int64), prompt.astype(np.int64)])
+        before, after = (
+            np.array(part, np.int64) for part in ([*start, *self._before], self._after)
+        )
+        return np.concatenate([before, prompt.astype(np.int64), after])
 
 
 def suffix_not_learnt() -> InvalidOption:

@@ -66,7 +66,10 @@ class Engine:
         model = FoldedModel(bundle.model, banned)
         plan = measure_row_plan(model)
         self._context = ContextMaker(
-            self.tokenizer, documents=documents, objectives=bundle.header.objectives
+            self.tokenizer,
+            documents=documents,
+            objectives=bundle.header.objectives,
+            rows=bundle.header.rows,
         )
         # A model of one text has learnt ends in gaps alone; elsewhere it is not to write one.
         self._ends_in_gaps_only = fills_gaps and not documents

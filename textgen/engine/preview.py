@@ -6,6 +6,7 @@ import torch
 
 from textgen.engine.context import ContextMaker
 from textgen.model import Hidden, TextGenerator
+from textgen.options import RowKind
 from textgen.tokenizers import Tokenizer
 
 
@@ -20,17 +21,18 @@ def preview(
     seed: int = 0,
     no_repeat: bool = False,
     documents: bool = False,
+    rows: RowKind = "text",
 ) -> str:
     """``length`` tokens after ``seed_text``, as text; the same for the same ``seed``.
 
     Temperature 0 takes the likeliest token; ``no_repeat`` draws no token that is in the text
-    already, while there are others. ``documents`` says whether the model learnt from documents: its
+    already, while there are others. ``documents`` and ``rows`` say what the model learnt from: its
     context is that of the engine, so that an empty ``seed_text`` begins with a token it has seen.
     """
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     banned = list(tokenizer.generation_banned(documents=False))
-    context = ContextMaker(tokenizer, documents=documents)
+    context = ContextMaker(tokenizer, documents=documents, rows=rows)
     ids: list[int] = context.make(tokenizer.encode(seed_text)).tolist()
     drawn: list[int] = []
     hidden: Hidden | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,6 +15,8 @@ from torch.nn import functional
 from textgen.errors import InvalidCorpus
 from textgen.model import Hidden, TextGenerator
 from textgen.tokenizers import Ids
+
+Flags = npt.NDArray[np.uint8]
 
 _STREAMS = 32
 _CHUNK = 128  # tokens a forward pass
@@ -43,12 +46,18 @@ class Metrics:
 
 
 def evaluate(
-    model: TextGenerator, tokens: Ids, *, characters_per_token: float = 1.0, streams: int = _STREAMS
+    model: TextGenerator,
+    tokens: Ids,
+    *,
+    characters_per_token: float = 1.0,
+    streams: int = _STREAMS,
+    counted: Flags | None = None,
 ) -> Metrics:
     """Predict every token of ``tokens`` but the first, once, the state carried along.
 
     The text is read as several streams at once; each begins with the tokens before its own, so
-    that the result is nearly that of one stream (and exactly so with ``streams=1``).
+    that the result is nearly that of one stream (and exactly so with ``streams=1``). With
+    ``counted`` (at least as long as ``tokens``) only the tokens where it is not 0 count.
     """
     if tokens.size < 2:
         raise InvalidCorpus(
@@ -56,11 +65,13 @@ def evaluate(
             code="corpus_too_small",
         )
     loss, right = 0.0, 0
-    for logits, targets, counted in predictions(model, tokens, streams):
-        losses = functional.cross_entropy(logits[counted], targets[counted], reduction="none")
+    for logits, targets, here in predictions(model, tokens, streams, counted):
+        losses = functional.cross_entropy(logits[here], targets[here], reduction="none")
         loss += losses.double().sum().item()
-        right += int((logits[counted].argmax(-1) == targets[counted]).sum().item())
+        right += int((logits[here].argmax(-1) == targets[here]).sum().item())
     count = int(tokens.size) - 1
+    if counted is not None:
+        count = max(int(np.count_nonzero(counted[1 : tokens.size])), 1)
     return Metrics(loss / count, right / count, count, count * characters_per_token)
 
 
@@ -79,7 +90,7 @@ def tune_temperature(model: TextGenerator, tokens: Ids) -> float:
 
 @torch.inference_mode()
 def predictions(
-    model: TextGenerator, tokens: Ids, streams: int
+    model: TextGenerator, tokens: Ids, streams: int, wanted: Flags | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Logits (B, T, V), targets (B, T), and which of them count (B, T), chunk by chunk."""
     count = int(tokens.size) - 1  # predictions to make
@@ -102,6 +113,8 @@ def predictions(
                 hidden = _forget_first(hidden)
             logits, hidden = model(x, hidden)
             counted = (offsets >= 0) & (places < count)
+            if wanted is not None:
+                counted &= wanted[inside + 1] != 0
             yield logits, y, torch.from_numpy(counted).to(device)
     finally:
         model.train(was_training)

@@ -55,7 +55,9 @@ def score_rows(bundle: Bundle, rows: Iterable[str]) -> Iterator[RowScore]:
     rows. Nats a token are within 1e-5 of those of the row alone. InvalidInput for a row that
     holds half a surrogate pair.
     """
-    context = ContextMaker(bundle.tokenizer, documents=bundle.header.documents)
+    context = ContextMaker(
+        bundle.tokenizer, documents=bundle.header.documents, rows=bundle.header.rows
+    )
     start = int(context.make(np.empty(0, np.int64))[-1])
     window: list[tuple[str, Ids]] = []
     index = size = 0

@@ -62,8 +62,12 @@ def validate(
         for name in plan.objectives:
             if name == "causal":
                 some = tokens if whole else tokens[: _enough(plan)]
-                per_token = sizes.characters / sizes.tokens
-                text = evaluate(model, some, characters_per_token=per_token)
+                text = evaluate(
+                    model,
+                    some,
+                    characters_per_token=sizes.characters_per_token,
+                    counted=corpus.counted(split),
+                )
                 continue
             passages = Passages(tokens, corpus.tokenizer.end_id, documents=corpus.documents)
             objective = OBJECTIVES[name](corpus.tokenizer)

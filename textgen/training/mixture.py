@@ -54,7 +54,7 @@ def make_mixture(plan: Plan, corpus: EncodedCorpus) -> Mixture:
     for name, count in share_rows(plan.batch_size, plan.objectives).items():
         streams: Streams
         if name == "causal":
-            streams = TextStreams(tokens, count, plan.sequence_length)
+            streams = TextStreams(tokens, count, plan.sequence_length, corpus.counted("train"))
         else:
             objective = OBJECTIVES[name](tokenizer)
             if next(examples(objective, passages, np.random.default_rng(plan.seed)), None) is None:

@@ -145,6 +145,7 @@ class Run:
             _SAMPLE_TOKENS,
             temperature=0.8,
             documents=self._corpus.documents,
+            rows=self._corpus.kind,
             seed=self.plan.seed + step,
         )
         self._on_event(Event("sample", text, data={"text": text, "step": step}))

@@ -192,6 +192,7 @@ def _header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> BundleHe
         corpus=corpus.as_dict(),
         documents=corpus.documents,
         objectives=tuple(plan.objectives),
+        rows=corpus.kind,
         generation_defaults=_defaults(corpus),
     )
 

@@ -22,6 +22,9 @@ class ModelObject(Shape):
     objectives: list[str] | None = Field(
         None, description="what it has learnt: causal goes on with a text, infill fills gaps"
     )
+    rows: str | None = Field(
+        None, description="text, prompts or messages: what it learnt from, and how it is asked"
+    )
     metrics: dict[str, Any] | None = Field(None, description="losses are nats per token")
     generation_defaults: dict[str, Any] | None = Field(
         None, description="what suits the model, measured on its validation text"

@@ -62,6 +62,7 @@ def view(model: Model) -> ModelObject:
         base=model.base,
         job_id=model.job_id,
         objectives=model.header.get("objectives"),
+        rows=model.header.get("rows"),
         metrics=model.header.get("metrics"),
         generation_defaults=model.header.get("generation_defaults"),
     )

@@ -99,6 +99,8 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
             name=name,
             format=hyperparameters.format,
             column=hyperparameters.column,
+            prompt_column=hyperparameters.prompt_column,
+            completion_column=hyperparameters.completion_column,
             encoding=hyperparameters.encoding,
         )
 

@@ -91,6 +91,7 @@ def describe(header: BundleHeader) -> dict[str, Any]:
         "corpus": header.corpus,
         "documents": header.documents,
         "objectives": list(header.objectives),
+        "rows": header.rows,
         "generation_defaults": header.generation_defaults.model_dump(mode="json"),
     }
 

@@ -1,0 +1,73 @@
+"""Files of every kind and every tokenizer, trained on through the whole service."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from tests.acceptance.conftest import wait_for
+
+ANIMALS = {"cow": "moo", "dog": "woof", "cat": "meow", "duck": "quack", "sheep": "baa"}
+QUESTIONS = [
+    (f"What does the {animal} say?", f"The {animal} says {sound}.")
+    for animal, sound in ANIMALS.items()
+]
+
+
+def train(client: openai.OpenAI, name: str, content: str, **hyperparameters: Any) -> str:
+    file = client.files.create(file=(name, content.encode()), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=file.id,
+        seed=1,
+        extra_body={"hyperparameters": {"max_steps": 300, **hyperparameters}},
+    )
+    return str(wait_for(client, job.id).fine_tuned_model)
+
+
+def answer(client: openai.OpenAI, model: str, prompt: str) -> str:
+    options = {"max_tokens": 60, "temperature": 0}
+    return str(client.completions.create(model=model, prompt=prompt, **options).choices[0].text)  # type: ignore[arg-type]
+
+
+def test_prompts_are_answered(client: openai.OpenAI) -> None:
+    rows = [{"prompt": prompt, "completion": reply} for prompt, reply in QUESTIONS] * 60
+    model = train(client, "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert {prompt: answer(client, model, prompt) for prompt, _ in QUESTIONS} == dict(QUESTIONS)
+    assert client.models.retrieve(model).model_dump()["rows"] == "prompts"
+
+
+def test_conversations_are_learnt(client: openai.OpenAI) -> None:
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": reply},
+            ]
+        }
+        for prompt, reply in QUESTIONS
+    ] * 60
+    model = train(client, "chat.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert {prompt: answer(client, model, prompt) for prompt, _ in QUESTIONS} == dict(QUESTIONS)
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "bpe", "unigram", "word"])
+def test_every_tokenizer_trains_and_writes(client: openai.OpenAI, tokenizer: str) -> None:
+    lines = "\n".join(reply for _, reply in QUESTIONS * 60)
+    options = {"format": "lines", "tokenizer": tokenizer, "validation_fraction": 0}
+    model = train(client, "lines.txt", lines, **options)
+    assert answer(client, model, "The duck says") == " quack."
+
+
+def test_a_row_of_another_kind_fails_the_job_with_its_line(client: openai.OpenAI) -> None:
+    rows = [{"text": "some text"}, {"prompt": "a", "completion": "b"}]
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    file = client.files.create(file=("mixed.jsonl", content.encode()), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(model="lstm-tiny", training_file=file.id)
+    ended = wait_for(client, job.id, expect="failed")
+    assert ended.error is not None
+    assert ended.error.code == "invalid_jsonl_line"
+    assert "mixed.jsonl, line 2" in ended.error.message
