@@ -28,18 +28,36 @@ def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[s
         check_name(body.alias, "alias")
     validation = body.validation_file
     training = reference(services, tenant, body.training_file, "training_file", PURPOSE)
+    more = [
+        reference(services, tenant, file_id, "training_files", PURPOSE)
+        for file_id in body.training_files
+    ]
+    _check_once([training, *more])
     return {
         **_start(services, tenant, body.model, hyperparameters),
         "training_file": training["id"],
         "validation_file": None
         if validation is None
         else reference(services, tenant, validation, "validation_file", PURPOSE),
-        "files": [training],
+        "files": [training, *more],
         "hyperparameters": hyperparameters,
         "suffix": body.suffix,
         "seed": seed,
         "alias": body.alias,
     }
+
+
+def _check_once(files: list[dict[str, str]]) -> None:
+    """A file that is given twice would count twice, which nobody means to say like this."""
+    ids = [file["id"] for file in files]
+    for file_id in ids:
+        if ids.count(file_id) > 1:
+            raise InvalidInput(
+                f"'training_files' has {file_id!r} again; give every file once, without "
+                "'training_file' among the others.",
+                code="file_given_twice",
+                param="training_files",
+            )
 
 
 def _start(

@@ -68,6 +68,25 @@ def test_every_tokenizer_trains_and_writes(client: openai.OpenAI, tokenizer: str
     assert answer(client, model, "The duck says") == " quack."
 
 
+def test_several_files_are_one_corpus(client: openai.OpenAI) -> None:
+    ids = []
+    for number, part in enumerate((QUESTIONS[:2], QUESTIONS[2:])):
+        content = "".join(f"{reply}\n" for _, reply in part) * 60
+        file = client.files.create(file=(f"{number}.txt", content.encode()), purpose="fine-tune")
+        ids.append(file.id)
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=ids[0],
+        extra_body={
+            "training_files": ids[1:],
+            "hyperparameters": {"max_steps": 300, "validation_fraction": 0},
+        },
+    )
+    model = str(wait_for(client, job.id).fine_tuned_model)
+    for animal, sound in ANIMALS.items():
+        assert answer(client, model, f"The {animal} says").startswith(f" {sound}.")
+
+
 def test_a_row_of_another_kind_fails_the_job_with_its_line(client: openai.OpenAI) -> None:
     rows = [{"text": "some text"}, {"prompt": "a", "completion": "b"}]
     content = "".join(json.dumps(row) + "\n" for row in rows)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from textgen.corpus.doctor import Report, examine
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
+from textgen.evaluation.baselines import KneserNey, Ppm
 from textgen.options import CorpusFormat
 
 PLAIN = "".join(
@@ -19,7 +20,7 @@ PLAIN = "".join(
 def look(folder: Path, content: str | bytes, format: CorpusFormat | None = None) -> Report:  # noqa: A002
     path = folder / "file-1"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return examine(Source(path, format=format, name="story.txt"), threads=2)
+    return examine(Source(path, format=format, name="story.txt"), threads=2, count=False)
 
 
 def codes(report: Report) -> set[str]:
@@ -111,3 +112,29 @@ def test_any_text_gets_a_report_or_a_declared_refusal(text: str) -> None:
             return
         assert report.characters <= len(text)
         assert report.as_text().startswith("story.txt")
+
+
+@pytest.mark.parametrize("format", ["text", "lines"])
+def test_it_says_what_counting_alone_gets(tmp_path: Path, format: CorpusFormat) -> None:  # noqa: A002
+    path = tmp_path / "story.txt"
+    path.write_text(PLAIN)
+    report = examine(Source(path, format=format))
+    found = report.to_beat
+    assert found is not None
+    # Only the numbers are hard to guess: about 4 digits in 53 characters.
+    assert 0.02 < found.lower < 0.5
+    lines = PLAIN.splitlines()
+    cut = len(PLAIN) * 9 // 10
+    train, rest = (
+        ([PLAIN[:cut]], [PLAIN[cut:]]) if format == "text" else (lines[:4500], lines[4500:])
+    )
+    assert found.kneser_ney == KneserNey.learn(train).nats_per_character(rest)
+    assert found.ppm == Ppm.learn(train).nats_per_character(rest)
+    assert f"{found.lower:.2f} nats a character" in report.as_text()
+    assert json.loads(json.dumps(report.as_dict()))["to_beat"]["ppm"] == found.ppm
+
+
+def test_counting_is_left_out_where_nobody_asks_or_the_text_is_short(tmp_path: Path) -> None:
+    assert look(tmp_path, PLAIN).to_beat is None
+    (tmp_path / "short.txt").write_text(PLAIN[:900])
+    assert examine(Source(tmp_path / "short.txt")).to_beat is None

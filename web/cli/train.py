@@ -54,7 +54,13 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
 
 
 @click.command(epilog="Example: textgen train novels.txt --name novels --max-seconds 600")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option("--name", help="A name of your own for the model; it moves to it when it is done.")
 @click.option(
     "--model",
@@ -78,7 +84,7 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @json_option
 def train(
-    file: Path,
+    files: tuple[Path, ...],
     name: str | None,
     model: str,
     max_seconds: float | None,
@@ -89,13 +95,16 @@ def train(
 ) -> int:
     """Train a model on FILE (.txt, .jsonl or .csv) and show how it goes.
 
+    Several files are one corpus, in their order; they must be of one kind.
     Ctrl-C stops watching, not the training.
     """
     hyperparameters = choose(pairs, max_seconds)
     api, console = connect(), notes()
+    first, *more = [upload(api, file, "fine-tune", console)["id"] for file in files]
     body: dict[str, Any] = {
         "model": model,
-        "training_file": upload(api, file, "fine-tune", console)["id"],
+        "training_file": first,
+        "training_files": more,
         "hyperparameters": hyperparameters,
     }
     if validation is not None:
@@ -103,7 +112,8 @@ def train(
     if name is not None:
         body["alias"] = name
     job = api.post("/v1/fine_tuning/jobs", body)
-    console.print(f"Training {job['id']} on {file.name}")
+    names = ", ".join(file.name for file in files)
+    console.print(f"Training {job['id']} on {names}", soft_wrap=True)
     if detach:
         return _detached(job, console, as_json)
     return watch(api, job["id"], name, console, as_json)

@@ -43,6 +43,9 @@ class TrainingBody(Body):
 
     model: Id = Field(description="a preset to start from scratch, or a model to continue from")
     training_file: Id
+    training_files: list[Id] = Field(
+        [], max_length=1000, description="further files of the same kind, read after the first"
+    )
     validation_file: Id | None = None
     method: Method | None = None
     hyperparameters: HyperparametersGiven | None = Field(
@@ -126,6 +129,7 @@ class FineTuningJob(Shape):
     fine_tuned_model: str | None
     organization_id: str
     training_file: str
+    training_files: list[str] = Field(description="all files that are learnt from")
     validation_file: str | None
     result_files: list[str]
     trained_tokens: int | None

@@ -99,8 +99,12 @@ def stranger(app: Flask, services: Services) -> Caller:
 def upload(call: Caller) -> Callable[..., str]:
     """Upload a text; returns the file's id."""
 
-    def send(content: bytes = b"to be or not to be\n", purpose: str = "fine-tune") -> str:
-        form = {"purpose": purpose, "file": (BytesIO(content), "corpus.txt")}
+    def send(
+        content: bytes = b"to be or not to be\n",
+        purpose: str = "fine-tune",
+        name: str = "corpus.txt",
+    ) -> str:
+        form = {"purpose": purpose, "file": (BytesIO(content), name)}
         answer = call("POST", "/v1/files", data=form)
         assert answer.status_code == 200, answer.text
         return str(answer.get_json()["id"])

@@ -320,3 +320,43 @@ def test_a_batch_is_no_training(call: Caller, upload: Callable[..., str]) -> Non
     batch = call("POST", "/v1/batches", json=body).get_json()
 
     assert call("GET", f"{ROOT}/{batch['id']}").status_code == 404
+
+
+def test_several_files_are_one_corpus_in_their_order(
+    call: Caller, upload: Callable[..., str], services: Services
+) -> None:
+    first, second, third = (upload(name=f"{number}.txt") for number in range(3))
+
+    body = start(call, first, training_files=[third, second])
+
+    assert (body["training_file"], body["training_files"]) == (first, [first, third, second])
+    strictly(body)
+    files = services.jobs.get("acme", body["id"]).spec["files"]
+    assert [file["filename"] for file in files] == ["0.txt", "2.txt", "1.txt"]
+
+
+def test_a_file_that_a_training_needs_is_kept_wherever_it_is_named(
+    call: Caller, upload: Callable[..., str]
+) -> None:
+    first, second = upload(name="1.txt"), upload(name="2.txt")
+    start(call, first, training_files=[second])
+
+    answer = call("DELETE", f"/v1/files/{second}")
+
+    assert answer.status_code == 409
+
+
+@pytest.mark.parametrize("twice", ["first", "second"])
+def test_a_file_is_given_once(call: Caller, upload: Callable[..., str], twice: str) -> None:
+    ids = {"first": upload(name="1.txt"), "second": upload(name="2.txt")}
+    body = {
+        "model": "lstm-tiny",
+        "training_file": ids["first"],
+        "training_files": [ids["second"], ids[twice]],
+    }
+
+    answer = call("POST", "/v1/fine_tuning/jobs", json=body)
+
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["code"] == "file_given_twice"
+    assert ids[twice] in answer.get_json()["error"]["message"]
