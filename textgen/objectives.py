@@ -176,12 +176,13 @@ def marks_of(objectives: Sequence[ObjectiveName]) -> tuple[str, ...]:
 
 
 class Passages:
-    """Stretches of a text; where it has documents, of one document each."""
+    """Stretches of a text; where it has documents, of one document or one turn each."""
 
-    def __init__(self, tokens: Ids, end_id: int, *, documents: bool) -> None:
-        self.end_id = end_id
+    def __init__(self, tokens: Ids, tokenizer: Tokenizer, *, documents: bool) -> None:
+        self.end_id = tokenizer.end_id
         self._tokens = tokens
         self._documents = documents
+        self._bounds = [i for i in tokenizer.special_ids.values() if i != tokenizer.unknown_id]
 
     def draw(self, fewest: int, most: int, random: np.random.Generator) -> Tokens:
         """``fewest`` … ``most`` ids, the length log-uniform; fewer where a document is short."""
@@ -192,7 +193,7 @@ class Passages:
             return self._tokens[place : place + length].astype(np.int64)
         first = max(place - length, 0)
         around = self._tokens[first : place + length].astype(np.int64)
-        ends = np.flatnonzero(around == self.end_id)
+        ends = np.flatnonzero(np.isin(around, self._bounds))
         before, after = ends[ends <= place - first], ends[ends > place - first]
         start = before[-1] + 1 if before.size else place - first
         stop = after[0] if after.size else len(around)

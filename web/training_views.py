@@ -38,7 +38,7 @@ def training_view(job: Job) -> FineTuningJob:
         fine_tuned_model=result.get("fine_tuned_model"),
         organization_id=job.tenant,
         training_file=spec["training_file"],
-        training_files=[file["id"] for file in spec["files"]],
+        training_files=[file["id"] for file in spec["files"][1:]],
         validation_file=None if validation is None else validation["id"],
         result_files=result.get("result_files", []),
         trained_tokens=result.get("trained_tokens"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -46,6 +47,18 @@ def verses(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def verses_file(client: openai.OpenAI, verses: Path) -> str:
     return client.files.create(file=verses, purpose="fine-tune").id
+
+
+def train(client: openai.OpenAI, name: str, content: str, **hyperparameters: Any) -> str:
+    """Train a tiny model on a file of that content; the model's id."""
+    file = client.files.create(file=(name, content.encode()), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=file.id,
+        seed=1,
+        extra_body={"hyperparameters": hyperparameters},
+    )
+    return str(wait_for(client, job.id).fine_tuned_model)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
 import openai
 import pytest
 
-from tests.acceptance.conftest import wait_for
+from tests.acceptance.conftest import train, wait_for
 
 ANIMALS = {"cow": "moo", "dog": "woof", "cat": "meow", "duck": "quack", "sheep": "baa"}
 QUESTIONS = [
@@ -17,31 +17,22 @@ QUESTIONS = [
 ]
 
 
-def train(client: openai.OpenAI, name: str, content: str, **hyperparameters: Any) -> str:
-    file = client.files.create(file=(name, content.encode()), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(
-        model="lstm-tiny",
-        training_file=file.id,
-        seed=1,
-        extra_body={
-            "hyperparameters": {
-                "max_steps": 300,
-                "validation_fraction": 0,  # five rows, each of which is to be learnt
-                **hyperparameters,
-            }
-        },
-    )
-    return str(wait_for(client, job.id).fine_tuned_model)
+# There are five kinds of row, each of which is to be learnt.
+ALL_LEARNT = {"max_steps": 300, "validation_fraction": 0}
+
+
+def jsonl(rows: Sequence[dict[str, object]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def answer(client: openai.OpenAI, model: str, prompt: str) -> str:
-    options = {"max_tokens": 60, "temperature": 0}
-    return str(client.completions.create(model=model, prompt=prompt, **options).choices[0].text)  # type: ignore[arg-type]
+    whole = client.completions.create(model=model, prompt=prompt, max_tokens=60, temperature=0)
+    return whole.choices[0].text
 
 
 def test_prompts_are_answered(client: openai.OpenAI) -> None:
     rows = [{"prompt": prompt, "completion": reply} for prompt, reply in QUESTIONS] * 60
-    model = train(client, "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    model = train(client, "rows.jsonl", jsonl(rows), **ALL_LEARNT)
     assert {prompt: answer(client, model, prompt) for prompt, _ in QUESTIONS} == dict(QUESTIONS)
     assert client.models.retrieve(model).model_dump()["rows"] == "prompts"
 
@@ -56,14 +47,14 @@ def test_conversations_are_learnt(client: openai.OpenAI) -> None:
         }
         for prompt, reply in QUESTIONS
     ] * 60
-    model = train(client, "chat.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    model = train(client, "chat.jsonl", jsonl(rows), **ALL_LEARNT)
     assert {prompt: answer(client, model, prompt) for prompt, _ in QUESTIONS} == dict(QUESTIONS)
 
 
 @pytest.mark.parametrize("tokenizer", ["byte", "bpe", "unigram", "word"])
 def test_every_tokenizer_trains_and_writes(client: openai.OpenAI, tokenizer: str) -> None:
     lines = "\n".join(reply for _, reply in QUESTIONS * 60)
-    options = {"format": "lines", "tokenizer": tokenizer}
+    options = {**ALL_LEARNT, "format": "lines", "tokenizer": tokenizer}
     model = train(client, "lines.txt", lines, **options)
     assert answer(client, model, "The duck says") == " quack."
 
@@ -79,7 +70,7 @@ def test_several_files_are_one_corpus(client: openai.OpenAI) -> None:
         training_file=ids[0],
         extra_body={
             "training_files": ids[1:],
-            "hyperparameters": {"max_steps": 300, "validation_fraction": 0},
+            "hyperparameters": ALL_LEARNT,
         },
     )
     model = str(wait_for(client, job.id).fine_tuned_model)
@@ -89,7 +80,7 @@ def test_several_files_are_one_corpus(client: openai.OpenAI) -> None:
 
 def test_a_row_of_another_kind_fails_the_job_with_its_line(client: openai.OpenAI) -> None:
     rows = [{"text": "some text"}, {"prompt": "a", "completion": "b"}]
-    content = "".join(json.dumps(row) + "\n" for row in rows)
+    content = jsonl(rows)
     file = client.files.create(file=("mixed.jsonl", content.encode()), purpose="fine-tune")
     job = client.fine_tuning.jobs.create(model="lstm-tiny", training_file=file.id)
     ended = wait_for(client, job.id, "failed")

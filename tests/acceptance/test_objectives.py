@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
 
 import openai
 import pytest
 
-from tests.acceptance.conftest import wait_for
+from tests.acceptance.conftest import train
 
 PEOPLE = ("我", "她", "他", "小王", "我的朋友", "他的哥哥")
 KINDS = ("优秀的", "年轻的", "勤奋的", "有经验的", "热爱工作的", "")
@@ -19,32 +18,18 @@ SENTENCES = {
 }
 
 
-def wait(client: openai.OpenAI, job: str) -> str:
-    return str(wait_for(client, job).fine_tuned_model)
-
-
-def lines(rows: Sequence[str]) -> bytes:
-    return "\n".join(rows).encode()
-
-
 @pytest.fixture(scope="module")
 def chinese(client: openai.OpenAI) -> str:
     """A model that has learnt to go on with Chinese sentences and to fill gaps in them."""
     rows = random.Random(0).choices(sorted(SENTENCES), k=3000)
-    file = client.files.create(file=("people.txt", lines(rows)), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(
-        model="lstm-tiny",
-        training_file=file.id,
-        seed=1,
-        extra_body={
-            "hyperparameters": {
-                "format": "lines",
-                "max_steps": 900,
-                "objectives": {"causal": 1, "infill": 2},
-            }
-        },
+    return train(
+        client,
+        "people.txt",
+        "\n".join(rows),
+        format="lines",
+        max_steps=900,
+        objectives={"causal": 1, "infill": 2},
     )
-    return wait(client, job.id)
 
 
 def test_the_articles_sentence_grows_in_its_gap(client: openai.OpenAI, chinese: str) -> None:

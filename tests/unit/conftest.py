@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from textgen.bundles.bundle import Bundle, BundleHeader, count_parameters
+from textgen.engine.engine import Delta, Engine
 from textgen.model import TextGenerator
 from textgen.options import ModelOptions
 from textgen.tokenizers import CharTokenizer, Tokenizer
@@ -72,3 +74,19 @@ def drawn_from(model: TextGenerator, count: int) -> np.ndarray:
             chances = torch.softmax(logits[0, 0], 0)
             ids.append(int(torch.multinomial(chances, 1, generator=generator)))
     return np.array(ids, np.uint16)
+
+
+def run(engine: Engine) -> list[Delta]:
+    """All that the engine gives out until it is idle."""
+    deltas = []
+    while engine.busy:
+        deltas += engine.step()
+    return deltas
+
+
+def texts(deltas: Iterable[Delta]) -> dict[str, str]:
+    """The whole text of each request."""
+    joined: dict[str, str] = {}
+    for delta in deltas:
+        joined[delta.id] = joined.get(delta.id, "") + delta.text
+    return joined

@@ -19,6 +19,7 @@ from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source, read_documents
 from textgen.engine.context import ContextMaker
 from textgen.errors import InvalidCorpus
+from textgen.events import Event
 from textgen.options import Hyperparameters, TokenizerName
 from textgen.training.train import train_files
 
@@ -201,3 +202,32 @@ def test_a_model_learns_to_answer(tmp_path: Path) -> None:
     assert bundle.header.rows == "prompts"
     # All that counts is the answer, most of which is the same in each.
     assert bundle.header.metrics["full_valid_loss"] < 0.5  # type: ignore[operator]
+
+
+def test_files_with_rows_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    chat = write(tmp_path, [{"messages": CHAT}], "chat.jsonl")
+    prompts = write(tmp_path, [{"prompt": "a", "completion": "b"}] * 20, "prompts.jsonl")
+    for train, valid in (([chat, prompts], []), ([chat], [prompts])):
+        with pytest.raises(
+            InvalidCorpus, match=r"prompts.jsonl has rows of prompts.*messages"
+        ) as e:
+            encode_corpus(train, KEPT, tmp_path / "out", validation_sources=valid)
+        assert e.value.code == "mixed_formats"
+
+
+def test_validation_text_that_begins_with_a_long_prompt_is_still_measured(tmp_path: Path) -> None:
+    """Of one much longer than what a quick validation reads, all is read."""
+    long = {"prompt": "What was it? " * 800, "completion": "It was this, I think."}
+    rows = [{"prompt": "What is it?", "completion": "It is that, I think."}] * 40
+    options = Hyperparameters.parse(
+        {"max_steps": 40, "hidden_size": 16, "batch_size": 4, "sequence_length": 16}
+    )
+    events: list[Event] = []
+    path = train_files(
+        [write(tmp_path, rows)], folder=tmp_path, preset="lstm-tiny", hyperparameters=options,
+        validation_sources=[write(tmp_path, [long], "valid.jsonl")], on_event=events.append,
+    )  # fmt: skip
+    assert path is not None
+    losses = [each.data["valid_loss"] for each in events if "valid_loss" in each.data]
+    assert losses
+    assert min(losses) > 0.1

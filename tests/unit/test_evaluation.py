@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from tests.unit.conftest import BundleMaker, drawn_from
 from textgen.errors import InvalidCorpus
@@ -77,3 +78,36 @@ def test_overconfident_models_get_a_higher_temperature(make_bundle: BundleMaker)
     assert tune_temperature(make_bundle(spread=30.0).model, ids) > 1.2
     text = drawn_from(make_bundle(spread=6.0).model, 3000)
     assert tune_temperature(make_bundle(spread=6.0).model, text) == pytest.approx(0.8, abs=0.09)
+
+
+def test_only_what_counts_is_measured(make_bundle: BundleMaker) -> None:
+    model = make_bundle(spread=3.0).model
+    ids = tokens(700, model.vocab_size)
+    counted = (np.arange(700) % 5 == 0).astype(np.uint8)
+    whole = torch.from_numpy(ids.astype(np.int64))
+    with torch.no_grad():
+        losses = functional.cross_entropy(
+            model(whole[None, :-1])[0][0], whole[1:], reduction="none"
+        )
+    expected = losses[torch.from_numpy(counted[1:] == 1)]
+    found = evaluate(model, ids, characters_per_token=2.0, streams=1, counted=counted)
+    assert found.loss == pytest.approx(expected.mean().item(), rel=1e-5)
+    assert (found.tokens, found.characters) == (len(expected), 2.0 * len(expected))
+
+
+def test_a_text_in_which_nothing_counts_is_refused(make_bundle: BundleMaker) -> None:
+    model = make_bundle().model
+    counted = np.zeros(50, np.uint8)
+    counted[0] = 1  # the first token is never predicted
+    with pytest.raises(InvalidCorpus, match="one that counts"):
+        evaluate(model, tokens(50, model.vocab_size), counted=counted)
+
+
+def test_the_temperature_suits_what_counts(make_bundle: BundleMaker) -> None:
+    """Text that the model drew, after as much noise: only the text counts."""
+    model = make_bundle(spread=6.0).model
+    text, noise = drawn_from(model, 3000), tokens(3000, model.vocab_size)
+    both = np.concatenate([noise, text.astype(noise.dtype)])
+    counted = np.repeat([0, 1], [len(noise), len(text)]).astype(np.uint8)
+    assert tune_temperature(model, both, counted) == pytest.approx(0.8, abs=0.09)
+    assert tune_temperature(model, both) > 1.2

@@ -66,9 +66,15 @@ def test_more_marks_can_be_added_and_known_ones_stay() -> None:
     assert with_marks(marked, MARKS) is marked
 
 
-@pytest.mark.parametrize("marks", [["end"], ["a", "a"], [""], ["x" * 41], "ab", [1]])
-def test_names_that_cannot_be_are_refused(marks: object) -> None:
+@pytest.mark.parametrize(
+    "marks", [["end"], ["a", "a"], [""], ["x" * 41], list(map(str, range(101)))]
+)
+def test_names_that_cannot_be_are_refused(marks: list[str]) -> None:
     with pytest.raises(InvalidBundle):
-        load_tokenizer({**ByteTokenizer().to_dict(), "marks": marks}) if marks != ["end"] else (
-            MarkedTokenizer(ByteTokenizer(), ["end"])
-        )
+        MarkedTokenizer(ByteTokenizer(), marks)
+
+
+@pytest.mark.parametrize("marks", ["ab", [1], ["a", "a"], None])
+def test_a_model_file_with_other_marks_is_refused(marks: object) -> None:
+    with pytest.raises(InvalidBundle):
+        load_tokenizer({**ByteTokenizer().to_dict(), "marks": marks})

@@ -23,7 +23,7 @@ from textgen.training.trainer import Trainer, new_model
 TEXT = "the cat sat. the dog ran! a bird sang. who came? the end was near. " * 40
 TOKENIZER = with_marks(CharTokenizer("".join(sorted(set(TEXT)))), marks_of(list(OBJECTIVES)))
 TOKENS = TOKENIZER.encode(TEXT)
-PASSAGES = Passages(TOKENS, TOKENIZER.end_id, documents=False)
+PASSAGES = Passages(TOKENS, TOKENIZER, documents=False)
 
 
 def tasks(name: ObjectiveName, rows: int = 3, length: int = 16, seed: int = 0) -> TaskStreams:

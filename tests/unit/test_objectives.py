@@ -132,14 +132,14 @@ def test_gaps_lie_everywhere(kind: type[Objective]) -> None:
 def test_what_is_too_short_is_good_for_no_task() -> None:
     for kind in OBJECTIVES.values():
         assert kind(TOKENIZER).example(encode("abc"), np.random.default_rng(0)) is None
-        passages = Passages(encode("ab").astype(np.uint16), IDS["end"], documents=False)
+        passages = Passages(encode("ab").astype(np.uint16), TOKENIZER, documents=False)
         assert list(examples(kind(TOKENIZER), passages, np.random.default_rng(0))) == []
 
 
 @given(st.lists(st.text("abcdef", min_size=1, max_size=30), min_size=1), st.integers(0, 10**6))
 def test_a_passage_lies_within_one_document(documents: list[str], seed: int) -> None:
     ids = np.concatenate([[IDS["end"]], TOKENIZER.encode_documents(documents)])
-    passages = Passages(ids.astype(np.uint16), IDS["end"], documents=True)
+    passages = Passages(ids.astype(np.uint16), TOKENIZER, documents=True)
     random = np.random.default_rng(seed)
     for _ in range(20):
         passage = passages.draw(4, 20, random)
@@ -149,9 +149,19 @@ def test_a_passage_lies_within_one_document(documents: list[str], seed: int) -> 
         assert any(text in document for document in documents)
 
 
+def test_a_passage_lies_within_one_turn() -> None:
+    turns = ["abcdef", "ghij", "aaaa"]
+    parts = [encode(turns[0]), [IDS[ANSWER]], encode(turns[1]), [IDS["end"]], encode(turns[2])]
+    tokens = np.concatenate([[IDS["end"]], *parts, [IDS["end"]]]).astype(np.uint16)
+    passages, random = Passages(tokens, TOKENIZER, documents=True), np.random.default_rng(0)
+    drawn = {TOKENIZER.decode(passages.draw(4, 20, random)) for _ in range(300)}
+    assert set(turns) <= drawn
+    assert all(any(text in turn for turn in turns) for text in drawn)
+
+
 def test_passages_come_from_all_of_a_text_in_all_lengths() -> None:
     tokens = np.arange(300, dtype=np.uint16)
-    passages, random = Passages(tokens, 999, documents=False), np.random.default_rng(0)
+    passages, random = Passages(tokens, TOKENIZER, documents=False), np.random.default_rng(0)
     drawn = [passages.draw(4, 20, random) for _ in range(3000)]
     assert {len(passage) for passage in drawn} == set(range(4, 21))
     assert set(np.concatenate(drawn).tolist()) == set(range(300))

@@ -12,7 +12,7 @@ from textgen.bundles.bundle import Bundle
 from textgen.errors import InvalidInput, InvalidOption
 from textgen.evaluation import scoring
 from textgen.evaluation.scoring import RowScore, score_rows, worst_rows
-from textgen.tokenizers import BpeTokenizer, ByteTokenizer
+from textgen.tokenizers import BpeTokenizer, ByteTokenizer, CharTokenizer, with_marks
 
 
 def one_by_one(bundle: Bundle, text: str) -> list[float]:
@@ -97,6 +97,22 @@ def test_it_reads_no_further_than_it_must(
     endless = itertools.repeat("abc")
     scores = score_rows(make_bundle(), endless)
     assert [score.index for score in itertools.islice(scores, 10)] == list(range(10))
+
+
+def test_a_model_that_answers_is_asked_for_the_row(make_bundle: BundleMaker) -> None:
+    """It reads an end and the mark of an answer before each row."""
+    tokenizer = with_marks(CharTokenizer(ALPHABET), ["answer"])
+    made = make_bundle(2, spread=4.0, tokenizer=tokenizer, documents=True)
+    header = made.header.model_copy(update={"rows": "prompts"})
+    bundle = Bundle(header, tokenizer, made.model)
+    rows = ["abc", "", "b" * 300, "ca"]
+    lead = [tokenizer.end_id, tokenizer.special_ids["answer"]]
+    for score in score_rows(bundle, rows):
+        ids = torch.tensor([[*lead, *tokenizer.encode(score.text).tolist()]])
+        with torch.no_grad():
+            chances = bundle.model(ids[:, :-1])[0].double().log_softmax(-1)[0, 1:]
+        expected = -chances.gather(1, ids[0, 2:, None]).sum().item()
+        assert score.nats == pytest.approx(expected, abs=1e-5 * max(len(score.text), 1))
 
 
 def test_half_a_surrogate_pair_is_refused(make_bundle: BundleMaker) -> None:

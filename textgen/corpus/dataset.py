@@ -136,20 +136,22 @@ def find_corpus(folder: Path, sha256: str) -> EncodedCorpus | None:
         if content["format"] != FORMAT or content["sha256"] != sha256:
             return None
         corpus = _corpus(folder, content)
-        sizes = {name: split_path(folder, name).stat().st_size for name in SPLITS}
-        flags = (
-            {}
-            if corpus.kind == "text"
-            else {name: counted_path(folder, name).stat().st_size for name in SPLITS}
-        )
+        return corpus if _is_whole(corpus) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None  # unfinished or damaged: it can always be made again
+
+
+def _is_whole(corpus: EncodedCorpus) -> bool:
+    """Whether the files are as long as they should be; OSError where one is missing."""
     width = np.dtype(corpus.tokenizer.dtype).itemsize
-    whole = all(
-        sizes[name] == part.tokens * width and flags.get(name, part.tokens) == part.tokens
-        for name, part in corpus.splits.items()
-    )
-    return corpus if whole else None
+    for name, part in corpus.splits.items():
+        if split_path(corpus.folder, name).stat().st_size != part.tokens * width:
+            return False
+        if corpus.kind == "text":
+            continue
+        if counted_path(corpus.folder, name).stat().st_size != part.tokens:
+            return False
+    return True
 
 
 def _corpus(folder: Path, content: Mapping[str, Any]) -> EncodedCorpus:

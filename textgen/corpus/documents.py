@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,13 +116,11 @@ def _turn(number: int, message: object) -> Turn:
     return Turn(content, mark=role, counted=role == "assistant" and weight == 1 and content != "")
 
 
-def kind_of(documents: Sequence[Document], before: RowKind = "text") -> RowKind:
-    """What kind of rows there are among ``documents``, and ``before`` them."""
-    for document in documents:
-        if isinstance(document, Dialogue):
-            marked = document.turns[0].mark is not None
-            before = "messages" if marked or before == "messages" else "prompts"
-    return before
+def kind_of(document: Document) -> RowKind:
+    """What kind of row it was."""
+    if isinstance(document, str):
+        return "text"
+    return "prompts" if document.turns[0].mark is None else "messages"
 
 
 # The special ids that a tokenizer needs for the rows of a kind.

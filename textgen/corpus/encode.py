@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
-from textgen.corpus.documents import MARKS, Document, kind_of, text_of, texts_of
+from textgen.corpus.documents import MARKS, Document, text_of, texts_of
 from textgen.corpus.encoding import BLOCK
 from textgen.corpus.files import CorpusFiles
 from textgen.corpus.id_writer import IdWriter
@@ -89,11 +89,9 @@ class _Scan:
 
 def _scan(corpus: CorpusFiles) -> _Scan:
     counter, extremes, characters = CharacterCounter(), HashExtremes(), 0
-    kind: RowKind = "text"
     valid, test = corpus.valid_fraction, corpus.test_fraction
     for texts in _gathered(corpus.read("train")):
         counter.add("".join(map(text_of, texts)))
-        kind = kind_of(texts, kind)
         characters += sum(map(len, texts))
         if corpus.documents and (valid > 0 or test > 0):
             for text in texts:
@@ -106,8 +104,10 @@ def _scan(corpus: CorpusFiles) -> _Scan:
             code="one_symbol",
         )
     if corpus.documents:
-        return _Scan(DocumentSplitter.by_fraction(extremes, valid, test), symbols, kind)
-    return _Scan(TextSplitter.by_fraction(characters, valid, test), symbols, kind)
+        return _Scan(
+            DocumentSplitter.by_fraction(extremes, valid, test), symbols, corpus.kind or "text"
+        )
+    return _Scan(TextSplitter.by_fraction(characters, valid, test), symbols, corpus.kind or "text")
 
 
 def _gathered(texts: Iterable[Document]) -> Iterator[list[Document]]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 from textgen.corpus.dataset import FORMAT
-from textgen.corpus.documents import Document
+from textgen.corpus.documents import Document, kind_of
 from textgen.corpus.encoding import Encoding, detect_encoding
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice
 from textgen.objectives import marks_of
-from textgen.options import Hyperparameters
+from textgen.options import Hyperparameters, RowKind
 from textgen.tokenizers import Tokenizer
 
 
@@ -40,6 +39,7 @@ class CorpusFiles:
         self.valid_fraction = 0.0 if valid else options.validation_fraction
         self.test_fraction = 0.0 if test else options.test_fraction
         self.vocabulary = (options.tokenizer, options.vocab_size)
+        self.kind: RowKind | None = None  # of the rows; known once one was read
         self.marks = marks_of(tuple(options.weights))
         self.encodings = [
             detect_encoding(source.path, source.encoding, name=source.shown) for source in self.all
@@ -88,11 +88,23 @@ class CorpusFiles:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def read(self, part: SplitName) -> Iterator[Document]:
-        """The documents, or pieces of text, of all files given for ``part``."""
+        """The documents, or pieces of text, of all files given for ``part``.
+
+        InvalidCorpus where a row is of another kind than the first that was read.
+        """
         encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))
-        return chain.from_iterable(
-            read_documents(source, encodings[source]) for source in self.by_part[part]
-        )
+        for source in self.by_part[part]:
+            for document in read_documents(source, encodings[source]):
+                kind = kind_of(document)
+                self.kind = self.kind or kind
+                if kind != self.kind:
+                    raise InvalidCorpus(
+                        f"{source.shown} has rows of {kind}, and a file before it rows of "
+                        f"{self.kind}; give files of one kind.",
+                        code="mixed_formats",
+                        param="format",
+                    )
+                yield document
 
 
 def _file_sha256(path: Path) -> str:

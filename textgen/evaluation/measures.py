@@ -59,9 +59,13 @@ def evaluate(
     that the result is nearly that of one stream (and exactly so with ``streams=1``). With
     ``counted`` (at least as long as ``tokens``) only the tokens where it is not 0 count.
     """
-    if tokens.size < 2:
+    count = int(tokens.size) - 1
+    if counted is not None:
+        count = int(np.count_nonzero(counted[1 : tokens.size]))
+    if count < 1:
         raise InvalidCorpus(
-            f"A text of {tokens.size} tokens cannot be evaluated; at least 2 are needed.",
+            f"A text of {tokens.size} tokens cannot be evaluated; at least 2 are needed, and one "
+            "that counts after the first.",
             code="corpus_too_small",
         )
     loss, right = 0.0, 0
@@ -69,19 +73,18 @@ def evaluate(
         losses = functional.cross_entropy(logits[here], targets[here], reduction="none")
         loss += losses.double().sum().item()
         right += int((logits[here].argmax(-1) == targets[here]).sum().item())
-    count = int(tokens.size) - 1
-    if counted is not None:
-        count = max(int(np.count_nonzero(counted[1 : tokens.size])), 1)
     return Metrics(loss / count, right / count, count, count * characters_per_token)
 
 
-def tune_temperature(model: TextGenerator, tokens: Ids) -> float:
+def tune_temperature(model: TextGenerator, tokens: Ids, counted: Flags | None = None) -> float:
     """The temperature for generating: 0.8 of the one at which ``tokens`` are likeliest.
 
-    Dividing logits by the best temperature undoes over- or under-confidence (Guo et al. 2017);
-    readers like text somewhat more predictable than that, so the factor.
+    ``counted`` is that of ``evaluate``. Dividing logits by the best temperature undoes over- or
+    under-confidence (Guo et al. 2017); readers like text somewhat more predictable than that, so
+    the factor.
     """
-    kept = [(x[counted], y[counted]) for x, y, counted in predictions(model, tokens, _STREAMS)]
+    found = predictions(model, tokens, _STREAMS, counted)
+    kept = [(x[here], y[here]) for x, y, here in found]
     logits, targets = torch.cat([x for x, _ in kept]), torch.cat([y for _, y in kept])
     candidates = np.geomspace(0.5, 2.0, 41)
     losses = [functional.cross_entropy(logits / float(t), targets).item() for t in candidates]

@@ -17,6 +17,8 @@ from textgen.errors import InvalidOption
 from textgen.model import Hidden, TextGenerator
 from textgen.tokenizers import Ids, Tokenizer
 
+Lead = npt.NDArray[np.int64]  # what is read before a row, at least one id
+
 _ROWS = 64  # a batch
 _CHUNK = 128  # tokens a forward pass
 _LOGITS = 1 << 24  # at most so many at a time
@@ -58,17 +60,17 @@ def score_rows(bundle: Bundle, rows: Iterable[str]) -> Iterator[RowScore]:
     context = ContextMaker(
         bundle.tokenizer, documents=bundle.header.documents, rows=bundle.header.rows
     )
-    start = int(context.make(np.empty(0, np.int64))[-1])
+    lead = context.make(np.empty(0, np.int64))
     window: list[tuple[str, Ids]] = []
     index = size = 0
     for row in rows:
         window.append((row, bundle.tokenizer.encode(row)))
         size += len(window[-1][1])
         if len(window) == _WINDOW_ROWS or size >= _WINDOW_TOKENS:
-            yield from _score_window(bundle, window, start, index)
+            yield from _score_window(bundle, window, lead, index)
             index += len(window)
             window, size = [], 0
-    yield from _score_window(bundle, window, start, index)
+    yield from _score_window(bundle, window, lead, index)
 
 
 def worst_rows(scores: Iterable[RowScore], count: int) -> list[RowScore]:
@@ -79,7 +81,7 @@ def worst_rows(scores: Iterable[RowScore], count: int) -> list[RowScore]:
 
 
 def _score_window(
-    bundle: Bundle, window: Sequence[tuple[str, Ids]], start: int, index: int
+    bundle: Bundle, window: Sequence[tuple[str, Ids]], lead: Lead, index: int
 ) -> Iterator[RowScore]:
     lengths = np.array([len(ids) for _, ids in window], np.int64)
     order = np.argsort(-lengths, kind="stable")
@@ -87,7 +89,7 @@ def _score_window(
     for begin in range(0, len(window), _ROWS):
         batch = order[begin : begin + _ROWS]
         totals[batch], places[batch] = _score_batch(
-            bundle.model, [window[row][1] for row in batch], start
+            bundle.model, [window[row][1] for row in batch], lead
         )
     for row, (text, ids) in enumerate(window):
         place = _characters_before(bundle.tokenizer, ids, int(places[row])) if len(ids) else None
@@ -96,9 +98,12 @@ def _score_window(
 
 @torch.inference_mode()
 def _score_batch(
-    model: TextGenerator, rows: Sequence[Ids], start: int
+    model: TextGenerator, rows: Sequence[Ids], lead: Lead
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Nats (B,) and the dearest token's place (B,) of rows that come longest first."""
+    """Nats (B,) and the dearest token's place (B,) of rows that come longest first.
+
+    Each row follows ``lead``.
+    """
     device = next(model.parameters()).device
     lengths = np.array([len(row) for row in rows], np.int64)
     totals, dearest = np.zeros(len(rows)), np.full(len(rows), -np.inf)
@@ -108,10 +113,13 @@ def _score_batch(
     was_training = model.training
     model.eval()
     try:
+        if len(lead) > 1:
+            before = torch.from_numpy(lead[None, :-1].repeat(len(rows), 0)).to(device)
+            _, hidden = model.features(before)
         for begin in range(0, int(lengths[0]), chunk):
             width = min(chunk, int(lengths[0]) - begin)
             left = int(np.count_nonzero(lengths > begin))  # rows that are not finished
-            ids = np.full((left, width + 1), start, np.int64)  # inputs, and targets one further
+            ids = np.full((left, width + 1), lead[-1], np.int64)  # inputs, and targets one further
             for row in range(left):
                 part = rows[row][max(begin - 1, 0) : begin + width]
                 skipped = 1 if begin == 0 else 0

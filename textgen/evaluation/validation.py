@@ -15,6 +15,7 @@ from textgen.numerics import use_kernel
 from textgen.objectives import OBJECTIVES, Passages
 from textgen.options import ObjectiveName
 from textgen.plan import Plan
+from textgen.tokenizers import Ids
 
 _SHARE = 0.015  # of all training tokens, each time; twenty times make a tenth of the training time
 _FEWEST = 4096
@@ -61,7 +62,7 @@ def validate(
     with use_kernel(plan.kernel):
         for name in plan.objectives:
             if name == "causal":
-                some = tokens if whole else tokens[: _enough(plan)]
+                some = tokens if whole else beginning(corpus, split, _enough(plan))
                 text = evaluate(
                     model,
                     some,
@@ -69,7 +70,7 @@ def validate(
                     counted=corpus.counted(split),
                 )
                 continue
-            passages = Passages(tokens, corpus.tokenizer.end_id, documents=corpus.documents)
+            passages = Passages(tokens, corpus.tokenizer, documents=corpus.documents)
             objective = OBJECTIVES[name](corpus.tokenizer)
             if found := sample_tasks(objective, passages, _TASKS if whole else _FEW_TASKS):
                 tasks[name] = evaluate_tasks(model, found)
@@ -81,6 +82,14 @@ def validate(
     total = sum(plan.objectives[name] for name in losses)
     loss = sum(plan.objectives[name] / total * losses[name] for name in losses)
     return Validation(loss, text, tasks)
+
+
+def beginning(corpus: EncodedCorpus, split: SplitName, length: int) -> Ids:
+    """The first ``length`` ids of a part, or all where none of those counts."""
+    tokens, counted = corpus.tokens(split), corpus.counted(split)
+    if counted is not None and not counted[1:length].any():
+        return tokens
+    return tokens[:length]
 
 
 def _enough(plan: Plan) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from textgen.errors import InvalidBundle
 from textgen.options import TokenizerName
-from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer
+from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer, TokenizerKind
 from textgen.tokenizers.bpe import BpeTokenizer
 from textgen.tokenizers.byte import ByteTokenizer
 from textgen.tokenizers.char import CharTokenizer
@@ -26,15 +26,16 @@ __all__ = [
     "Learner",
     "MarkedTokenizer",
     "Tokenizer",
+    "TokenizerKind",
     "UnigramTokenizer",
     "WordTokenizer",
     "load_tokenizer",
     "with_marks",
 ]
 
-# A new tokenizer is one module with a Tokenizer, its name in options.TokenizerName, and a line
+# A new tokenizer is one module with a TokenizerKind, its name in options.TokenizerName, and a line
 # here.
-TOKENIZERS: Mapping[TokenizerName, type[Tokenizer]] = MappingProxyType(
+TOKENIZERS: Mapping[TokenizerName, type[TokenizerKind]] = MappingProxyType(
     {
         "char": CharTokenizer,
         "byte": ByteTokenizer,

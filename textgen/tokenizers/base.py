@@ -91,11 +91,6 @@ class Tokenizer(ABC):
         allowed = {self.end_id} if documents else set()
         return tuple(sorted(set(self.special_ids.values()) - allowed))
 
-    @classmethod
-    @abstractmethod
-    def learner(cls, vocab_size: int | None = None) -> Learner:
-        """Start learning a tokenizer of at most ``vocab_size`` ids (None: as many as needed)."""
-
     @abstractmethod
     def encode(self, text: str) -> Ids:
         """The ids of ``text``. InvalidInput where it holds half a surrogate pair."""
@@ -132,11 +127,6 @@ class Tokenizer(ABC):
     def to_dict(self) -> dict[str, Any]:
         """The tokenizer as JSON values, with its ``name``; ``load_tokenizer`` reads it back."""
 
-    @classmethod
-    @abstractmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The tokenizer from ``to_dict``'s values; InvalidBundle on anything else."""
-
     def _checked(self, ids: npt.ArrayLike) -> npt.NDArray[np.int64]:
         array = np.asarray(ids)
         if array.size == 0:
@@ -152,6 +142,20 @@ class Tokenizer(ABC):
                 code="bad_token",
             )
         return array.astype(np.int64, copy=False)
+
+
+class TokenizerKind(Tokenizer):
+    """A tokenizer that a corpus can be learnt for: one of those that have a name of their own."""
+
+    @classmethod
+    @abstractmethod
+    def learner(cls, vocab_size: int | None = None) -> Learner:
+        """Start learning a tokenizer of at most ``vocab_size`` ids (None: as many as needed)."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The tokenizer from ``to_dict``'s values; InvalidBundle on anything else."""
 
 
 def lone_surrogate(error: UnicodeEncodeError) -> InvalidInput:

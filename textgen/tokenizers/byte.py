@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from textgen.errors import InvalidBundle
 from textgen.options import TokenizerName
-from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer, lone_surrogate
+from textgen.tokenizers.base import (
+    Ids,
+    IncrementalDecoder,
+    Learner,
+    Tokenizer,
+    TokenizerKind,
+    lone_surrogate,
+)
 
 END = 256
 _TEXTS = [*(bytes((byte,)) for byte in range(END)), b""]
@@ -20,7 +27,7 @@ _TEXTS = [*(bytes((byte,)) for byte in range(END)), b""]
 _SEPARATOR = b"\xff"
 
 
-class ByteTokenizer(Tokenizer):
+class ByteTokenizer(TokenizerKind):
     """Ids 0 to 255 are bytes, 256 is the end of a document."""
 
     name: TokenizerName = "byte"

@@ -17,6 +17,7 @@ from textgen.tokenizers.base import (
     IncrementalDecoder,
     Learner,
     Tokenizer,
+    TokenizerKind,
     lone_surrogate,
 )
 
@@ -29,7 +30,7 @@ _CODE_POINTS = 0x110000
 _SEPARATOR = "\ud800"
 
 
-class CharTokenizer(Tokenizer):
+class CharTokenizer(TokenizerKind):
     """Id 0 is any unknown character, 1 the end of a document, then ``characters`` in order."""
 
     name: TokenizerName = "char"

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import InvalidBundle
-from textgen.options import LARGEST_VOCABULARY
-from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer
+from textgen.tokenizers.base import Ids, IncrementalDecoder, Tokenizer
 
 _LONGEST_NAME = 40
+_MOST = 100
 
 
 class MarkedTokenizer(Tokenizer):
@@ -37,8 +37,10 @@ class MarkedTokenizer(Tokenizer):
                 f"The marks {list(marks)[:20]} of a tokenizer need names of their own.",
                 param="tokenizer",
             )
-        if self.vocab_size > LARGEST_VOCABULARY + _LONGEST_NAME:
-            raise InvalidBundle(f"{len(marks)} marks are too many.", param="tokenizer")
+        if len(marks) > _MOST:
+            raise InvalidBundle(
+                f"{len(marks)} marks are too many; {_MOST} is the most.", param="tokenizer"
+            )
 
     @property
     def vocab_size(self) -> int:
@@ -53,11 +55,6 @@ class MarkedTokenizer(Tokenizer):
             **self.inner.special_ids,
             **{mark: first + index for index, mark in enumerate(self.marks)},
         }
-
-    @classmethod
-    def learner(cls, vocab_size: int | None = None) -> Learner:
-        """There is none: learn the inner tokenizer, then add marks."""
-        raise NotImplementedError
 
     def encode(self, text: str) -> Ids:
         """The inner tokenizer's ids: text holds no marks."""
@@ -88,11 +85,6 @@ class MarkedTokenizer(Tokenizer):
     def to_dict(self) -> dict[str, Any]:
         """The inner tokenizer's values and the marks."""
         return {**self.inner.to_dict(), "marks": list(self.marks)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Not used: ``load_tokenizer`` reads the inner tokenizer by its name."""
-        raise NotImplementedError
 
 
 class _MarkedDecoder(IncrementalDecoder):

@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from textgen.errors import InvalidBundle
 from textgen.options import LARGEST_VOCABULARY
-from textgen.tokenizers.base import Ids, IncrementalDecoder, Learner, Tokenizer
+from textgen.tokenizers.base import (
+    Ids,
+    IncrementalDecoder,
+    Learner,
+    Tokenizer,
+    TokenizerKind,
+)
 from textgen.tokenizers.byte import END, ByteDecoder, utf8
 from textgen.tokenizers.char import CharacterCounter
 
@@ -29,7 +35,7 @@ _BYTES_PER_KIND = 500
 _LEAST_DEFAULT, _LARGEST_DEFAULT = 512, 8192
 
 
-class PieceTokenizer(Tokenizer):
+class PieceTokenizer(TokenizerKind):
     """``pieces`` are the bytes that the ids from ``FIRST`` on stand for."""
 
     def __init__(self, pieces: Sequence[bytes]) -> None:

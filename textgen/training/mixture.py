@@ -47,7 +47,7 @@ class Mixture:
 def make_mixture(plan: Plan, corpus: EncodedCorpus) -> Mixture:
     """What a training of ``plan`` reads. InvalidOption where the text has no task of a kind."""
     tokens, tokenizer = corpus.tokens("train"), corpus.tokenizer
-    passages = Passages(tokens, tokenizer.end_id, documents=corpus.documents)
+    passages = Passages(tokens, tokenizer, documents=corpus.documents)
     total = sum(plan.objectives.values())
     parts: list[Part] = []
     first = 0

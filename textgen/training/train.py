@@ -18,7 +18,7 @@ from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCheckpoint, InvalidOption
 from textgen.evaluation.measures import tune_temperature
-from textgen.evaluation.validation import validate
+from textgen.evaluation.validation import beginning, validate
 from textgen.events import Event, OnEvent, ignore
 from textgen.model import TextGenerator
 from textgen.numerics import describe_numerics, pick_device
@@ -213,8 +213,8 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     if valid is not None:
         metrics |= valid.named("valid") | valid.named("full_valid")
     if valid is not None and valid.text is not None:
-        few = corpus.tokens("valid")[: max(2, _TEMPERATURE_LOGITS // plan.vocab_size)]
-        temperature = tune_temperature(model, few)
+        few = beginning(corpus, "valid", max(2, _TEMPERATURE_LOGITS // plan.vocab_size))
+        temperature = tune_temperature(model, few, corpus.counted("valid"))
         defaults = _defaults(corpus, temperature)
     test = validate(model, corpus, plan, "test", whole=True)
     if test is not None:

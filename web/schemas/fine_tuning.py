@@ -129,7 +129,7 @@ class FineTuningJob(Shape):
     fine_tuned_model: str | None
     organization_id: str
     training_file: str
-    training_files: list[str] = Field(description="all files that are learnt from")
+    training_files: list[str] = Field(description="further files, as in the request")
     validation_file: str | None
     result_files: list[str]
     trained_tokens: int | None

@@ -70,7 +70,9 @@ def create(body: CompletionBody) -> Response:
     body.check_limits(
         max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
     )
-    model, bundle = find_model(services.models, tenant(), body.model, fills_gaps=body.fills_gap)
+    model, bundle = find_model(
+        services.models, tenant(), body.model, fills_gaps=body.suffix is not None
+    )
     call = Call(new_id("cmpl-"), model, body, current_client(), int(time.time()))
     place = services.answers.take()
     try:

@@ -106,7 +106,9 @@ class Shard:
         body.check_limits(
             max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
         )
-        model, bundle = find_model(models, self._job.tenant, body.model, fills_gaps=body.fills_gap)
+        model, bundle = find_model(
+            models, self._job.tenant, body.model, fills_gaps=body.suffix is not None
+        )
         request_id = f"cmpl-{self._derived(line, 'completion').hex()[:24]}"
         seed = int.from_bytes(self._derived(line, "seed")[:7])
         request = body.to_request(request_id, bundle, seed)

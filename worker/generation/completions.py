@@ -68,6 +68,12 @@ class CompletionBody(SamplingOptions):
             return (tuple(value),)
         return value
 
+    @field_validator("suffix")
+    @classmethod
+    def _empty_is_none(cls, value: str | None) -> str | None:
+        """Where nothing follows the text there is no gap to fill."""
+        return None if value == "" else value
+
     @field_validator("n", "echo", "stream", "max_tokens", "temperature", "top_p", mode="before")
     @classmethod
     def _null_is_default(cls, value: object, info: Any) -> object:
@@ -87,17 +93,12 @@ class CompletionBody(SamplingOptions):
                 )
         return cls.parse(values)
 
-    @property
-    def fills_gap(self) -> bool:
-        """Whether the text has something to lead up to; an empty suffix is none."""
-        return bool(self.suffix)
-
     def check_limits(self, *, max_characters: int, max_choices: int) -> None:
         """Refuse what is too large for one request; raise InvalidOption."""
         longest = max(len(prompt) for prompt in self.prompt)
-        if self.fills_gap and len(self.suffix or "") > max_characters:
+        if self.suffix is not None and len(self.suffix) > max_characters:
             raise InvalidOption(
-                f"'suffix' has {len(self.suffix or ''):,} characters; the limit is "
+                f"'suffix' has {len(self.suffix):,} characters; the limit is "
                 f"{max_characters:,}. Send its beginning.",
                 code="prompt_too_long",
                 param="suffix",
@@ -124,7 +125,7 @@ class CompletionBody(SamplingOptions):
             bundle=bundle,
             prompts=self.prompt,
             n=self.n,
-            suffix=self.suffix if self.fills_gap else None,
+            suffix=self.suffix,
             echo=self.echo,
             options=SamplingOptions.model_construct(
                 **{name: getattr(self, name) for name in SamplingOptions.model_fields}

@@ -235,3 +235,17 @@ def test_long_answers_leave_threads_for_short_ones(
     assert complete(call, model).status_code == 200
     assert complete(call, model, stream=True).status_code == 200
     assert complete(call, model).status_code == 200  # the stream gave its place back
+
+
+def test_a_suffix_is_for_models_that_learnt_gaps(call: Caller, model: str) -> None:
+    answer = complete(call, model, suffix="xyz")
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["code"] == "suffix_not_learnt"
+
+
+@pytest.mark.parametrize("suffix", [None, ""])
+def test_an_empty_suffix_is_none(
+    call: Caller, model: str, worker: InProcessCompletions, suffix: str | None
+) -> None:
+    assert complete(call, model, suffix=suffix).status_code == 200
+    assert worker.requests[0].suffix is None
