@@ -7,7 +7,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 MODULES = ("errors", "options", "events", "plan", "presets", "costs", "tokenizers",
            "corpus.encode", "corpus.sources", "corpus.dataset", "corpus.doctor",
-           "bundles.header")  # fmt: skip
+           "bundles.header", "evaluation.options", "evaluation.report", "evaluation.page",
+           )  # fmt: skip
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -64,9 +64,9 @@ class IdWriter:
         elif not self._masked:
             ids = tokenizer.encode_documents(map(text_of, documents))
         else:
-            parts = [part for each in documents for part in _parts(each, tokenizer)]
-            flags = [np.full(len(part), counts, np.uint8) for part, counts in parts]
-            return np.concatenate([part for part, _ in parts]), np.concatenate(flags)
+            parts = [part for each in documents for part in encode_parts(each, tokenizer)]
+            flags = [np.full(len(part), counts, np.uint8) for part, _, counts in parts]
+            return np.concatenate([part for part, _, _ in parts]), np.concatenate(flags)
         return ids, np.ones(len(ids), np.uint8)
 
     def _unknown(self, ids: Ids, texts: list[str], tokenizer: Tokenizer) -> int:
@@ -111,17 +111,17 @@ class IdWriter:
             temporary.unlink(missing_ok=True)
 
 
-def _parts(document: Document, tokenizer: Tokenizer) -> list[tuple[Ids, bool]]:
-    """The ids of a document in parts, each with whether it counts."""
+def encode_parts(document: Document, tokenizer: Tokenizer) -> list[tuple[Ids, str, bool]]:
+    """The ids of a document and its end in parts, each with its text and whether it counts."""
     if isinstance(document, str):
-        return [(tokenizer.encode_documents([document]), True)]
-    parts: list[tuple[Ids, bool]] = []
+        return [(tokenizer.encode_documents([document]), document, True)]
+    parts: list[tuple[Ids, str, bool]] = []
     for turn in document.turns:
         if turn.mark is not None:
             mark: Ids = np.array([tokenizer.special_ids[turn.mark]], tokenizer.dtype)
-            parts.append((mark, False))
+            parts.append((mark, "", False))
         ids = (
             tokenizer.encode_documents([turn.text]) if turn.closed else tokenizer.encode(turn.text)
         )
-        parts.append((ids, turn.counted))
+        parts.append((ids, turn.text, turn.counted))
     return parts

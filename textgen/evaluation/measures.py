@@ -69,7 +69,7 @@ def evaluate(
             code="corpus_too_small",
         )
     loss, right = 0.0, 0
-    for logits, targets, here in predictions(model, tokens, streams, counted):
+    for logits, targets, here, _ in predictions(model, tokens, streams, counted):
         losses = functional.cross_entropy(logits[here], targets[here], reduction="none")
         loss += losses.double().sum().item()
         right += int((logits[here].argmax(-1) == targets[here]).sum().item())
@@ -84,7 +84,7 @@ def tune_temperature(model: TextGenerator, tokens: Ids, counted: Flags | None = 
     the factor.
     """
     found = predictions(model, tokens, _STREAMS, counted)
-    kept = [(x[here], y[here]) for x, y, here in found]
+    kept = [(x[here], y[here]) for x, y, here, _ in found]
     logits, targets = torch.cat([x for x, _ in kept]), torch.cat([y for _, y in kept])
     candidates = np.geomspace(0.5, 2.0, 41)
     losses = [functional.cross_entropy(logits / float(t), targets).item() for t in candidates]
@@ -94,8 +94,11 @@ def tune_temperature(model: TextGenerator, tokens: Ids, counted: Flags | None = 
 @torch.inference_mode()
 def predictions(
     model: TextGenerator, tokens: Ids, streams: int, wanted: Flags | None = None
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Logits (B, T, V), targets (B, T), and which of them count (B, T), chunk by chunk."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, npt.NDArray[np.int64]]]:
+    """Chunk by chunk logits (B, T, V), targets (B, T), and which of them count (B, T).
+
+    The last is where in ``tokens`` the targets are that count, (N,), row by row.
+    """
     count = int(tokens.size) - 1  # predictions to make
     streams = max(1, min(streams, count // _CONTEXT))
     length = -(-count // streams)  # a stream, the last may be shorter
@@ -118,7 +121,7 @@ def predictions(
             counted = (offsets >= 0) & (places < count)
             if wanted is not None:
                 counted &= wanted[inside + 1] != 0
-            yield logits, y, torch.from_numpy(counted).to(device)
+            yield logits, y, torch.from_numpy(counted).to(device), places[counted] + 1
     finally:
         model.train(was_training)
 
