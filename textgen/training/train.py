@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from textgen.allocator import keep_freed_memory
 from textgen.bundles.bundle import Bundle, count_parameters, load_bundle, save_bundle
 from textgen.bundles.checkpoint import Checkpoint, load_checkpoint
 from textgen.bundles.header import BundleHeader, GenerationDefaults
@@ -64,12 +65,14 @@ def train_files(
 
     ``base`` is a bundle to continue from: its shape stays, and its tokenizer but for characters
     that it does not know yet. Torch's number of threads
-    in this process becomes ``threads``, or less where that is faster. Checkpoints are as far apart
+    in this process becomes ``threads``, or less where that is faster, and the process keeps the
+    memory that it frees (``textgen.allocator``). Checkpoints are as far apart
     as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
     second.
     """
     wanted = Hyperparameters() if hyperparameters is None else hyperparameters
     torch.set_num_threads(threads)
+    keep_freed_memory()
     where = pick_device(device)
     checkpoint = None if resume is None else load_checkpoint(resume)
     if checkpoint is not None and plan is None:
