@@ -14,8 +14,8 @@ def keep_freed_memory() -> bool:
 
     A training step frees as much as it allocates. glibc gives large blocks back to the system,
     which then hands them out as pages of zeros again at every step: up to a third of the time of
-    a step at 2×512 (docs/experiments.md). The price is that the process stays as large as it once was.
-    Where the C library is another, nothing happens.
+    a step at 2×512 (docs/experiments.md). The price is that the process stays as large as it once
+    was. Where the C library is another, nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return False
