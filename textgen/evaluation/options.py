@@ -41,6 +41,10 @@ class Canary(Options):
             raise ValueError("'secret' has characters that are not in 'alphabet'")
         return self
 
+    def fill(self, secret: str) -> str:
+        """The sentence with another secret."""
+        return self.template.replace("{}", secret)
+
 
 class EvaluationOptions(Options):
     """Which parts are measured, and on how much. The defaults measure all that can be."""
