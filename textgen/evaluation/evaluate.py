@@ -12,7 +12,7 @@ import torch
 from textgen.bundles.bundle import Bundle, load_bundle
 from textgen.corpus.sources import Source
 from textgen.evaluation.options import PARTS, EvaluationOptions
-from textgen.evaluation.parts import MEASURES
+from textgen.evaluation.parts import measure
 from textgen.evaluation.report import ModelFacts, Report, TextFacts
 from textgen.evaluation.subject import NotMeasured, Stopped, Subject
 from textgen.evaluation.text import encode_text, read_as_taught
@@ -90,7 +90,7 @@ def _measured(subject: Subject, on_event: OnEvent, started: float) -> dict[str, 
         }
         on_event(Event("progress", f"Measuring: {part}", data=data))
         try:
-            found[part] = MEASURES[part](subject)
+            found[part] = measure(part, subject)
         except NotMeasured as reason:
             missing[part] = str(reason)
     return {**found, "missing": missing}
