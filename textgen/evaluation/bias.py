@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.bundles.bundle import Bundle
-from textgen.corpus.documents import Document, text_of
+from textgen.corpus.documents import Document, texts_of
 from textgen.evaluation.report import Bias, Direction, Exchange, TermPair
 from textgen.evaluation.scoring import score_documents
 
@@ -78,7 +78,7 @@ def measure_bias(
     chosen: list[tuple[int, Document]] = []
     ambiguous = left_out = 0
     for document in documents:
-        found = words.in_text(text_of(document))
+        found = words.in_text(_text(document))
         if len(found) > 1:
             ambiguous += 1
         elif found and len(chosen) < rows:
@@ -129,7 +129,7 @@ def _gather(
             each = gathered.setdefault((term, other), _Gathered())
             each.gaps.append(gap)
             each.characters += len(document)
-            exchanges.append(_shown(words, text_of(document), other, gap))
+            exchanges.append(_shown(words, _text(document), other, gap))
             if len(exchanges) > 4 * shown:
                 exchanges = _farthest(exchanges, shown)
     return dict(sorted(gathered.items())), tuple(_farthest(exchanges, shown))
@@ -137,6 +137,11 @@ def _gather(
 
 def _farthest(exchanges: list[Exchange], count: int) -> list[Exchange]:
     return sorted(exchanges, key=lambda each: -abs(each.gap))[:count]
+
+
+def _text(document: Document) -> str:
+    """To look terms up in and to show: turns on lines of their own, so that no word joins two."""
+    return "\n".join(texts_of(document))
 
 
 def _exchange(words: Terms, document: Document, other: int) -> Document:

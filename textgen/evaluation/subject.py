@@ -33,22 +33,14 @@ class Subject:
     text: MeasuredText
     training: TrainingText
     options: EvaluationOptions
-    should_stop: Callable[[], bool]
-
-    def check(self) -> None:
-        """Stopped where the caller asked for an end."""
-        if self.should_stop():
-            raise Stopped
+    check: Callable[[], None]  # Stopped where the caller asked for an end
 
     @cached_property
     def scores(self) -> TokenScores:
         """Of every token that counts; read once for all parts."""
-        found = score_tokens(
-            self.bundle.model, self.text.ids, self.text.counted, should_stop=self.should_stop
+        return score_tokens(
+            self.bundle.model, self.text.ids, self.text.counted, on_chunk=self.check
         )
-        if found is None:
-            raise Stopped
-        return found
 
     @cached_property
     def drawn(self) -> list[str]:

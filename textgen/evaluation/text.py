@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -54,17 +54,21 @@ class MeasuredText:
         return list(self.said[:count]), stop
 
 
-def read_as_taught(sources: Sequence[Source], header: BundleHeader) -> Iterator[Document]:
+def read_as_taught(
+    sources: Sequence[Source], header: BundleHeader, on_document: Callable[[], None] = lambda: None
+) -> Iterator[Document]:
     """The documents, or pieces of one text, of files, read in the way the model was taught.
 
     For one that learnt from documents a text is a document a line; for one that did not,
-    documents are lines of one text. InvalidCorpus for rows of another kind than it learnt from.
+    documents are lines of one text. ``on_document`` is called before each. InvalidCorpus for rows
+    of another kind than it learnt from.
     """
     for source in sources:
         wanted = source
         if header.documents and not source.has_documents:
             wanted = replace(source, format="lines")
         for document in read_documents(wanted):
+            on_document()
             kind = kind_of(document)
             if kind != header.rows:
                 raise InvalidCorpus(
