@@ -4,7 +4,8 @@
     choice           an option was chosen for the user: option, value, reason
     plan             the training's plan, before its first step: plan
     progress         about once a second: step, total_steps, train_loss, tokens_per_second,
-                     seconds_left, seconds
+                     seconds_left, seconds; of an evaluation, before each part: part, step,
+                     total_steps, seconds
     metrics          a measurement: step, total_steps, train_loss, train_mean_token_accuracy, and
                      where the validation text was run valid_loss, valid_mean_token_accuracy,
                      valid_bits_per_character, valid_perplexity; at the end full_valid_loss and

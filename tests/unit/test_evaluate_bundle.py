@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -97,6 +98,22 @@ def test_the_same_call_gives_the_same_report(trained: tuple[Path, Source], repor
     )
     assert again is not None
     assert again.model_copy(update={"seconds": report.seconds}) == report
+
+
+def test_the_code_in_the_docs_runs(
+    trained: tuple[Path, Source],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"<!-- run: python -->\n```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("model.safetensors").symlink_to(trained[0])
+    Path("corpus.txt").symlink_to(trained[1].path)
+    exec(block, {})  # noqa: S102 - our own page
+    assert float(capsys.readouterr().out) > 0
+    assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 class Tags(HTMLParser):

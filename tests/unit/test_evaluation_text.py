@@ -145,18 +145,27 @@ def test_figures_of_prediction_by_hand() -> None:
     assert hardest[0].tokens == 3
 
 
-def test_one_text_has_tenths_and_lines() -> None:
+def test_one_text_has_tenths() -> None:
     text = encode_text(["ab\n", "cd\n\nefghi"], TOKENIZER, separate=False, limit=100)
     nats = [float(i) for i in range(11)]
     found = predicted(text, scores_for(text, nats, [0] * 11), (1,))
     assert [each.tokens for each in found.positions] == [2] + [1] * 9
     assert [each.loss for each in found.positions] == [0.5, *range(2, 11)]
-    rows = worst(text, scores_for(text, nats, [0] * 11), TOKENIZER, 9)
+
+
+def test_the_rows_of_one_text_are_passages_of_whole_lines() -> None:
+    lines = ["a" * 19, "b" * 19, "c" * 39, "\n" * 39, "d" * 299, "e" * 9]
+    whole = "".join(f"{line}\n" for line in lines)
+    text = encode_text([whole], TOKENIZER, separate=False, limit=1000)
+    count = text.tokens()
+    nats = [float(whole[1 + i] == "c") + 2.0 * (whole[1 + i] == "e") for i in range(count)]
+    rows = worst(text, scores_for(text, nats, [0] * count), TOKENIZER, 9)
     assert [(row.number, row.text, row.nats) for row in rows] == [
-        (4, "efghi", 6 + 7 + 8 + 9 + 10),
-        (3, "\n", 5.0),
-        (2, "cd\n", 2 + 3 + 4),
-        (1, "ab\n", 0 + 1),
+        (45, "e" * 9 + "\n", 18.0),
+        (3, lines[2] + "\n", 39.0),
+        (1, f"{lines[0]}\n{lines[1]}\n", 0.0),
+        (36, "\n" * 8 + "d" * 248, 0.0),  # 256 tokens from where 32 blank lines ended
+        (44, "d" * 51 + "\n", 0.0),
     ]
 
 

@@ -77,7 +77,7 @@ class EvaluationOptions(Options):
     tasks: int = Field(512, ge=1, le=10_000, description="of each objective such as infill")
     samples: int = Field(64, ge=1, le=1000, description="texts drawn from the model")
     sample_tokens: int | None = Field(
-        None, ge=1, le=10_000, description="of each; the model's own default where not given"
+        None, ge=1, le=2_000, description="of each; the model's own default where not given"
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="of samples; the model's own default where not given"

@@ -135,7 +135,7 @@ def _rows(report: Report) -> str:
          row.text)
         for row in report.rows
     ]  # fmt: skip
-    heads = ("row", "nats a character", "tokens", "after", "text")
+    heads = ("row or line", "nats a character", "tokens", "after", "text")
     return table(heads, rows) if rows else ""
 
 

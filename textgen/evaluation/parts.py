@@ -68,7 +68,7 @@ def _tasks(subject: Subject) -> dict[ObjectiveName, TaskScores]:
     bundle, text = subject.bundle, subject.text
     learnt = [name for name in bundle.header.objectives if name in OBJECTIVES]
     if not learnt:
-        raise NotMeasured("the model has learnt nothing but to predict the next token")
+        raise NotMeasured("the model has learnt none of the objectives that make tasks")
     passages = Passages(text.ids, bundle.tokenizer, documents=bundle.header.documents)
     scores: dict[ObjectiveName, TaskScores] = {}
     for name in learnt:

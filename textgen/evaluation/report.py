@@ -89,9 +89,9 @@ class Calibration(Options):
 
 
 class WorstRow(Options):
-    """A row, or line of one text, that the model finds hard; long ones are shown in part."""
+    """A row, or some lines of one text, that the model finds hard; long ones in part."""
 
-    number: int  # from 1
+    number: int  # of the row, or of the line where it begins, in what was measured, from 1
     before: str  # what was read and does not count
     text: str
     nats: float

@@ -21,7 +21,8 @@ class TrainingText:
 
     A bundle says how many characters and documents each part had. One text was cut by position,
     and documents were dealt out by the order of their hashes, so that the sizes tell which is
-    which. Files of other sizes are another text, or parts of it were in files of their own.
+    which, where the files of one text come in the order that they had. Files of other sizes are
+    another text, or parts of it were in files of their own.
     ``on_document`` is called before each that is read.
     """
 
