@@ -17,6 +17,7 @@ from textgen.corpus.documents import conversation, prompt_and_completion
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
+from textgen.evaluation import tasks
 from textgen.evaluation.context_length import loss_by_context
 from textgen.evaluation.prediction import predicted, worst
 from textgen.evaluation.samples import alike, diversity, draw, limited, prompts_for
@@ -24,6 +25,7 @@ from textgen.evaluation.scoring import score_documents, score_rows
 from textgen.evaluation.text import MeasuredText, encode_text
 from textgen.evaluation.token_scores import TokenScores, score_tokens
 from textgen.evaluation.training_text import TrainingText
+from textgen.objectives import OBJECTIVES, Passages, marks_of
 from textgen.options import Hyperparameters, SamplingOptions
 from textgen.tokenizers import ByteTokenizer, CharTokenizer, with_marks
 
@@ -255,3 +257,21 @@ def test_a_part_of_the_training_text_is_taken_and_the_rest_counted() -> None:
     assert limited(pieces, 4, separate=False) == (["abcd"], 4)
     assert limited(pieces, 4, separate=True) == (["abc", "d"], 4)
     assert limited(asked(("ab", "cde"), ("", "f")), 9, separate=True) == (["ab", "cde", "f"], 0)
+
+
+def test_an_answer_does_not_depend_on_those_beside_it(
+    make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right answers differ in length, and so do the longest that a model may give."""
+    tokenizer = with_marks(CharTokenizer(ALPHABET), marks_of(["infill"]))
+    model = make_bundle(tokenizer=tokenizer, spread=3.0).model
+    passages = Passages(tokenizer.encode(TEXT), tokenizer, documents=False)
+    some = tasks.sample_tasks(OBJECTIVES["infill"](tokenizer), passages, 30)
+    alone = [tasks.score_answers(model, [task], tokenizer.end_id) for task in some]
+    together = tasks.score_answers(model, some, tokenizer.end_id)
+    for name in ("exact", "precision", "recall", "f1"):
+        mean = sum(getattr(each, name) for each in alone) / len(alone)
+        assert getattr(together, name) == pytest.approx(mean, abs=1e-9)
+    metrics = tasks.evaluate_tasks(model, some)
+    monkeypatch.setattr(tasks, "_LOGITS", 1)  # one at a time
+    assert tasks.evaluate_tasks(model, some).loss == pytest.approx(metrics.loss, rel=1e-5)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from textgen.bundles.bundle import Bundle
-from textgen.corpus.documents import Dialogue, Document, text_of
+from textgen.corpus.documents import Dialogue, Document, text_of, texts_of
 from textgen.engine.engine import Engine, Request
 from textgen.errors import InvalidInput
 from textgen.evaluation.diversity import distinct, repetition
@@ -147,10 +147,9 @@ def limited(documents: Iterable[Document], most: int, *, separate: bool) -> tupl
         if room == 0:
             left_out += len(text_of(document))
             continue
-        turns = [document] if isinstance(document, str) else [each.text for each in document.turns]
-        for turn in turns:
-            texts.append(turn[:room])
-            left_out += len(turn) - len(texts[-1])
+        for text in texts_of(document):
+            texts.append(text[:room])
+            left_out += len(text) - len(texts[-1])
             room -= len(texts[-1])
     texts = [text for text in texts if text]
     return (texts if separate else ["".join(texts)]), left_out
