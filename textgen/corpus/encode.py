@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -9,11 +10,16 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from textgen.corpus.corpus_events import corpus_events
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
 from textgen.corpus.documents import MARKS, Document, text_of, texts_of
 from textgen.corpus.encoding import BLOCK
 from textgen.corpus.files import CorpusFiles
 from textgen.corpus.id_writer import IdWriter
+from textgen.corpus.passages import OVERLAP_WINDOW, DistinctSample, Sample, Windows, shared
+from textgen.corpus.personal_data import Masker
+from textgen.corpus.shuffling import Shuffle
+from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.sources import Source
 from textgen.corpus.splits import (
     SPLITS,
@@ -24,9 +30,16 @@ from textgen.corpus.splits import (
     TextSplitter,
 )
 from textgen.errors import InvalidCorpus
-from textgen.events import Event, Level, OnEvent, choice, ignore
+from textgen.events import OnEvent, choice, ignore
 from textgen.options import PIECE_TOKENIZERS, Hyperparameters, RowKind, TokenizerName
-from textgen.tokenizers import TOKENIZERS, CharTokenizer, Learner, Tokenizer, with_marks
+from textgen.tokenizers import (
+    TOKENIZERS,
+    CharTokenizer,
+    Learner,
+    Tokenizer,
+    with_marks,
+    with_normalization,
+)
 from textgen.tokenizers.char import CharacterCounter
 from textgen.tokenizers.widening import widened
 
@@ -43,39 +56,75 @@ def encode_corpus(
     test_sources: Sequence[Source] = (),
     on_event: OnEvent = ignore,
     tokenizer: Tokenizer | None = None,
+    resumed: str | None = None,
 ) -> EncodedCorpus:
     """The ids of ``sources`` under ``folder``, made now or found there from an earlier call.
 
     A tokenizer is learnt from the training part alone unless one is given, which then gets the
     characters that it does not know; either has the marks that the objectives need. Where
     validation or test files are given, nothing of the training files is held out for that part.
+    ``resumed`` is the hash of the corpus that a checkpoint belongs to: documents stay in the
+    files' order where they were then.
     InvalidCorpus ``corpus_too_small`` or ``one_symbol`` for texts that nothing can be learnt from.
     """
     corpus = CorpusFiles(sources, validation_sources, test_sources, options)
     corpus.announce(on_event)
-    sha256 = corpus.digest(tokenizer)
+    if tokenizer is not None:
+        corpus.form = tokenizer.normalization
+    sha256 = _digest(corpus, tokenizer, resumed)
     if found := find_corpus(folder, sha256):
-        on_event(_corpus_event(found, "Found encoded"))
+        for event in corpus_events(found, "Found encoded"):
+            on_event(event)
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    scan = _scan(corpus)
+    alive = SignsOfLife(on_event)
+    scan = _scan(corpus, alive)
     if tokenizer is None:
-        tokenizer = _learn(corpus, scan, options, on_event)
+        tokenizer = _learn(corpus, scan, options, on_event, alive)
     else:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
     tokenizer = with_marks(tokenizer, (*MARKS[scan.kind], *corpus.marks))
-    splits, unknown = _write(corpus, scan, tokenizer, folder)
-    _check_sizes(splits, corpus)
-    facts = CorpusFacts(
+    written = _write(corpus, scan, tokenizer, folder, alive)
+    _check_sizes(written.splits, corpus)
+    made = EncodedCorpus(
+        folder,
+        sha256,
+        tokenizer,
+        corpus.documents,
+        scan.kind,
+        written.splits,
+        _facts(corpus, scan, written),
+    )
+    save_header(made)
+    alive.end()
+    for event in corpus_events(made):
+        on_event(event)
+    return made
+
+
+def _digest(corpus: CorpusFiles, tokenizer: Tokenizer | None, resumed: str | None) -> str:
+    """The corpus's hash, in the files' order where that is the one to go on with."""
+    sha256 = corpus.digest(tokenizer)
+    if corpus.shuffle and resumed not in (None, sha256):
+        corpus.shuffle = False
+        in_files_order = corpus.digest(tokenizer)
+        if in_files_order == resumed:
+            return in_files_order
+        corpus.shuffle = True
+    return sha256
+
+
+def _facts(corpus: CorpusFiles, scan: _Scan, written: _Written) -> CorpusFacts:
+    found = None if corpus.deduplicator is None else corpus.deduplicator.found
+    return CorpusFacts(
         bytes=sum(source.path.stat().st_size for source in corpus.all),
         symbols=scan.symbols,
         encodings=tuple(encoding.name for encoding in corpus.encodings),
-        commonest_unknown=dict(unknown.most_common(20)),
+        commonest_unknown=dict(written.unknown.most_common(20)),
+        masked=dict(sorted(corpus.masker.counts.items())),
+        overlap=written.overlap,
+        left_out={} if found is None else {"copies": found.copies, "near": found.near},
     )
-    made = EncodedCorpus(folder, sha256, tokenizer, corpus.documents, scan.kind, splits, facts)
-    save_header(made)
-    on_event(_corpus_event(made, "Encoded"))
-    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +134,25 @@ class _Scan:
     splitter: Splitter
     symbols: int
     kind: RowKind
+    characters: int
 
 
-def _scan(corpus: CorpusFiles) -> _Scan:
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What the writing of all parts counted."""
+
+    splits: dict[SplitName, SplitSizes]
+    unknown: Counter[str]
+    overlap: float | None
+
+
+def _scan(corpus: CorpusFiles, alive: SignsOfLife) -> _Scan:
     counter, extremes, characters = CharacterCounter(), HashExtremes(), 0
     valid, test = corpus.valid_fraction, corpus.test_fraction
     for texts in _gathered(corpus.read("train")):
         counter.add("".join(map(text_of, texts)))
         characters += sum(map(len, texts))
+        alive.tell("reading the text", characters)
         if corpus.documents and (valid > 0 or test > 0):
             for text in texts:
                 extremes.add(text)
@@ -105,9 +165,13 @@ def _scan(corpus: CorpusFiles) -> _Scan:
         )
     if corpus.documents:
         return _Scan(
-            DocumentSplitter.by_fraction(extremes, valid, test), symbols, corpus.kind or "text"
+            DocumentSplitter.by_fraction(extremes, valid, test),
+            symbols,
+            corpus.kind or "text",
+            characters,
         )
-    return _Scan(TextSplitter.by_fraction(characters, valid, test), symbols, corpus.kind or "text")
+    splitter = TextSplitter.by_fraction(characters, valid, test)
+    return _Scan(splitter, symbols, corpus.kind or "text", characters)
 
 
 def _gathered(texts: Iterable[Document]) -> Iterator[list[Document]]:
@@ -124,13 +188,18 @@ def _gathered(texts: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def _learn(
-    corpus: CorpusFiles, scan: _Scan, options: Hyperparameters, on_event: OnEvent
+    corpus: CorpusFiles,
+    scan: _Scan,
+    options: Hyperparameters,
+    on_event: OnEvent,
+    alive: SignsOfLife,
 ) -> Tokenizer:
     name = options.tokenizer
     if name is None:
         name, reason = choose_tokenizer(scan.symbols)
         on_event(choice("tokenizer", name, reason))
-    tokenizer = _taught(TOKENIZERS[name].learner(options.vocab_size), corpus, scan)
+    learner = TOKENIZERS[name].learner(options.vocab_size)
+    tokenizer = alive.during("learning the vocabulary", lambda: _taught(learner, corpus, scan))
     if name in PIECE_TOKENIZERS and tokenizer.vocab_size != options.vocab_size:
         reason = (
             "by the length of the text"
@@ -138,7 +207,7 @@ def _learn(
             else f"the text has no more pieces that come twice, so not {options.vocab_size:,}"
         )
         on_event(choice("vocab_size", tokenizer.vocab_size, reason))
-    return tokenizer
+    return with_normalization(tokenizer, corpus.form)
 
 
 def _taught(learner: Learner, corpus: CorpusFiles, scan: _Scan) -> Tokenizer:
@@ -174,11 +243,21 @@ def choose_tokenizer(symbols: int) -> tuple[TokenizerName, str]:
 
 
 def _write(
-    corpus: CorpusFiles, scan: _Scan, tokenizer: Tokenizer, folder: Path
-) -> tuple[dict[SplitName, SplitSizes], Counter[str]]:
+    corpus: CorpusFiles, scan: _Scan, tokenizer: Tokenizer, folder: Path, alive: SignsOfLife
+) -> _Written:
+    corpus.masker = Masker()  # this reading is the one that counts
+    passages = {
+        "train": DistinctSample(),
+        "valid": Sample(),
+    }
+    windows = {part: Windows(OVERLAP_WINDOW, documents=corpus.documents) for part in passages}
     with ExitStack() as stack:
         writers = {
-            part: stack.enter_context(IdWriter(folder, part, corpus.documents, scan.kind))
+            part: stack.enter_context(
+                IdWriter(
+                    folder, part, corpus.documents, scan.kind, _order(corpus, scan, folder, part)
+                )
+            )
             for part in SPLITS
         }
         dealt: Iterable[tuple[SplitName, Document]] = chain(
@@ -186,12 +265,28 @@ def _write(
             (("valid", text) for text in corpus.read("valid")),
             (("test", text) for text in corpus.read("test")),
         )
+        characters = 0
         for part, texts in _gathered_by_part(dealt):
             writers[part].add(texts, tokenizer)
+            if part in passages:
+                passages[part].add(windows[part].add(map(text_of, texts)))
+            characters += sum(map(len, texts))
+            alive.tell("encoding", characters, scan.characters)
         for writer in writers.values():
             writer.publish()
-    unknown = sum((writer.unknown for writer in writers.values()), Counter[str]())
-    return {part: writer.sizes for part, writer in writers.items()}, unknown
+    return _Written(
+        splits={part: writer.sizes for part, writer in writers.items()},
+        unknown=sum((writer.unknown for writer in writers.values()), Counter[str]()),
+        overlap=shared(passages["valid"], passages["train"]),
+    )
+
+
+def _order(corpus: CorpusFiles, scan: _Scan, folder: Path, part: SplitName) -> Shuffle | None:
+    """Sorted files must not hurt: documents come in an order of the seed's."""
+    if not corpus.shuffle:
+        return None
+    scratch = folder / f"{part}.{os.getpid()}.order.tmp"
+    return Shuffle(scratch, corpus.seed, scan.characters)
 
 
 def _gathered_by_part(
@@ -229,18 +324,3 @@ def _check_sizes(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> No
                 code="corpus_too_small",
                 param=option,
             )
-
-
-def _corpus_event(corpus: EncodedCorpus, how: str) -> Event:
-    data = corpus.as_dict()
-    unknown = data["unknown"]
-    message = (
-        f"{how}: {data['characters']:,} characters ({data['encoding']}) as {data['tokens']:,} "
-        f"tokens of {data['vocab_size']:,} kinds, {corpus.splits['valid'].tokens:,} of them for "
-        "validation"
-    )
-    if unknown:
-        message += f"; {unknown:,} characters are unknown to the tokenizer"
-    # One in a hundred unknown: the model would be of little use for such a text.
-    level: Level = "warn" if unknown * 100 > data["characters"] else "info"
-    return Event("corpus", message, level, data)

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from textgen.errors import TextgenError
 from textgen.events import Event
-from worker.training.child_process import TrainingOrder
+from worker.training.child_process import SourceFile, TrainingOrder
 
 NICENESS = 10  # interactive requests on the same machine come first
 NEEDS_ACKNOWLEDGEMENT = ("plan", "checkpoint")
@@ -93,10 +93,10 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
 
     hyperparameters = Hyperparameters.parse(order.hyperparameters, within="hyperparameters")
 
-    def source(path: Any, name: str) -> Source:
+    def source(file: SourceFile) -> Source:
         return Source(
-            path=path,
-            name=name,
+            path=file.path,
+            name=file.name,
             format=hyperparameters.format,
             column=hyperparameters.column,
             prompt_column=hyperparameters.prompt_column,
@@ -105,8 +105,9 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
         )
 
     bundle = train_files(
-        [source(item.path, item.name) for item in order.sources],
-        validation_sources=[source(item.path, item.name) for item in order.validation_sources],
+        [source(file) for file in order.sources],
+        validation_sources=[source(file) for file in order.validation_sources],
+        test_sources=[source(file) for file in order.test_sources],
         preset=order.preset,
         hyperparameters=hyperparameters,
         folder=order.folder,
