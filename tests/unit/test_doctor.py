@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.corpus.doctor import Report, examine
+from textgen.corpus.doctor import examine
+from textgen.corpus.report import Report
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm

@@ -113,7 +113,7 @@ def test_windows_are_known_by_their_bytes(data: bytes, size: int) -> None:
 @given(st.lists(st.text(min_size=1, max_size=9), max_size=8))
 def test_pieces_of_a_text_make_the_windows_of_the_whole(pieces: list[str]) -> None:
     windows = Windows(4, documents=False)
-    found = [hash for piece in pieces for hash in windows.add([piece]).tolist()]
+    found = [each for piece in pieces for each in windows.add([piece]).tolist()]
     assert found == window_hashes("".join(pieces).encode(), 4).tolist()
 
 

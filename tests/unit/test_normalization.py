@@ -1,9 +1,9 @@
 """Unicode normal forms: the same whether a text comes whole or in pieces, and kept in the model."""
 
 import json
-import time
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.training_files import Listener, outcome, same_weights, small, text_file
 from textgen.corpus.encode import encode_corpus
+from textgen.corpus.sources import Source
 from textgen.errors import InvalidBundle, InvalidOption
 from textgen.options import Hyperparameters, Normalization
 from textgen.tokenizers import (
@@ -51,13 +52,10 @@ def test_pieces_give_the_same_as_the_whole(
     assert "".join(normalized_pieces(filter(None, pieces), form)) == normalized(text, form)
 
 
-def test_very_many_marks_take_no_time_by_their_square() -> None:
-    hostile = "a" + "\u0301\u0327" * 100_000  # 20 s where all of it is sorted at once
-    started = time.process_time()
-    whole = normalized(hostile, "nfc")
-    assert len(whole) <= len(hostile)
-    assert sum(map(len, normalized_pieces([hostile] * 3, "nfc"))) > 3 * len(whole) - 5000
-    assert time.process_time() - started < 15
+def test_very_many_marks_do_not_hold_it_up() -> None:
+    hostile = "a" + "\u0301\u0327" * 500_000  # half an hour where all of it is sorted at once
+    assert len(hostile) * 9 // 10 < len(normalized(hostile, "nfc")) <= len(hostile)
+    assert sum(map(len, normalized_pieces([hostile, hostile], "nfc"))) > len(hostile)
 
 
 def test_what_is_stored_reads_prompts_as_the_training_was_read() -> None:
@@ -140,24 +138,22 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         max_steps=30,
     )
 
-    def source(folder: Path) -> list[object]:
-        made = text_file(folder, rows)
-        return [type(made)(made.path, format="lines")]
+    def train(number: int, folder: str, **more: Any) -> Path | None:
+        source = text_file(tmp_path / str(number), rows)
+        return train_files(
+            [Source(source.path, format="lines")],
+            folder=tmp_path / folder,
+            preset="lstm-tiny",
+            hyperparameters=options,
+            threads=1,
+            **more,
+        )
 
-    whole = train_files(
-        source(tmp_path / "1"), folder=tmp_path / "whole", preset="lstm-tiny", hyperparameters=options,
-        threads=1,
-    )  # type: ignore[arg-type]  # fmt: skip
+    whole = train(1, "whole")
     told, polls = Listener(), iter([False] * 11 + [True] * 1000)
-    stopped = train_files(
-        source(tmp_path / "2"), folder=tmp_path / "cut", preset="lstm-tiny", hyperparameters=options,
-        threads=1, on_event=told, should_stop=lambda: next(polls),
-    )  # type: ignore[arg-type]  # fmt: skip
-    assert stopped is None
+    assert train(2, "cut", on_event=told, should_stop=lambda: next(polls)) is None
+    checkpoint = Path(told.all("checkpoint")[-1]["path"])
+    resumed = train(2, "elsewhere", plan=told.plan, resume=checkpoint)
     assert whole is not None
-    resumed = train_files(
-        source(tmp_path / "2"), folder=tmp_path / "elsewhere", hyperparameters=options, threads=1,
-        plan=told.plan, resume=Path(told.all("checkpoint")[-1]["path"]),
-    )  # type: ignore[arg-type]  # fmt: skip
     assert resumed is not None
     assert same_weights(outcome(whole)[0], outcome(resumed)[0])

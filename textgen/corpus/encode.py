@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 
 from textgen.corpus.corpus_events import corpus_events
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
-from textgen.corpus.documents import MARKS, Document, text_of, texts_of
-from textgen.corpus.encoding import BLOCK
+from textgen.corpus.documents import MARKS, text_of, texts_of
 from textgen.corpus.files import CorpusFiles
-from textgen.corpus.id_writer import IdWriter
-from textgen.corpus.passages import OVERLAP_WINDOW, DistinctSample, Sample, Windows, shared
-from textgen.corpus.personal_data import Masker
-from textgen.corpus.shuffling import Shuffle
 from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.sources import Source
-from textgen.corpus.splits import (
-    SPLITS,
-    DocumentSplitter,
-    HashExtremes,
-    SplitName,
-    Splitter,
-    TextSplitter,
-)
+from textgen.corpus.splits import DocumentSplitter, HashExtremes, SplitName, TextSplitter
+from textgen.corpus.writing import Scan, Written, gathered_in_blocks, write_parts
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice, ignore
-from textgen.options import PIECE_TOKENIZERS, Hyperparameters, RowKind, TokenizerName
+from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
 from textgen.tokenizers import (
     TOKENIZERS,
     CharTokenizer,
@@ -84,7 +68,7 @@ def encode_corpus(
     else:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
     tokenizer = with_marks(tokenizer, (*MARKS[scan.kind], *corpus.marks))
-    written = _write(corpus, scan, tokenizer, folder, alive)
+    written = write_parts(corpus, scan, tokenizer, folder, alive)
     _check_sizes(written.splits, corpus)
     made = EncodedCorpus(
         folder,
@@ -114,7 +98,7 @@ def _digest(corpus: CorpusFiles, tokenizer: Tokenizer | None, resumed: str | Non
     return sha256
 
 
-def _facts(corpus: CorpusFiles, scan: _Scan, written: _Written) -> CorpusFacts:
+def _facts(corpus: CorpusFiles, scan: Scan, written: Written) -> CorpusFacts:
     found = None if corpus.deduplicator is None else corpus.deduplicator.found
     return CorpusFacts(
         bytes=sum(source.path.stat().st_size for source in corpus.all),
@@ -127,29 +111,10 @@ def _facts(corpus: CorpusFiles, scan: _Scan, written: _Written) -> CorpusFacts:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """What one reading of the training files shows."""
-
-    splitter: Splitter
-    symbols: int
-    kind: RowKind
-    characters: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What the writing of all parts counted."""
-
-    splits: dict[SplitName, SplitSizes]
-    unknown: Counter[str]
-    overlap: float | None
-
-
-def _scan(corpus: CorpusFiles, alive: SignsOfLife) -> _Scan:
+def _scan(corpus: CorpusFiles, alive: SignsOfLife) -> Scan:
     counter, extremes, characters = CharacterCounter(), HashExtremes(), 0
     valid, test = corpus.valid_fraction, corpus.test_fraction
-    for texts in _gathered(corpus.read("train")):
+    for texts in gathered_in_blocks(corpus.read("train")):
         counter.add("".join(map(text_of, texts)))
         characters += sum(map(len, texts))
         alive.tell("reading the text", characters)
@@ -164,32 +129,19 @@ def _scan(corpus: CorpusFiles, alive: SignsOfLife) -> _Scan:
             code="one_symbol",
         )
     if corpus.documents:
-        return _Scan(
+        return Scan(
             DocumentSplitter.by_fraction(extremes, valid, test),
             symbols,
             corpus.kind or "text",
             characters,
         )
     splitter = TextSplitter.by_fraction(characters, valid, test)
-    return _Scan(splitter, symbols, corpus.kind or "text", characters)
-
-
-def _gathered(texts: Iterable[Document]) -> Iterator[list[Document]]:
-    """The texts in lists of about a block of characters: few long arrays are fast."""
-    gathered, length = list[Document](), 0
-    for text in texts:
-        gathered.append(text)
-        length += len(text)
-        if length >= BLOCK:
-            yield gathered
-            gathered, length = [], 0
-    if gathered:
-        yield gathered
+    return Scan(splitter, symbols, corpus.kind or "text", characters)
 
 
 def _learn(
     corpus: CorpusFiles,
-    scan: _Scan,
+    scan: Scan,
     options: Hyperparameters,
     on_event: OnEvent,
     alive: SignsOfLife,
@@ -210,10 +162,10 @@ def _learn(
     return with_normalization(tokenizer, corpus.form)
 
 
-def _taught(learner: Learner, corpus: CorpusFiles, scan: _Scan) -> Tokenizer:
+def _taught(learner: Learner, corpus: CorpusFiles, scan: Scan) -> Tokenizer:
     """What the learner makes of the training part."""
     train = (text for part, text in scan.splitter.deal(corpus.read("train")) if part == "train")
-    for documents in _gathered(train):
+    for documents in gathered_in_blocks(train):
         texts = [text for document in documents for text in texts_of(document)]
         if corpus.documents:
             learner.add_documents(texts)
@@ -222,9 +174,7 @@ def _taught(learner: Learner, corpus: CorpusFiles, scan: _Scan) -> Tokenizer:
     return learner.finish()
 
 
-def _widened(
-    tokenizer: Tokenizer, corpus: CorpusFiles, scan: _Scan, on_event: OnEvent
-) -> Tokenizer:
+def _widened(tokenizer: Tokenizer, corpus: CorpusFiles, scan: Scan, on_event: OnEvent) -> Tokenizer:
     """The tokenizer of a model to go on from, with the characters that are new to it."""
     if tokenizer.unknown_id is None:
         return tokenizer
@@ -240,67 +190,6 @@ def choose_tokenizer(symbols: int) -> tuple[TokenizerName, str]:
     if symbols > _MANY_SYMBOLS:
         return "byte", f"{symbols:,} different characters are too many to learn one by one"
     return "char", f"{symbols:,} different characters make a small vocabulary"
-
-
-def _write(
-    corpus: CorpusFiles, scan: _Scan, tokenizer: Tokenizer, folder: Path, alive: SignsOfLife
-) -> _Written:
-    corpus.masker = Masker()  # this reading is the one that counts
-    passages = {
-        "train": DistinctSample(),
-        "valid": Sample(),
-    }
-    windows = {part: Windows(OVERLAP_WINDOW, documents=corpus.documents) for part in passages}
-    with ExitStack() as stack:
-        writers = {
-            part: stack.enter_context(
-                IdWriter(
-                    folder, part, corpus.documents, scan.kind, _order(corpus, scan, folder, part)
-                )
-            )
-            for part in SPLITS
-        }
-        dealt: Iterable[tuple[SplitName, Document]] = chain(
-            scan.splitter.deal(corpus.read("train")),
-            (("valid", text) for text in corpus.read("valid")),
-            (("test", text) for text in corpus.read("test")),
-        )
-        characters = 0
-        for part, texts in _gathered_by_part(dealt):
-            writers[part].add(texts, tokenizer)
-            if part in passages:
-                passages[part].add(windows[part].add(map(text_of, texts)))
-            characters += sum(map(len, texts))
-            alive.tell("encoding", characters, scan.characters)
-        for writer in writers.values():
-            writer.publish()
-    return _Written(
-        splits={part: writer.sizes for part, writer in writers.items()},
-        unknown=sum((writer.unknown for writer in writers.values()), Counter[str]()),
-        overlap=shared(passages["valid"], passages["train"]),
-    )
-
-
-def _order(corpus: CorpusFiles, scan: _Scan, folder: Path, part: SplitName) -> Shuffle | None:
-    """Sorted files must not hurt: documents come in an order of the seed's."""
-    if not corpus.shuffle:
-        return None
-    scratch = folder / f"{part}.{os.getpid()}.order.tmp"
-    return Shuffle(scratch, corpus.seed, scan.characters)
-
-
-def _gathered_by_part(
-    dealt: Iterable[tuple[SplitName, Document]],
-) -> Iterator[tuple[SplitName, list[Document]]]:
-    gathered: dict[SplitName, list[Document]] = {part: [] for part in SPLITS}
-    lengths: dict[SplitName, int] = dict.fromkeys(SPLITS, 0)
-    for part, text in dealt:
-        gathered[part].append(text)
-        lengths[part] += len(text) + 1  # the end counts too: empty texts may be many
-        if lengths[part] >= BLOCK:
-            yield part, gathered[part]
-            gathered[part], lengths[part] = [], 0
-    yield from ((part, texts) for part, texts in gathered.items() if texts)
 
 
 def _check_sizes(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> None:

@@ -86,6 +86,7 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     """Run the training; returns the closing message."""
     from textgen.corpus.sources import (
         Source,  # late, so that a broken order fails before torch loads
+        source_of,
     )
     from textgen.options import Hyperparameters
     from textgen.plan import Plan
@@ -94,15 +95,7 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     hyperparameters = Hyperparameters.parse(order.hyperparameters, within="hyperparameters")
 
     def source(file: SourceFile) -> Source:
-        return Source(
-            path=file.path,
-            name=file.name,
-            format=hyperparameters.format,
-            column=hyperparameters.column,
-            prompt_column=hyperparameters.prompt_column,
-            completion_column=hyperparameters.completion_column,
-            encoding=hyperparameters.encoding,
-        )
+        return source_of(file.path, hyperparameters, file.name)
 
     bundle = train_files(
         [source(file) for file in order.sources],
