@@ -26,6 +26,12 @@ def streamed(tokenizer: Tokenizer, ids: list[int]) -> str:
 
 
 @given(any_text)
+def test_bytes_spell_every_character_beyond_ascii() -> None:
+    tokenizer = ByteTokenizer()
+    assert tokenizer.count_spelt(tokenizer.encode("aé我🙂\n")) == 3
+    assert CharTokenizer("a").count_spelt(CharTokenizer("a").encode("我")) == 0
+
+
 def test_bytes_lose_nothing_of_unicode(text: str) -> None:
     ids = BYTE.encode(text)
     assert ids.dtype == np.uint16

@@ -46,7 +46,7 @@ class Written:
 def write_parts(
     corpus: CorpusFiles, scan: Scan, tokenizer: Tokenizer, folder: Path, alive: SignsOfLife
 ) -> Written:
-    """Write the ids of all parts under ``folder``; nothing of a part is seen before all are whole."""
+    """Write the ids of all parts under ``folder``; nothing is seen before all of it is whole."""
     corpus.masker = Masker()  # this reading is the one that counts
     passages = {
         "train": DistinctSample(),
