@@ -112,17 +112,18 @@ def test_a_training_that_began_in_the_files_order_goes_on_in_it(tmp_path: Path) 
     encode(tmp_path)
     sources, options = [Source(tmp_path / "rows.jsonl")], small(max_steps=30)
     before = options.model_copy(update={"shuffle": False})
+    first, told, polls = Listener(), Listener(), iter([False] * 11 + [True] * 1000)
     whole = train_files(
-        sources, folder=tmp_path / "whole", preset="lstm-tiny", hyperparameters=before, threads=1
-    )
-    told, polls = Listener(), iter([False] * 11 + [True] * 1000)
+        sources, folder=tmp_path / "whole", preset="lstm-tiny", hyperparameters=before, threads=1,
+        on_event=first,
+    )  # fmt: skip
     stopped = train_files(
-        sources, folder=tmp_path / "cut", preset="lstm-tiny", hyperparameters=before, threads=1,
+        sources, folder=tmp_path / "cut", hyperparameters=before, threads=1, plan=first.plan,
         on_event=told, should_stop=lambda: next(polls),
     )  # fmt: skip
     assert stopped is None
     resumed = train_files(
-        sources, folder=tmp_path / "on", hyperparameters=options, threads=1, plan=told.plan,
+        sources, folder=tmp_path / "on", hyperparameters=options, threads=1, plan=first.plan,
         resume=Path(told.all("checkpoint")[-1]["path"]),
     )  # fmt: skip
     assert whole is not None
