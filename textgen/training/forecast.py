@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from textgen.allocator import keep_freed_memory
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
@@ -70,6 +71,7 @@ def forecast(
     """
     wanted = Hyperparameters() if hyperparameters is None else hyperparameters
     where, told = pick_device(device), list[Event]()
+    keep_freed_memory()  # as the training does
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
