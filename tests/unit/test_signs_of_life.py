@@ -11,7 +11,7 @@ from textgen.corpus.encode import encode_corpus
 from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidInput
-from textgen.events import Event
+from textgen.events import Event, ignore
 from textgen.options import Hyperparameters
 
 
@@ -48,7 +48,7 @@ def test_a_failure_of_the_work_is_a_failure_here() -> None:
         raise InvalidInput("no")
 
     with pytest.raises(InvalidInput, match="no"):
-        SignsOfLife(lambda event: None).during("learning the vocabulary", work)
+        SignsOfLife(ignore).during("learning the vocabulary", work)
 
 
 def test_reading_learning_and_encoding_are_told(
