@@ -57,9 +57,9 @@ class IdWriter:
         arrays: list[npt.NDArray[Any]] = [ids, counted][: len(self._files)]
         first = int(self._documents and self.sizes.tokens == 0)
         if first:  # also the first document follows an end
-            for file, value in zip(self._files, (tokenizer.end_id, 0), strict=False):
-                dtype = tokenizer.dtype if value else np.uint8
-                file.write(np.array([value], dtype).tobytes())
+            begin = (np.array([tokenizer.end_id], tokenizer.dtype), np.zeros(1, np.uint8))
+            for file, item in zip(self._files, begin, strict=False):
+                file.write(item.tobytes())
         if self._order is None:
             for file, array in zip(self._files, arrays, strict=True):
                 file.write(array.tobytes())
