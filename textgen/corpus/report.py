@@ -101,9 +101,10 @@ class Report:
     def _repeats(self) -> list[str]:
         lines = []
         if self.near_duplicates:
+            where = f"of the first {COMPARED:,} characters " if self.characters > COMPARED else ""
             lines.append(
-                f"  {self.near_duplicates:,} of the first {COMPARED:,} characters' documents are "
-                "nearly copies; the option 'deduplicate' leaves copies out"
+                f"  {self.near_duplicates:,} documents {where}are nearly copies of earlier ones; "
+                "the option 'deduplicate' leaves copies out"
             )
         if self.repeated is not None and self.repeated >= 0.001:
             lines.append(
