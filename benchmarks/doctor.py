@@ -1,6 +1,6 @@
 """How near the doctor's estimate comes to the time that a training then takes.
 
-    .venv/bin/python -m benchmarks.doctor CORPUS… [--threads N]
+    .venv/bin/python -m benchmarks.doctor CORPUS… [--first N] [--threads N]
 
 For each corpus and each of some trainings: the estimate by a process that begins the training
 (what `textgen doctor` runs), then the training itself in a process of its own, timed from its
@@ -81,6 +81,7 @@ def main() -> None:
     """Compare all, or train once where a comparison asks for it."""
     parser = argparse.ArgumentParser(description="the doctor's estimates against the truth")
     parser.add_argument("corpora", type=Path, nargs="*")
+    parser.add_argument("--first", type=int, default=len(TRAININGS), help="so many trainings")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -89,7 +90,7 @@ def main() -> None:
         return
     rows = []
     for corpus in arguments.corpora:
-        for preset, options in TRAININGS:
+        for preset, options in TRAININGS[: arguments.first]:
             row = compare(corpus, preset, options, arguments.threads)
             rows.append(row)
             print(

@@ -19,13 +19,15 @@ from textgen.allocator import keep_freed_memory
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
-from textgen.evaluation.validation import validate
+from textgen.evaluation.measures import tune_temperature
+from textgen.evaluation.validation import beginning, validate
 from textgen.events import Event
 from textgen.numerics import pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.training.mixture import make_mixture
 from textgen.training.planning import make_plan
+from textgen.training.train import TEMPERATURE_LOGITS
 from textgen.training.trainer import Trainer, new_model
 
 _MEASURE_SECONDS = 5.0
@@ -114,7 +116,7 @@ def _step_seconds(trainer: Trainer) -> float:
 
 
 def _validating_seconds(trainer: Trainer, plan: Plan, corpus: EncodedCorpus) -> float:
-    """All validations on the way, and the one on everything at the end."""
+    """All validations on the way; at the end the one on everything and the temperature."""
     began = time.perf_counter()
     if validate(trainer.model, corpus, plan, "valid", whole=False) is None:
         return 0.0
@@ -122,4 +124,14 @@ def _validating_seconds(trainer: Trainer, plan: Plan, corpus: EncodedCorpus) -> 
     trained = plan.total_steps * plan.batch_size * plan.sequence_length
     looked_at = min(corpus.splits["valid"].tokens, max(4096, int(0.015 * trained)))
     whole = once * corpus.splits["valid"].tokens / max(looked_at, 1)
-    return once * -(-plan.total_steps // plan.validate_every) + whole
+    tuning = _tuning_seconds(trainer, plan, corpus)
+    return once * -(-plan.total_steps // plan.validate_every) + whole + tuning
+
+
+def _tuning_seconds(trainer: Trainer, plan: Plan, corpus: EncodedCorpus) -> float:
+    if "causal" not in plan.objectives:
+        return 0.0
+    began = time.perf_counter()
+    few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
+    tune_temperature(trainer.model, few, corpus.counted("valid"))
+    return time.perf_counter() - began

@@ -33,7 +33,7 @@ from textgen.training.trainer import Trainer, new_model
 from textgen.training.transfer import fitted_to
 
 _DEFAULT_CHARACTERS = 400
-_TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
+TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
 
 
 def never() -> bool:
@@ -224,7 +224,7 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     if valid is not None:
         metrics |= valid.named("valid") | valid.named("full_valid")
     if valid is not None and valid.text is not None:
-        few = beginning(corpus, "valid", max(2, _TEMPERATURE_LOGITS // plan.vocab_size))
+        few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
         temperature = tune_temperature(model, few, corpus.counted("valid"))
         defaults = _defaults(corpus, temperature)
     test = validate(model, corpus, plan, "test", whole=True)
