@@ -17,8 +17,10 @@ from textgen.plan import Plan
 from textgen.presets import (
     DEFAULT_SECONDS,
     CorpusStats,
+    Pace,
     apply_hyperparameters,
     choose_preset,
+    estimated_pace,
     fit_to_text,
 )
 from textgen.training.mixture import make_mixture
@@ -27,6 +29,7 @@ from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _FINE_TUNING_RATE = 0.3  # of the peak from scratch: the weights are good already
+_MEASURED = "lstm-small"  # what tells how fast this machine is
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
 
 
@@ -55,7 +58,7 @@ def make_plan(
     stats = CorpusStats(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
-    preset = _preset(stats, preset_name, wanted, device, threads, on_event, base)
+    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base)
     plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
     seconds = wanted.max_seconds
     unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
@@ -75,6 +78,7 @@ def make_plan(
 
 
 def _preset(
+    corpus: EncodedCorpus,
     stats: CorpusStats,
     name: str,
     wanted: Hyperparameters,
@@ -87,7 +91,8 @@ def _preset(
     if base is not None:
         preset = apply_hyperparameters(_preset_of(base, wanted), wanted)
     elif name == AUTO_PRESET:
-        preset, reasons = choose_preset(stats, wanted, threads=threads, device=device.type)
+        pace = _measured_pace(corpus, stats, wanted, device, threads)
+        preset, reasons = choose_preset(stats, wanted, pace=pace)
         for reason in reasons:
             on_event(reason)
         return preset
@@ -101,6 +106,22 @@ def _preset(
         if getattr(fitted, option) != getattr(preset, option):
             on_event(choice(option, getattr(fitted, option), "the text is short"))
     return fitted
+
+
+def _measured_pace(
+    corpus: EncodedCorpus,
+    stats: CorpusStats,
+    wanted: Hyperparameters,
+    device: torch.device,
+    threads: int,
+) -> Pace:
+    """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
+    estimated = estimated_pace(stats.vocab_size, threads=threads, device=device.type)
+    preset = fit_to_text(PRESETS[_MEASURED], stats.tokens, Hyperparameters())
+    plan = _draft(corpus, _MEASURED, preset, wanted, device, threads, None)
+    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0])
+    factor = measured / estimated(preset)
+    return lambda other: factor * estimated(other)
 
 
 def _preset_of(base: Base, wanted: Hyperparameters) -> Preset:
