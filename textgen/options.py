@@ -180,6 +180,9 @@ class Hyperparameters(Options):
         min_length=1,
         description="causal, infill, mask, order: names, or names with weights in the loss",
     )
+    replay_fraction: float | None = Field(
+        None, ge=0.02, le=0.9, description="of each batch, read from what the base learnt before"
+    )
     # the model
     layers: int | None = Field(None, ge=1, le=8)
     hidden_size: int | None = Field(None, ge=8, le=4096)

@@ -89,7 +89,8 @@ def choose_preset(
             break
         best, steps = preset, expected
     epochs = steps * best.batch_size * best.sequence_length / stats.tokens
-    best = _against_repetition(best, epochs, hyperparameters)
+    model = against_repetition(best.model, epochs, hyperparameters)
+    best = best.model_copy(update={"model": model})
     return best, _reasons(best, stats, limit, epochs)
 
 
@@ -122,13 +123,12 @@ def _fitted(
     return preset, max(1, int(min(limits)))
 
 
-def _against_repetition(preset: Preset, epochs: float, wanted: Hyperparameters) -> Preset:
+def against_repetition(model: ModelOptions, epochs: float, wanted: Hyperparameters) -> ModelOptions:
     """Dropout that grows with the number of times the text is seen."""
     if wanted.dropout is not None:
-        return preset
+        return model
     dropout = 0.0 if epochs < 2 else min(0.3, round(0.02 * epochs, 2))
-    model = preset.model.model_copy(update={"dropout": dropout})
-    return preset.model_copy(update={"model": model})
+    return model.model_copy(update={"dropout": dropout})
 
 
 def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> list[Event]:

@@ -41,11 +41,13 @@ def encode_corpus(
     on_event: OnEvent = ignore,
     tokenizer: Tokenizer | None = None,
     resumed: str | None = None,
+    widen: bool = True,
 ) -> EncodedCorpus:
     """The ids of ``sources`` under ``folder``, made now or found there from an earlier call.
 
     A tokenizer is learnt from the training part alone unless one is given, which then gets the
-    characters that it does not know; either has the marks that the objectives need. Where
+    characters that it does not know if it may ``widen``; either has the marks that the rows and
+    objectives need. Where
     validation or test files are given, nothing of the training files is held out for that part.
     ``resumed`` is the hash of the corpus that a checkpoint belongs to: documents stay in the
     files' order where they were then.
@@ -65,7 +67,7 @@ def encode_corpus(
     scan = _scan(corpus, alive)
     if tokenizer is None:
         tokenizer = _learn(corpus, scan, options, on_event, alive)
-    else:
+    elif widen:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
     tokenizer = with_marks(tokenizer, (*MARKS[scan.kind], *corpus.marks))
     written = write_parts(corpus, scan, tokenizer, folder, alive)

@@ -26,8 +26,10 @@ from textgen.numerics import describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.tokenizers import Tokenizer, load_tokenizer
+from textgen.training.fine_tuning import Base
 from textgen.training.mixture import make_mixture
-from textgen.training.planning import Base, announce, make_plan
+from textgen.training.planning import announce, make_plan
+from textgen.training.replay import OldText, check_replay, encode_replay
 from textgen.training.run import Run
 from textgen.training.trainer import Trainer, new_model
 from textgen.training.transfer import fitted_to
@@ -50,6 +52,7 @@ def train_files(
     preset: str = AUTO_PRESET,
     hyperparameters: Hyperparameters | None = None,
     base: Path | None = None,
+    replay: OldText | None = None,
     plan: Plan | None = None,
     resume: Path | None = None,
     device: str = "auto",
@@ -67,9 +70,9 @@ def train_files(
     ``test_sources`` are measured once, at the end: nothing is chosen by them.
 
     ``base`` is a bundle to continue from: its shape stays, and its tokenizer but for characters
-    that it does not know yet. Torch's number of threads
-    in this process becomes ``threads``, or less where that is faster, and the process keeps the
-    memory that it frees (``textgen.allocator``). Checkpoints are as far apart
+    that it does not know yet. ``replay`` is what it learnt before and is not to forget. Torch's
+    number of threads in this process becomes ``threads``, or less where that is faster, and the
+    process keeps the memory that it frees (``textgen.allocator``). Checkpoints are as far apart
     as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
     second.
     """
@@ -84,16 +87,26 @@ def train_files(
     corpus = _encode(
         (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
     )
+    old = None
+    if replay is not None:
+        old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
     if plan is None:
         known = None if base is None or start is None else Base(start.header, _sha256(base))
         plan = make_plan(
-            corpus, preset, wanted, device=where, threads=threads, on_event=on_event, base=known
+            corpus,
+            preset,
+            wanted,
+            device=where,
+            threads=threads,
+            on_event=on_event,
+            base=known,
+            replay=old,
         )
         announce(plan, on_event)
     threads = min(threads, plan.threads)
     torch.set_num_threads(threads)
     _check_numerics(plan, where, threads, on_event)
-    run = _run(plan, corpus, start, checkpoint, where, folder, on_event)
+    run = _run(plan, corpus, old, start, checkpoint, where, folder, on_event)
     if not run.train(should_stop, checkpoint_seconds):
         return None
     return _finish(run, corpus, folder, on_event)
@@ -156,6 +169,7 @@ def _check_numerics(plan: Plan, device: torch.device, threads: int, on_event: On
 def _run(
     plan: Plan,
     corpus: EncodedCorpus,
+    replay: EncodedCorpus | None,
     start: Bundle | None,
     checkpoint: Checkpoint | None,
     device: torch.device,
@@ -163,6 +177,7 @@ def _run(
     on_event: OnEvent,
 ) -> Run:
     """The training at its first step, or where the checkpoint left it."""
+    check_replay(plan, replay)
     if checkpoint is not None:
         _check_belongs(checkpoint, plan, corpus)
         model = checkpoint.model
@@ -171,9 +186,9 @@ def _run(
         model.set_dropouts(plan.model)
     else:
         model = new_model(plan)
-    trainer = Trainer(plan, model.to(device), make_mixture(plan, corpus))
+    trainer = Trainer(plan, model.to(device), make_mixture(plan, corpus, replay))
     header = _header(plan, corpus, model)
-    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event)
+    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
     if checkpoint is not None:
         run.restore(checkpoint)
     return run
@@ -220,9 +235,10 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     model.load_state_dict(run.best.weights())
     defaults = _defaults(corpus)
     metrics = dict(run.metrics)
-    valid = validate(model, corpus, plan, "valid", whole=True)
+    valid, figures = run.validate(whole=True)
+    metrics |= figures
     if valid is not None:
-        metrics |= valid.named("valid") | valid.named("full_valid")
+        metrics |= valid.named("full_valid")
     if valid is not None and valid.text is not None:
         few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
         temperature = tune_temperature(model, few, corpus.counted("valid"))
@@ -231,6 +247,8 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     if test is not None:
         metrics |= test.named("test")
     on_event(_final_metrics(run, metrics))
+    if run.best.step == 0:
+        on_event(_no_gain(run))
     update: dict[str, Any] = {
         "metrics": metrics,
         "generation_defaults": defaults,
@@ -252,6 +270,15 @@ def _final_metrics(run: Run, metrics: dict[str, float | None]) -> Event:
             message += f" (weights of step {run.best.step:,}, the best)"
     data = {"step": step, "total_steps": run.plan.total_steps, **metrics}
     return Event("metrics", message, data=data)
+
+
+def _no_gain(run: Run) -> Event:
+    message = (
+        "No step of this training brought a lower validation loss than the model to continue from "
+        f"has ({run.best.loss:.4f} nats per token): its weights are kept. More text would help, "
+        "or a smaller learning_rate."
+    )
+    return Event("no_gain", message, "warn", {"valid_loss": run.best.loss})
 
 
 def _sha256(path: Path) -> str:

@@ -15,8 +15,11 @@ import threading
 import traceback
 from typing import IO, Any
 
+from textgen.corpus.sources import Source, source_of
 from textgen.errors import TextgenError
 from textgen.events import Event
+from textgen.options import Hyperparameters
+from textgen.plan import Plan
 from worker.training.child_process import SourceFile, TrainingOrder
 
 NICENESS = 10  # interactive requests on the same machine come first
@@ -84,27 +87,29 @@ def main() -> int:
 
 def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     """Run the training; returns the closing message."""
-    from textgen.corpus.sources import (
-        Source,  # late, so that a broken order fails before torch loads
-        source_of,
-    )
-    from textgen.options import Hyperparameters
-    from textgen.plan import Plan
+    # Late, so that a broken order fails before torch loads.
+    from textgen.training.replay import OldText
     from textgen.training.train import train_files
 
     hyperparameters = Hyperparameters.parse(order.hyperparameters, within="hyperparameters")
-
-    def source(file: SourceFile) -> Source:
-        return source_of(file.path, hyperparameters, file.name)
-
+    replay = order.replay
+    old = None
+    if replay is not None:
+        before = Hyperparameters.parse(replay.hyperparameters)
+        old = OldText(
+            [_source(file, before) for file in replay.sources],
+            [_source(file, before) for file in replay.validation_sources],
+            before,
+        )
     bundle = train_files(
-        [source(file) for file in order.sources],
-        validation_sources=[source(file) for file in order.validation_sources],
-        test_sources=[source(file) for file in order.test_sources],
+        [_source(file, hyperparameters) for file in order.sources],
+        validation_sources=[_source(file, hyperparameters) for file in order.validation_sources],
+        test_sources=[_source(file, hyperparameters) for file in order.test_sources],
         preset=order.preset,
         hyperparameters=hyperparameters,
         folder=order.folder,
         base=order.base,
+        replay=old,
         plan=None if order.plan is None else Plan.parse(order.plan),
         resume=order.resume,
         device=order.device,
@@ -116,6 +121,10 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     if bundle is None:
         return {"kind": "stopped"}
     return {"kind": "finished", "bundle": str(bundle)}
+
+
+def _source(file: SourceFile, options: Hyperparameters) -> Source:
+    return source_of(file.path, options, file.name)
 
 
 def _own_pipes() -> tuple[IO[bytes], IO[bytes]]:

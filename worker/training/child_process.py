@@ -16,6 +16,8 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import Field
+
 from textgen.options import Options
 
 
@@ -24,6 +26,14 @@ class SourceFile(Options):
 
     path: Path
     name: str
+
+
+class ReplayOrder(Options):
+    """The files of the model to continue from, and the options that they were read with."""
+
+    sources: tuple[SourceFile, ...]
+    validation_sources: tuple[SourceFile, ...] = ()
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class TrainingOrder(Options):
@@ -36,6 +46,7 @@ class TrainingOrder(Options):
     hyperparameters: dict[str, Any]
     folder: Path
     base: Path | None = None
+    replay: ReplayOrder | None = None
     plan: dict[str, Any] | None = None
     resume: Path | None = None
     device: str = "auto"

@@ -21,7 +21,7 @@ from worker.errors import CorruptArtifact, DiskFull, LeaseLost
 from worker.jobs.rows import Job, Level
 from worker.processes.cores import available_cores
 from worker.processes.lease import Lease
-from worker.training.child_process import ChildProcess, SourceFile, TrainingOrder
+from worker.training.child_process import ChildProcess, ReplayOrder, SourceFile, TrainingOrder
 from worker.training.result import new_model, publish_model
 
 LOG = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class TrainingRun:
             hyperparameters=hyperparameters,
             folder=self._folder,
             base=self._local(base) if base else None,
+            replay=self._replay(),
             plan=self._job.plan,
             resume=self._resume_point(),
             device=self._settings.device,
@@ -89,6 +90,17 @@ class TrainingRun:
         """The file in ``field`` of the job, where one was given."""
         file = self._job.spec.get(field)
         return (self._source(file),) if file else ()
+
+    def _replay(self) -> ReplayOrder | None:
+        replay = self._job.spec.get("replay")
+        if replay is None:
+            return None
+        validation = [replay["validation_file"]] if replay["validation_file"] else []
+        return ReplayOrder(
+            sources=tuple(map(self._source, replay["files"])),
+            validation_sources=tuple(map(self._source, validation)),
+            hyperparameters=replay["hyperparameters"],
+        )
 
     def _source(self, file: dict[str, str]) -> SourceFile:
         return SourceFile(path=self._local(file), name=file["filename"])
