@@ -41,6 +41,12 @@ class Plan(Options):
     )
     device: str = Field(description="cpu, cuda or cuda:N")
     kernel: Kernel = Field("native", description="which LSTM of torch's was faster on this CPU")
+    sampled_classes: int = Field(
+        0,
+        ge=0,
+        description="symbols, beside those to predict, that stand for all in a step's softmax; "
+        "0 for all of them",
+    )
     numerics: str = Field(
         description="what the last bit depends on: device, dtype, torch, instruction set, "
         "threads, kernels"
