@@ -25,6 +25,7 @@ Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
+SoftmaxName = Literal["exact", "sampled"]
 Auto = Literal["auto"]
 
 
@@ -199,6 +200,11 @@ class Hyperparameters(Options):
     learning_rate: float | None = Field(None, gt=0, le=1, description="peak, overrides the preset")
     weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
+    softmax: SoftmaxName | None = Field(
+        None,
+        description="exact, or sampled: large vocabularies train faster on a part of it each step; "
+        "measured losses are exact either way",
+    )
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
 
     @property

@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov and Hutter 2019) for all weights, or for those rows of a table that were used."""
+"""AdamW (Loshchilov and Hutter 2019), of whole tables or of the rows that a step has used."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Optimizer(torch.optim.AdamW):
             state["step"] = torch.zeros((), device=parameter.device)
             state |= {name: torch.zeros_like(parameter) for name in MOMENTS[:2]}
         whole = (parameter, state["exp_avg"], state["exp_avg_sq"])
-        values, average, square = (table[rows] for table in whole)
+        values, average, square = (table.index_select(0, rows) for table in whole)
         adamw(
             [values],
             [parameter.grad.values()],
@@ -78,7 +78,7 @@ class Optimizer(torch.optim.AdamW):
             maximize=False,
         )
         for table, moved in zip(whole, (values, average, square), strict=True):
-            table[rows] = moved
+            table.index_copy_(0, rows, moved)
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]

@@ -27,6 +27,8 @@ from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _FINE_TUNING_RATE = 0.3  # of the peak from scratch: the weights are good already
+_SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
+_SAMPLED_FROM = 16_384  # symbols; below, the exact softmax costs too little to leave any out
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
 
 
@@ -57,6 +59,7 @@ def make_plan(
     )
     preset = _preset(stats, preset_name, wanted, device, threads, on_event, base)
     plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
+    plan = plan.model_copy(update={"sampled_classes": _sampled_classes(plan, wanted, on_event)})
     seconds = wanted.max_seconds
     unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
     if unlimited and preset_name == AUTO_PRESET:
@@ -163,6 +166,21 @@ def _draft(
         device=str(device),
         numerics="",
     )
+
+
+def _sampled_classes(plan: Plan, wanted: Hyperparameters, on_event: OnEvent) -> int:
+    """How many symbols stand for all of them in the softmax of a step; 0 for the exact one."""
+    symbols = plan.vocab_size
+    if wanted.softmax == "sampled" and symbols < 2 * _SAMPLED_CLASSES:
+        on_event(
+            choice("softmax", "exact", f"sampling among {symbols:,} symbols would save nothing")
+        )
+        return 0
+    if wanted.softmax is None and symbols >= _SAMPLED_FROM:
+        reason = f"most of a step would go into the scores of {symbols:,} symbols"
+        on_event(choice("softmax", "sampled", reason))
+        return _SAMPLED_CLASSES
+    return _SAMPLED_CLASSES if wanted.softmax == "sampled" else 0
 
 
 def _finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
