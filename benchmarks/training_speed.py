@@ -5,7 +5,8 @@
 The plain loop is nn.Embedding, nn.LSTM and nn.Linear with fused AdamW, clipping and carried
 state, by oneDNN and by torch's own kernel, and once more with the memory setting that textgen
 makes (textgen.allocator); the fastest counts. textgen trains the preset as it is, layer norm and
-dropouts with it, and without these, which is the plain loop's arithmetic. All read random tokens
+dropouts with it: as a plan would be on this CPU (products in bfloat16 where it has them), in
+float32, and in float32 without norm and dropouts, which is the plain loop's arithmetic. All read random tokens
 of 65 symbols. Each is a process of its own, in turns. The roof is the product of 2048³ by torch and
 by oneDNN. The last line is a JSON object.
 """
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 SYMBOLS = 65
-KINDS = ("plain", "plain-native", "plain-kept", "textgen", "textgen-bare")
+KINDS = ("plain", "plain-native", "plain-kept", "textgen", "textgen-float32", "textgen-bare")
 ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 
 
@@ -59,7 +60,7 @@ def plain(preset: Any, kernel: str) -> Callable[[], None]:
     return step
 
 
-def textgen(preset: Any, bare: bool, threads: int) -> Callable[[], None]:
+def textgen(preset: Any, kind: str, threads: int) -> Callable[[], None]:
     """A step of textgen's trainer."""
     from textgen.plan import Plan
     from textgen.training.mixture import Mixture, Part
@@ -67,13 +68,14 @@ def textgen(preset: Any, bare: bool, threads: int) -> Callable[[], None]:
     from textgen.training.trainer import Trainer, new_model
 
     model = preset.model
-    if bare:
+    if kind == "textgen-bare":
         model = model.model_copy(update={"layer_norm": False, "dropout": 0.0})
     plan = Plan(
         preset="lstm-tiny", model=model, tokenizer="char", vocab_size=SYMBOLS,
         batch_size=preset.batch_size, sequence_length=preset.sequence_length, total_steps=10**6,
         warmup_steps=0, decay_steps=0, learning_rate=1e-3, weight_decay=0.01, gradient_clip=1.0,
-        seed=0, threads=threads, validate_every=10**6, device="cpu", kernel="onednn", numerics="",
+        seed=0, threads=threads, validate_every=10**6, device="cpu", numerics="",
+        kernel="onednn-bf16" if kind == "textgen" else "onednn",
     )  # fmt: skip
     tokens = np.random.default_rng(0).integers(0, SYMBOLS, 1_000_000).astype(np.uint16)
     rows = plan.batch_size
@@ -98,7 +100,7 @@ def run(kind: str, name: str, arguments: argparse.Namespace) -> float:
     if kind.startswith("plain"):
         step = plain(preset, "native" if kind == "plain-native" else "onednn")
     else:
-        step = textgen(preset, kind == "textgen-bare", arguments.threads)
+        step = textgen(preset, kind, arguments.threads)
     step()
     step()
     times: list[float] = []
@@ -153,7 +155,7 @@ def compare(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"{name:11} {kind:13} {medians[kind]:9,.0f} ({low:,.0f} to {high:,.0f})", flush=True)
     ratios = {
         f"{kind} ÷ {against}": round(medians[kind] / speed, 3)
-        for kind in ("textgen", "textgen-bare")
+        for kind in KINDS[3:]
         for against, speed in (("plain", as_it_comes), ("fastest plain", fastest))
     }
     print(f"{name:11} {ratios}", flush=True)

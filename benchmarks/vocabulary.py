@@ -6,7 +6,8 @@ The text are the standard library's sources, cut into words and signs, those bey
 33,277 written as one more. The peer is what pytorch/examples describes as its word language
 model: two layers of nn.LSTM as wide as the embedding, dropout 0.2, B=20, T=35, SGD from rate 20,
 gradients clipped to 0.25, the softmax over all symbols; written anew here. textgen trains the
-same shape with the same batches by AdamW: with the exact softmax, and with sampled classes.
+same shape with the same batches by AdamW, products of the layers in bfloat16 where the CPU has
+them: with the exact softmax, and with sampled classes.
 
 Speed is words a second, each in a process of its own, in turns; the lowest and the highest are
 told beside the median. Perplexity is always exact, on the last 100,000 words, after ``--words``
@@ -101,7 +102,7 @@ def ours(
         preset="lstm-base", model=model, tokenizer="word", vocab_size=SYMBOLS, batch_size=ROWS,
         sequence_length=LENGTH, total_steps=steps, warmup_steps=min(100, steps // 20),
         decay_steps=int(0.4 * steps), learning_rate=RATE, weight_decay=0.01, gradient_clip=1.0,
-        seed=1, threads=1, validate_every=steps, device="cpu", kernel="onednn", numerics="",
+        seed=1, threads=1, validate_every=steps, device="cpu", kernel="onednn-bf16", numerics="",
         sampled_classes=sampled,
     )  # fmt: skip
     part = Part("causal", 1.0, slice(0, ROWS), TextStreams(tokens, ROWS, LENGTH))

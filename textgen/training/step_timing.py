@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from textgen.events import OnEvent, choice
+from textgen.numerics import multiplies_bfloat16
 from textgen.plan import Kernel, Plan
 from textgen.training.mixture import Mixture
 from textgen.training.trainer import Trainer, new_model
@@ -40,7 +41,10 @@ def ways(device: torch.device, threads: int) -> tuple[Way, ...]:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return (Way("native", threads),)
     counts = dict.fromkeys((threads, 1))
-    return (*(Way("onednn", count) for count in counts), Way("native", threads))
+    found = [*(Way("onednn", count) for count in counts), Way("native", threads)]
+    if multiplies_bfloat16("onednn-bf16"):
+        found += [Way("onednn-bf16", count) for count in counts]
+    return tuple(found)
 
 
 def fastest_way(times: dict[Way, float], on_event: OnEvent) -> Way:
