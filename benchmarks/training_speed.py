@@ -6,7 +6,8 @@ The plain loop is nn.Embedding, nn.LSTM and nn.Linear with fused AdamW, clipping
 state, by oneDNN and by torch's own kernel, and once more with the memory setting that textgen
 makes (textgen.allocator); the fastest counts. textgen trains the preset as it is, layer norm and
 dropouts with it: as a plan would be on this CPU (products in bfloat16 where it has them), in
-float32, and in float32 without norm and dropouts, which is the plain loop's arithmetic. All read random tokens
+float32, and in float32 without norm and dropouts, which is the plain loop's arithmetic. All read
+random tokens
 of 65 symbols. Each is a process of its own, in turns. The roof is the product of 2048³ by torch and
 by oneDNN. The last line is a JSON object.
 """

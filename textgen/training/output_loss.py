@@ -48,8 +48,8 @@ class _OutputLoss(torch.autograd.Function):
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
         total, right = features.new_zeros(()), targets.new_zeros(())
-        for_features = torch.empty_like(features)
-        for_weight, for_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        found: list[Tensor] = []  # gradients of the features, block by block
+        for_weight, for_bias = None, torch.zeros_like(bias)
         rows = max(1, _LOGITS // len(weight))
         for start in range(0, len(features), rows):
             x, y = features[start : start + rows], targets[start : start + rows, None]
@@ -60,9 +60,13 @@ class _OutputLoss(torch.autograd.Function):
             total += (top - probabilities.amax(1, keepdim=True).log() - chosen).sum()
             right += (chosen == top).sum()
             error = probabilities.scatter_add_(1, y, -torch.ones_like(chosen))  # d loss/d logits
-            for_features[start : start + rows] = linear(error, weight.t())
-            for_weight += linear(x.t(), error.t()).t()
+            found.append(linear(error, weight.t()))
+            part = _outer(error, x)
+            for_weight = part if for_weight is None else for_weight.add_(part)
             for_bias += error.sum(0)
+        for_features = found[0] if len(found) == 1 else torch.cat([features[:0], *found])
+        if for_weight is None:
+            for_weight = torch.zeros_like(weight)
         ctx.save_for_backward(for_features, for_weight, for_bias)
         ctx.mark_non_differentiable(right)
         return total, right
@@ -71,6 +75,13 @@ class _OutputLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         return *(upstream * gradient for gradient in ctx.saved_tensors), None
+
+
+def _outer(error: Tensor, x: Tensor) -> Tensor:
+    """errorᵀ·x (V, H), for error (n, V) and x (n, H); the narrower of them is copied for it."""
+    if error.shape[1] > x.shape[1]:
+        return linear(x.t(), error.t()).t()
+    return linear(error.t(), x.t())
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
