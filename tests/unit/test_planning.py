@@ -138,18 +138,15 @@ def test_auto_is_a_device_that_works() -> None:
     assert torch.zeros(1, device=pick_device("auto")).item() == 0
 
 
-def test_the_softmax_is_sampled_where_the_vocabulary_is_large(
+def test_the_softmax_is_sampled_where_that_is_wanted_and_the_vocabulary_is_large(
     corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = Listener()
-    assert plan(corpus, few, max_steps=1, softmax="sampled").sampled_classes == 0
-    assert "would save nothing" in next(
-        each["reason"] for each in few.all("choice") if each["option"] == "softmax"
-    )
-    size = corpus.tokenizer.vocab_size
-    monkeypatch.setattr(planning, "_SAMPLED_CLASSES", size // 2)
-    assert plan(corpus, max_steps=1, softmax="sampled").sampled_classes == size // 2
-    assert plan(corpus, max_steps=1).sampled_classes == 0
-    monkeypatch.setattr(planning, "_SAMPLED_FROM", size)
-    assert plan(corpus, max_steps=1).sampled_classes == size // 2
+    told = Listener()
+    assert plan(corpus, told, max_steps=1, softmax="sampled").sampled_classes == 0
+    reasons = {each["option"]: each["reason"] for each in told.all("choice")}
+    assert "would save nothing" in reasons["softmax"]
+    half = corpus.tokenizer.vocab_size // 2
+    monkeypatch.setattr(planning, "_SAMPLED_CLASSES", half)
+    assert plan(corpus, max_steps=1, softmax="sampled").sampled_classes == half
     assert plan(corpus, max_steps=1, softmax="exact").sampled_classes == 0
+    assert plan(corpus, max_steps=1).sampled_classes == 0

@@ -28,7 +28,6 @@ _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how lon
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _FINE_TUNING_RATE = 0.3  # of the peak from scratch: the weights are good already
 _SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
-_SAMPLED_FROM = 16_384  # symbols; below, the exact softmax costs too little to leave any out
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
 
 
@@ -59,14 +58,17 @@ def make_plan(
     )
     preset = _preset(stats, preset_name, wanted, device, threads, on_event, base)
     plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
-    plan = plan.model_copy(update={"sampled_classes": _sampled_classes(plan, wanted, on_event)})
+    plan = plan.model_copy(
+        update={"sampled_classes": _sampled_classes(stats.vocab_size, wanted, on_event)}
+    )
     seconds = wanted.max_seconds
     unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
     if unlimited and preset_name == AUTO_PRESET:
         seconds = DEFAULT_SECONDS
         on_event(choice("max_seconds", seconds, "no limit was given"))
     mixture = make_mixture(plan, corpus)
-    times = {way: step_seconds(plan, mixture, way) for way in ways(device, threads)}
+    possible = ways(device, threads, wanted.precision or "float32")
+    times = {way: step_seconds(plan, mixture, way) for way in possible}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
     steps = [_steps_of_epochs(plan, stats.tokens, wanted, unlimited and seconds is None, on_event)]
@@ -168,19 +170,15 @@ def _draft(
     )
 
 
-def _sampled_classes(plan: Plan, wanted: Hyperparameters, on_event: OnEvent) -> int:
+def _sampled_classes(vocab_size: int, wanted: Hyperparameters, on_event: OnEvent) -> int:
     """How many symbols stand for all of them in the softmax of a step; 0 for the exact one."""
-    symbols = plan.vocab_size
-    if wanted.softmax == "sampled" and symbols < 2 * _SAMPLED_CLASSES:
-        on_event(
-            choice("softmax", "exact", f"sampling among {symbols:,} symbols would save nothing")
-        )
+    if wanted.softmax != "sampled":
         return 0
-    if wanted.softmax is None and symbols >= _SAMPLED_FROM:
-        reason = f"most of a step would go into the scores of {symbols:,} symbols"
-        on_event(choice("softmax", "sampled", reason))
-        return _SAMPLED_CLASSES
-    return _SAMPLED_CLASSES if wanted.softmax == "sampled" else 0
+    if vocab_size < 2 * _SAMPLED_CLASSES:
+        reason = f"sampling among {vocab_size:,} symbols would save nothing"
+        on_event(choice("softmax", "exact", reason))
+        return 0
+    return _SAMPLED_CLASSES
 
 
 def _finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
