@@ -206,7 +206,7 @@ class Hyperparameters(Options):
     gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
     precision: PrecisionName | None = Field(
         None,
-        description="float32 (where not given), or bfloat16: recurrent layers multiply in it where "
+        description="float32, or bfloat16 (where not given): recurrent layers multiply in it where "
         "the CPU has instructions for that and it is measured faster",
     )
     softmax: SoftmaxName | None = Field(

@@ -68,7 +68,7 @@ def make_plan(
         seconds = DEFAULT_SECONDS
         on_event(choice("max_seconds", seconds, "no limit was given"))
     mixture = make_mixture(plan, corpus, replay)
-    possible = ways(device, threads, wanted.precision or "float32")
+    possible = ways(device, threads, wanted.precision)
     times = {way: step_seconds(plan, mixture, way) for way in possible}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)

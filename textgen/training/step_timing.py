@@ -34,18 +34,19 @@ class Way:
 
 
 def ways(
-    device: torch.device, threads: int, precision: PrecisionName = "float32"
+    device: torch.device, threads: int, precision: PrecisionName | None = None
 ) -> tuple[Way, ...]:
     """What to measure, most likely the best first.
 
     One thread wins where layers are so narrow, or other programs so busy, that two wait for each
-    other more than they compute.
+    other more than they compute. bfloat16 is among them where the processor multiplies it and
+    ``precision`` is not float32.
     """
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return (Way("native", threads),)
     counts = dict.fromkeys((threads, 1))
     found = [*(Way("onednn", count) for count in counts), Way("native", threads)]
-    if precision == "bfloat16" and multiplies_bfloat16("onednn-bf16"):
+    if precision != "float32" and multiplies_bfloat16("onednn-bf16"):
         found += [Way("onednn-bf16", count) for count in counts]
     return tuple(found)
 
