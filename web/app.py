@@ -22,6 +22,7 @@ from web.views.fine_tuning import fine_tuning
 from web.views.health import health
 from web.views.jobs import jobs
 from web.views.models import models
+from web.views.scores import scores
 from web.views.sessions import sessions
 
 RESOURCES: tuple[Resource, ...] = (
@@ -31,6 +32,7 @@ RESOURCES: tuple[Resource, ...] = (
     fine_tuning,
     completions,
     batches,
+    scores,
     jobs,
     health,
     documentation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,17 @@ from textgen.model import Hidden, TextGenerator
 from textgen.tokenizers import Ids, Tokenizer
 
 Lead = npt.NDArray[np.int64]  # what is read before a row, at least one id
+OnStep = Callable[[], None]
 
 _ROWS = 64  # a batch
 _CHUNK = 128  # tokens a forward pass
 _LOGITS = 1 << 24  # at most so many at a time
 _WINDOW_ROWS = 4096  # sorted by length together
 _WINDOW_TOKENS = 1 << 20  # or so many tokens, whichever comes first
+
+
+def _nothing() -> None:
+    """Do nothing: the listener of callers who want no signs of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,17 @@ class RowScore:
         return self.nats / self.characters if self.characters else 0.0
 
 
-def score_rows(bundle: Bundle, rows: Iterable[str]) -> Iterator[RowScore]:
+def score_rows(
+    bundle: Bundle, rows: Iterable[str], *, on_step: OnStep = _nothing
+) -> Iterator[RowScore]:
     """The score of every row, in order, each as if the model read nothing else before it.
 
     The state is zero and the model first reads what the engine reads before an empty prompt;
     every token of the row counts, the end of a document is not one of them. Characters outside a
     closed alphabet cost what the unknown token costs. Memory does not grow with the number of
     rows. Nats a token are within 1e-5 of those of the row alone. InvalidInput for a row that
-    holds half a surrogate pair.
+    holds half a surrogate pair. ``on_step`` is called after each forward pass, as a sign of life;
+    what it raises ends the scoring.
     """
     context = ContextMaker(
         bundle.tokenizer, documents=bundle.header.documents, rows=bundle.header.rows
@@ -67,10 +75,10 @@ def score_rows(bundle: Bundle, rows: Iterable[str]) -> Iterator[RowScore]:
         window.append((row, bundle.tokenizer.encode(row)))
         size += len(window[-1][1])
         if len(window) == _WINDOW_ROWS or size >= _WINDOW_TOKENS:
-            yield from _score_window(bundle, window, lead, index)
+            yield from _score_window(bundle, window, lead, index, on_step)
             index += len(window)
             window, size = [], 0
-    yield from _score_window(bundle, window, lead, index)
+    yield from _score_window(bundle, window, lead, index, on_step)
 
 
 def worst_rows(scores: Iterable[RowScore], count: int) -> list[RowScore]:
@@ -81,7 +89,7 @@ def worst_rows(scores: Iterable[RowScore], count: int) -> list[RowScore]:
 
 
 def _score_window(
-    bundle: Bundle, window: Sequence[tuple[str, Ids]], lead: Lead, index: int
+    bundle: Bundle, window: Sequence[tuple[str, Ids]], lead: Lead, index: int, on_step: OnStep
 ) -> Iterator[RowScore]:
     lengths = np.array([len(ids) for _, ids in window], np.int64)
     order = np.argsort(-lengths, kind="stable")
@@ -89,7 +97,7 @@ def _score_window(
     for begin in range(0, len(window), _ROWS):
         batch = order[begin : begin + _ROWS]
         totals[batch], places[batch] = _score_batch(
-            bundle.model, [window[row][1] for row in batch], lead
+            bundle.model, [window[row][1] for row in batch], lead, on_step
         )
     for row, (text, ids) in enumerate(window):
         place = _characters_before(bundle.tokenizer, ids, int(places[row])) if len(ids) else None
@@ -98,7 +106,7 @@ def _score_window(
 
 @torch.inference_mode()
 def _score_batch(
-    model: TextGenerator, rows: Sequence[Ids], lead: Lead
+    model: TextGenerator, rows: Sequence[Ids], lead: Lead, on_step: OnStep
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Nats (B,) and the dearest token's place (B,) of rows that come longest first.
 
@@ -140,6 +148,7 @@ def _score_batch(
             dearer = cost > dearest[:left]
             places[:left][dearer] = begin + place[dearer]
             dearest[:left][dearer] = cost[dearer]
+            on_step()
     finally:
         model.train(was_training)
     return totals, places
