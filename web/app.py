@@ -17,6 +17,7 @@ from web.views.batches import batches
 from web.views.completions import completions
 from web.views.dashboard import dashboard
 from web.views.documentation import documentation
+from web.views.evaluations import evaluations
 from web.views.files import files
 from web.views.fine_tuning import fine_tuning
 from web.views.health import health
@@ -33,6 +34,7 @@ RESOURCES: tuple[Resource, ...] = (
     completions,
     batches,
     scores,
+    evaluations,
     jobs,
     health,
     documentation,

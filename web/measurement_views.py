@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from web.schemas.evaluations import EvaluationObject
 from web.schemas.scores import ScoreObject
 from web.training_views import error_view, estimated_finish
 from worker.jobs.rows import Job
@@ -16,10 +17,24 @@ def score_view(job: Job) -> ScoreObject:
     return ScoreObject.model_construct(
         **_common(job),
         worst=job.spec["worst"],
-        rows=job.spec["rows"],
+        reading=job.spec["reading"],
         summary=result.get("summary"),
         scores_file_id=result.get("scores_file_id"),
         summary_file_id=result.get("summary_file_id"),
+    )
+
+
+def evaluation_view(job: Job) -> EvaluationObject:
+    """The whole object."""
+    result: Mapping[str, Any] = {} if job.result is None else job.result
+    return EvaluationObject.model_construct(
+        **_common(job),
+        training_files=[file["id"] for file in job.spec["training_files"]],
+        reading=job.spec["reading"],
+        options=job.spec["options"],
+        summary=result.get("summary"),
+        report_file_id=result.get("report_file_id"),
+        page_file_id=result.get("page_file_id"),
     )
 
 

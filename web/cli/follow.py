@@ -150,6 +150,8 @@ def describe(job: Mapping[str, Any]) -> str:
         parts.append(f"{counts['completed']:,} of {counts['total']:,} lines")
         if counts["failed"]:
             parts.append(f"{counts['failed']:,} failed")
+    if progress.get("part"):
+        parts.append(f"measuring {progress['part'].replace('_', ' ')}")
     if progress.get("total"):
         parts.append(f"{progress['done']:,} of {progress['total']:,} {progress['unit']}")
     if progress.get("rate"):

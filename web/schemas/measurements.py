@@ -6,6 +6,7 @@ from typing import Any
 
 from web.schemas.base import JobError, Shape
 from web.schemas.jobs import State
+from worker.children.sources import ReadingOptions
 
 # Neither makes or changes a model. Who may train may measure what was trained, and who may
 # generate may ask the same model how likely a text is: so either scope is enough.
@@ -26,3 +27,8 @@ class Measurement(Shape):
     progress: dict[str, Any]
     error: JobError | None
     metadata: dict[str, Any]
+
+
+def reading_of(body: ReadingOptions) -> dict[str, Any]:
+    """How a body says that its file is to be read."""
+    return body.model_dump(include=set(ReadingOptions.model_fields), exclude_none=True)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from textgen.errors import InvalidOption
 from web.schemas.base import Body, Id, Metadata, Shape
 from web.schemas.measurements import Measurement
-from worker.scoring.order import RowOptions
+from worker.children.sources import ReadingOptions
 from worker.scoring.summary import ScoreSummary
 
 MAX_TEXTS = 256
@@ -18,10 +18,13 @@ MAX_CHARACTERS = 32_768  # of all texts together; a file may have as many as it 
 Text = Annotated[str, Field(min_length=1)]
 
 
-class ScoreBody(Body, RowOptions):
+class ScoreBody(Body, ReadingOptions):
     """A scoring to start: of a file, or of some texts."""
 
     model: Id
+    format: Literal["lines", "jsonl", "csv"] | None = Field(
+        None, description="from the file's name where not given; what is none of these is lines"
+    )
     file: Id | None = Field(None, description="with the purpose user_data, fine-tune or evals")
     input: Text | list[Text] | None = Field(
         None, max_length=MAX_CHARACTERS, description="short texts instead of a file"
@@ -35,11 +38,6 @@ class ScoreBody(Body, RowOptions):
         if self.input is None:
             return []
         return [self.input] if isinstance(self.input, str) else self.input
-
-    @property
-    def rows(self) -> dict[str, Any]:
-        """How the file is read, as far as it was said."""
-        return self.model_dump(include=set(RowOptions.model_fields), exclude_none=True)
 
     @field_validator("input")
     @classmethod
@@ -65,7 +63,7 @@ class ScoreObject(Measurement):
 
     object: Literal["score"] = "score"
     worst: int
-    rows: dict[str, Any] = Field(description="how the file is read, as far as it was said")
+    reading: dict[str, Any] = Field(description="how the file is read, as far as it was said")
     summary: ScoreSummary | None
     scores_file_id: str | None = Field(description="JSON lines: a row's score each, in their order")
     summary_file_id: str | None

@@ -94,7 +94,9 @@ def _figures(progress: dict[str, Any]) -> list[str]:
         found.append(f"{counts['completed'] + counts['failed']:,} of {counts['total']:,} lines")
     if progress.get("total") is not None:
         found.append(f"{progress['done']:,} of {progress['total']:,} {progress['unit']}")
-    if progress.get("step") is not None:
+    if progress.get("part"):
+        found.append(f"measuring {progress['part']}")
+    elif progress.get("step") is not None:
         found.append(f"step {progress['step']:,} of {progress.get('total_steps', 0):,}")
     if progress.get("train_loss") is not None:
         found.append(f"loss {progress['train_loss']:.3f} nats/token")

@@ -11,7 +11,7 @@ from web.job_waits import has_ended, wait_until
 from web.measurement_views import score_view
 from web.resource import Resource
 from web.schemas.base import MetadataPageQuery
-from web.schemas.measurements import TEXT_PURPOSES
+from web.schemas.measurements import TEXT_PURPOSES, reading_of
 from web.schemas.scores import ScoreBody, ScoreList, ScoreObject
 from web.services import current
 from web.submission import accept
@@ -39,7 +39,7 @@ def create(body: ScoreBody) -> ScoreObject:
         "model_artifact": stored.model_dump(),
         "file": file,
         "input": body.texts,
-        "rows": body.rows,
+        "reading": reading_of(body),
         "worst": body.worst,
     }
     job = accept(

@@ -61,12 +61,11 @@ class Parent:
         if event.type in MADE_SAFE:
             self._acknowledged.wait()
 
-    def progress(self, progress: Callable[[], Mapping[str, Any]]) -> None:
-        """Send how far the work is, at most twice a second; raises Stopped.
+    def show_life(self, progress: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """Send how far the work is, at most twice a second; to be called often.
 
-        To be called often: it is also the sign of life that the parent waits for.
+        A parent that hears nothing for long takes its child for hung.
         """
-        self.check()
         now = time.monotonic()
         if now >= self._progress_due:
             self._progress_due = now + PROGRESS_SECONDS

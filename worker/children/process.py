@@ -22,13 +22,6 @@ from textgen.options import Options
 MADE_SAFE = frozenset(("plan", "checkpoint", "shard"))
 
 
-class SourceFile(Options):
-    """A text as it lies on this machine; ``name`` is what the user calls it."""
-
-    path: Path
-    name: str
-
-
 class Order(Options):
     """What every child needs: where it may write, and what it may compute with."""
 

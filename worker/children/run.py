@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from worker.backend import Backend
 from worker.children.process import MADE_SAFE, ChildProcess, Order
+from worker.children.sources import SourceFile
 from worker.errors import CorruptArtifact, DiskFull, LeaseLost
 from worker.jobs.rows import Job, Level
 from worker.processes.cores import available_cores
@@ -90,6 +91,9 @@ class ChildRun(ABC):
 
     def _local(self, reference: Mapping[str, str]) -> Path:
         return self._backend.store.local_path(reference["artifact"], reference["file"])
+
+    def _source(self, file: Mapping[str, str]) -> SourceFile:
+        return SourceFile(path=self._local(file), name=file["filename"])
 
     def _threads(self) -> int:
         return self._settings.threads if self._settings.threads else available_cores()

@@ -17,6 +17,8 @@ from worker.storage.files import NewFile, add_file
 from worker.storage.ids import new_id
 
 FILE = "content"
+# Of what scorings and evaluations write: of OpenAI's words the one that promises nothing.
+RESULTS_PURPOSE = "user_data"
 CHUNK = 2**20
 
 

@@ -18,6 +18,7 @@ from worker.children.run import ChildRun
 from worker.client import Wakeups, connect
 from worker.contracts import BATCH, INTERACTIVE, TRAINING
 from worker.errors import InvalidSetting
+from worker.evaluation.run import EvaluationRun
 from worker.generation.answers import Answers
 from worker.generation.engine_link import EngineLink
 from worker.jobs.states import Kind
@@ -34,7 +35,11 @@ from worker.training.run import TrainingRun
 LOG = logging.getLogger(__name__)
 
 # What training workers do, each job in a process of its own.
-CHILD_RUNS: Mapping[Kind, type[ChildRun]] = {"training": TrainingRun, "scoring": ScoringRun}
+CHILD_RUNS: Mapping[Kind, type[ChildRun]] = {
+    "training": TrainingRun,
+    "scoring": ScoringRun,
+    "evaluation": EvaluationRun,
+}
 ROLES = ("train", "generate", "reconcile")
 BATCHES_AT_ONCE = 4  # so that a small batch need not wait for a large one
 INTERACTIVE_THREADS = 4  # they only hand requests on to the engine

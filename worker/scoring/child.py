@@ -20,7 +20,12 @@ def score(order: ScoringOrder, parent: Parent) -> dict[str, Any]:
     """Score every shard that is not safe yet; each is reported when it is whole."""
     plan = order.plan if order.plan is not None else _plan(order, parent)
     pace = Pace(plan.rows, "rows")
-    scored = _scorer(order, lambda: parent.progress(pace.as_progress))
+
+    def on_step() -> None:
+        parent.check()
+        parent.show_life(pace.as_progress)
+
+    scored = _scorer(order, on_step)
     for shard in cut(_heard(order, parent), plan):
         if shard.index < order.done:
             pace.skip(len(shard.rows))

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
-
-from textgen.corpus.sources import Source
 from textgen.options import Options
-from worker.children.process import Order, SourceFile
-
-
-class RowOptions(Options):
-    """How a file is read as rows. By itself its name says it: .jsonl, .csv, else a row a line."""
-
-    format: Literal["lines", "jsonl", "csv"] | None = Field(
-        None, description="lines, jsonl or csv; from the file's name where not given"
-    )
-    column: str | None = Field(None, max_length=200, description="the text column of a csv file")
-    encoding: str | None = Field(
-        None, max_length=40, description="of the file; detected where not given"
-    )
-
-    def source(self, file: SourceFile) -> Source:
-        """The file, to be read row by row."""
-        source = Source(
-            path=file.path,
-            name=file.name,
-            format=self.format,
-            column=self.column,
-            encoding=self.encoding,
-        )
-        return source if source.has_documents else replace(source, format="lines")
+from worker.children.process import Order
+from worker.children.sources import ReadingOptions, SourceFile
 
 
 class ScoringPlan(Options):
@@ -50,7 +23,7 @@ class ScoringOrder(Order):
 
     model: Path
     file: SourceFile | None = None
-    options: RowOptions = RowOptions()
+    reading: ReadingOptions = ReadingOptions()
     texts: tuple[str, ...] = ()
     worst: int
     plan: ScoringPlan | None = None

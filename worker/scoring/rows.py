@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textgen.corpus.documents import text_of
 from textgen.corpus.sources import read_rows
@@ -33,7 +33,8 @@ def read(order: ScoringOrder) -> Iterator[Row]:
     if order.file is None:
         numbered: Iterable[tuple[int, str]] = enumerate(order.texts, 1)
     else:
-        found = read_rows(order.options.source(order.file))
+        source = order.file.source(order.reading)
+        found = read_rows(source if source.has_documents else replace(source, format="lines"))
         numbered = ((line, text_of(document)) for line, document in found)
     full = ((line, text) for line, text in numbered if text)
     for index, (line, text) in enumerate(full):

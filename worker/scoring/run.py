@@ -11,14 +11,13 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from worker.children.process import SourceFile
 from worker.children.run import ChildRun
+from worker.children.sources import ReadingOptions
 from worker.jobs.shards import ShardRow
-from worker.processes.results import store_joined, store_result
-from worker.scoring.order import RowOptions, ScoringOrder, ScoringPlan
+from worker.processes.results import RESULTS_PURPOSE, store_joined, store_result
+from worker.scoring.order import ScoringOrder, ScoringPlan
 from worker.scoring.summary import ROWS_FILE, SUMMARY_FILE, ScoreSummary
 
-PURPOSE = "user_data"
 WORST_IN_ANSWER = 20  # the summary's file has all that were asked for
 
 
@@ -47,10 +46,8 @@ class ScoringRun(ChildRun):
             device=self._settings.device,
             threads=self._threads(),
             model=self._local(spec["model_artifact"]),
-            file=None
-            if file is None
-            else SourceFile(path=self._local(file), name=file["filename"]),
-            options=RowOptions.parse(spec["rows"]),
+            file=None if file is None else self._source(file),
+            reading=ReadingOptions.parse(spec["reading"]),
             texts=tuple(spec["input"]),
             worst=spec["worst"],
             plan=None if plan is None else ScoringPlan.parse(plan),
@@ -78,11 +75,11 @@ class ScoringRun(ChildRun):
         backend, job = self._backend, self._job
         shards = backend.jobs.shards_done(job)
         rows = store_joined(
-            backend, self._lease, shards, ROWS_FILE, f"{job.id}_{ROWS_FILE}", PURPOSE
+            backend, self._lease, shards, ROWS_FILE, f"{job.id}_{ROWS_FILE}", RESULTS_PURPOSE
         )
         found = self._summary(shards).model_dump(mode="json")
         summary_name = f"{job.id}_{SUMMARY_FILE}"
-        with store_result(backend, summary_name, PURPOSE) as summary:
+        with store_result(backend, summary_name, RESULTS_PURPOSE) as summary:
             content = {"model": job.spec["model"], **found}
             summary.stream.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
         few = {**found, "worst": found["worst"][:WORST_IN_ANSWER]}

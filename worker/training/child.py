@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
+from textgen.options import Hyperparameters
 from worker.children.parent import Parent, Stopped, serve
+from worker.children.sources import ReadingOptions
 from worker.training.order import TrainingOrder
 
 
 def train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     """Run the training; returns where the model lies."""
-    from textgen.corpus.sources import (
-        Source,  # late, so that a broken order fails before torch loads
-    )
-    from textgen.options import Hyperparameters
-    from textgen.plan import Plan
+    from textgen.plan import Plan  # late, so that a broken order fails before torch loads
     from textgen.training.train import train_files
 
     hyperparameters = Hyperparameters.parse(order.hyperparameters, within="hyperparameters")
-
-    def source(path: Path, name: str) -> Source:
-        return Source(
-            path=path,
-            name=name,
-            format=hyperparameters.format,
-            column=hyperparameters.column,
-            prompt_column=hyperparameters.prompt_column,
-            completion_column=hyperparameters.completion_column,
-            encoding=hyperparameters.encoding,
-        )
-
+    reading = ReadingOptions.of_training(hyperparameters)
     bundle = train_files(
-        [source(item.path, item.name) for item in order.sources],
-        validation_sources=[source(item.path, item.name) for item in order.validation_sources],
+        [file.source(reading) for file in order.sources],
+        validation_sources=[file.source(reading) for file in order.validation_sources],
         preset=order.preset,
         hyperparameters=hyperparameters,
         folder=order.folder,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from worker.children.process import Order, SourceFile
+from worker.children.process import Order
+from worker.children.sources import SourceFile
 
 
 class TrainingOrder(Order):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from textgen.bundles.header import read_header
-from worker.children.process import SourceFile
 from worker.children.run import ChildRun
 from worker.errors import CorruptArtifact, DiskFull
 from worker.training.order import TrainingOrder
@@ -43,9 +42,6 @@ class TrainingRun(ChildRun):
                 self._settings.checkpoint_max_seconds,
             ),
         )
-
-    def _source(self, file: dict[str, str]) -> SourceFile:
-        return SourceFile(path=self._local(file), name=file["filename"])
 
     def _resume_point(self) -> Path | None:
         """The newest checkpoint that is whole; damaged ones are said and passed over."""
