@@ -37,7 +37,7 @@ def evaluation_spec(services: Services, tenant: str, body: EvaluationBody) -> di
     return {
         "model": model,
         "model_artifact": stored.model_dump(),
-        "file": file,
+        "input_file": file,
         "reading": reading,
         "training_files": training.get("files", []),
         "training_reading": learnt,
@@ -47,7 +47,7 @@ def evaluation_spec(services: Services, tenant: str, body: EvaluationBody) -> di
 
 def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The files that must not be deleted while the evaluation lives."""
-    file = spec["file"]
+    file = spec["input_file"]
     files = spec["training_files"] if file is None else [*spec["training_files"], file]
     return [each["id"] for each in files]
 

@@ -39,7 +39,7 @@ def evaluation_view(job: Job) -> EvaluationObject:
 
 
 def _common(job: Job) -> dict[str, Any]:
-    file = job.spec["file"]
+    file = job.spec["input_file"]
     return {
         "id": job.id,
         "status": job.state,

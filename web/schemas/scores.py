@@ -48,8 +48,6 @@ class ScoreBody(Body, ReadingOptions):
                 f"at most {MAX_TEXTS} texts with {MAX_CHARACTERS:,} characters; upload more as a "
                 "file and name it in 'file'"
             )
-        if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
-            raise ValueError("half a surrogate pair in it is no character")
         return value
 
     def check_one(self) -> None:

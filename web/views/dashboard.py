@@ -71,7 +71,7 @@ def _job_row(job: Job) -> JobRow:
 
 def _name(job: Job) -> str:
     """What a job works on, in its owner's words."""
-    file = job.spec.get("input_file") or job.spec.get("file")
+    file = job.spec.get("input_file")
     names = [job.spec.get("model"), None if file is None else file["filename"]]
     return " · ".join(name for name in names if name)
 

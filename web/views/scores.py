@@ -37,7 +37,7 @@ def create(body: ScoreBody) -> ScoreObject:
     spec: dict[str, Any] = {
         "model": model,
         "model_artifact": stored.model_dump(),
-        "file": file,
+        "input_file": file,
         "input": body.texts,
         "reading": reading_of(body),
         "worst": body.worst,

@@ -28,7 +28,7 @@ class EvaluationRun(ChildRun):
     main_file = "file"
 
     def _order(self) -> EvaluationOrder:
-        spec, file = self._job.spec, self._job.spec["file"]
+        spec, file = self._job.spec, self._job.spec["input_file"]
         return EvaluationOrder(
             folder=self._folder,
             device=self._settings.device,

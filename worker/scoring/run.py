@@ -39,7 +39,7 @@ class ScoringRun(ChildRun):
     main_file = "file"
 
     def _order(self) -> ScoringOrder:
-        spec, file = self._job.spec, self._job.spec["file"]
+        spec, file = self._job.spec, self._job.spec["input_file"]
         plan = self._job.plan
         return ScoringOrder(
             folder=self._folder,
