@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +17,7 @@ import openai
 import pytest
 
 from tests.acceptance.conftest import train
-from tests.stack import Stack
+from tests.stack import ROOT, Stack
 from textgen.bundles.bundle import load_bundle
 from textgen.corpus.sources import Source
 from textgen.evaluation.evaluate import evaluate_bundle
@@ -242,6 +245,20 @@ def test_an_evaluation_has_the_librarys_figures(
     assert job["kind"] == "evaluation"
 
 
+def test_a_page_runs_nothing_that_stands_in_a_text(
+    client: openai.OpenAI, http: httpx.Client, model: str, verses: Path
+) -> None:
+    text = verses.read_text() + "<script>alert(1)</script><img src=x onerror=alert(1)>\n"
+    file = client.files.create(file=("<b>.txt", text.encode()), purpose="user_data")
+
+    body = {"model": model, "file": file.id, "options": {"parts": ["prediction", "rows"]}}
+    done = run(http, "/v1/evaluations", body)
+
+    page = content(http, done["page_file_id"]).decode()
+    assert "alert(1)" in page
+    assert not any(tag in page for tag in ("<script", "<img", "<b>"))
+
+
 def test_an_evaluation_on_a_file_of_another_kind_says_so(
     client: openai.OpenAI, http: httpx.Client, model: str
 ) -> None:
@@ -252,6 +269,30 @@ def test_an_evaluation_on_a_file_of_another_kind_says_so(
 
     assert done["status"] == "failed"
     assert done["error"]["code"] == "mixed_formats"
+
+
+def test_leaving_a_scoring_leaves_it_running(
+    stack: Stack, http: httpx.Client, log_model: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "many.log"
+    path.write_text("\n".join(log_lines(MANY, 6)))
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "web.cli", "score", log_model, str(path)],
+        cwd=ROOT,
+        env=stack.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stderr is not None
+    job_id = watching.stderr.readline().split()[1]
+    _until_half_done(http, f"/v1/scores/{job_id}")
+
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=30)
+
+    assert watching.returncode == 1
+    assert f"textgen jobs show {job_id} --follow" in said
+    assert ended(http, f"/v1/scores/{job_id}")["status"] == "succeeded"
 
 
 def test_on_the_command_line(stack: Stack, log_model: str, model: str, tmp_path: Path) -> None:

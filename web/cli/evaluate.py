@@ -13,9 +13,11 @@ import click
 from textgen.evaluation.options import EvaluationOptions
 from web.cli.api import Api, connect, path_of, save
 from web.cli.follow import Left, follow
-from web.cli.settings_of import set_option, values_of
+from web.cli.options import given, reading_options, set_option, values_of
 from web.cli.terminal import json_option, notes, print_json, print_table
 from web.cli.train import say_how_to_come_back, say_not_done, upload
+
+SHOWN = 60  # characters of a text in the table
 
 
 @click.command("eval", epilog="Example: textgen eval novels --html novels.html --set samples=20")
@@ -34,9 +36,15 @@ from web.cli.train import say_how_to_come_back, say_not_done, upload
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the whole report here, as a page.",
 )
+@reading_options
 @json_option
 def evaluate(
-    model: str, file: Path | None, pairs: tuple[str, ...], page: Path | None, as_json: bool
+    model: str,
+    file: Path | None,
+    pairs: tuple[str, ...],
+    page: Path | None,
+    as_json: bool,
+    **reading: str | None,
 ) -> int:
     """Measure how well MODEL does on FILE, else on what was held out of its own training.
 
@@ -49,7 +57,7 @@ def evaluate(
         "options": options.model_dump(mode="json", exclude_unset=True),
     }
     if file is not None:
-        body["file"] = upload(api, file, "user_data", console)["id"]
+        body |= {"file": upload(api, file, "user_data", console)["id"], **given(reading)}
     started = api.post("/v1/evaluations", body)
     on = "what its training held out" if file is None else file.name
     console.print(f"Evaluation {started['id']} of {started['model']} on {on}", soft_wrap=True)
@@ -97,4 +105,7 @@ def figures(summary: Mapping[str, Any], within: str = "") -> Iterator[tuple[str,
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    line = " ".join(str(value).split())
+    return line if len(line) <= SHOWN else line[:SHOWN] + "…"

@@ -151,7 +151,7 @@ def remark(job: dict[str, Any]) -> str:
     if job["error"]:
         return str(job["error"]["message"])
     result = job["result"] if job["result"] is not None else {}
-    return str(result.get("model", ""))
+    return str(result.get("fine_tuned_model", ""))
 
 
 def _print_job(job: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import click
 
 from web.cli.api import Api, connect, path_of, save
 from web.cli.follow import Left, follow
+from web.cli.options import given, reading_options
 from web.cli.terminal import json_option, notes, print_json, print_table
 from web.cli.train import say_how_to_come_back, say_not_done, upload
 
@@ -35,17 +36,15 @@ SHOWN = 100  # characters of a row in the table
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write every row's score here, a line of JSON each.",
 )
-@click.option("--column", help="The text column of a .csv file.")
-@click.option("--format", "format_", type=click.Choice(["lines", "jsonl", "csv"]))
+@reading_options
 @json_option
 def score(
     model: str,
     file: Path,
     worst: int,
     output: Path | None,
-    column: str | None,
-    format_: str | None,
     as_json: bool,
+    **reading: str | None,
 ) -> int:
     """Tell how surprising each row of FILE is to MODEL, and show the oddest rows.
 
@@ -55,11 +54,8 @@ def score(
     """
     api, console = connect(), notes()
     stored = upload(api, file, "user_data", console)
-    options = {"column": column, "format": format_}
-    given = {name: value for name, value in options.items() if value is not None}
-    started = api.post(
-        "/v1/scores", {"model": model, "file": stored["id"], "worst": worst, **given}
-    )
+    body = {"model": model, "file": stored["id"], "worst": worst, **given(reading)}
+    started = api.post("/v1/scores", body)
     console.print(f"Scoring {started['id']} of {file.name}", soft_wrap=True)
     try:
         job = follow(api, started["id"], console)

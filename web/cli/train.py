@@ -12,7 +12,7 @@ from rich.progress import Progress
 from textgen.options import AUTO_PRESET, Hyperparameters
 from web.cli.api import Api, connect
 from web.cli.follow import Left, follow
-from web.cli.settings_of import set_option, values_of
+from web.cli.options import set_option, values_of
 from web.cli.terminal import json_option, notes, print_json
 
 DEFAULT_SECONDS = 300.0

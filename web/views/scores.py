@@ -30,7 +30,7 @@ def create(body: ScoreBody) -> ScoreObject:
     """Rows that cannot be read make it fail, naming the line."""
     body.check_one()
     services, owner = current(), tenant()
-    model, stored = find_model(services.models, owner, body.model)
+    model, stored = find_model(services.models, owner, body.model, needs="causal")
     file = (
         None if body.file is None else reference(services, owner, body.file, "file", *TEXT_PURPOSES)
     )

@@ -10,8 +10,8 @@ from tests.unit.cli.test_follow import job
 from textgen.errors import InvalidOption
 from web.cli.evaluate import figures
 from web.cli.follow import describe, share
+from web.cli.options import values_of
 from web.cli.score import marked
-from web.cli.settings_of import values_of
 
 
 def row(text: str, place: int | None, characters: int | None = None) -> dict[str, Any]:

@@ -139,6 +139,23 @@ def test_a_scoring_needs_one_thing_to_score(
     assert words in answer.get_json()["error"]["message"]
 
 
+def test_a_model_that_only_fills_gaps_cannot_score(call: Caller, services: Services) -> None:
+    new = NewModel(
+        id="ft:gaps",
+        owned_by="acme",
+        artifact="jobs/j/1/m",
+        file="m",
+        header={"objectives": ["infill"]},
+    )
+    with services.database.write() as connection:
+        add_model(connection, "acme", new, services.database.now(connection))
+
+    answer = call("POST", "/v1/scores", json={"model": "ft:gaps", "input": "x"})
+
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["code"] == "objective_not_learnt"
+
+
 def test_texts_are_scored_without_a_file(call: Caller, services: Services, model: str) -> None:
     answer = call("POST", "/v1/scores", json={"model": model, "input": "to be"})
 

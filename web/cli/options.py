@@ -1,9 +1,9 @@
-"""``--set key=value`` on the command line."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -11,6 +11,26 @@ import click
 from textgen.errors import InvalidOption
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+READING = (
+    click.option("--column", help="The text column of a .csv file."),
+    click.option(
+        "--format",
+        type=click.Choice(["lines", "jsonl", "csv"]),
+        help="How FILE is read; its name says it otherwise.",
+    ),
+)
+
+
+def reading_options(command: Command) -> Command:
+    """Add the options that say how a file is read."""
+    for option in reversed(READING):
+        command = option(command)
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options that were given a value."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def set_option(example: str) -> Callable[[Command], Command]:
