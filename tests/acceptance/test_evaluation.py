@@ -276,19 +276,20 @@ def test_leaving_a_scoring_leaves_it_running(
 ) -> None:
     path = tmp_path / "many.log"
     path.write_text("\n".join(log_lines(MANY, 6)))
-    watching = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "web.cli", "score", log_model, str(path)],
         cwd=ROOT,
         env=stack.environment,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert watching.stderr is not None
-    job_id = watching.stderr.readline().split()[1]
-    _until_half_done(http, f"/v1/scores/{job_id}")
+    ) as watching:
+        assert watching.stderr is not None
+        begun = next(line for line in watching.stderr if line.startswith("Scoring "))
+        job_id = begun.split()[1]
+        _until_half_done(http, f"/v1/scores/{job_id}")
 
-    watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=30)
+        watching.send_signal(signal.SIGINT)
+        said = watching.stderr.read()
 
     assert watching.returncode == 1
     assert f"textgen jobs show {job_id} --follow" in said
