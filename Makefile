@@ -72,7 +72,7 @@ test-all: install lint ## make test, and what takes longer
 	@$(BIN)/pytest $(ARGS)
 
 bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
-	@for file in $(if $(ARGS),$(ARGS),$(sort $(wildcard benchmarks/*.py))); do \
+	@for file in $(if $(ARGS),$(ARGS),$(filter-out %/__init__.py,$(sort $(wildcard benchmarks/*.py)))); do \
 		echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
 
 chaos: install ## the fault suite at full length (REPEAT repetitions of each kill)

@@ -24,6 +24,8 @@ class Plan(Options):
     objectives: dict[ObjectiveName, float] = Field(
         default={"causal": 1.0}, description="what is learnt, each with its weight in the loss"
     )
+    replay: str | None = Field(None, description="SHA-256 of the earlier text that is to be kept")
+    replay_fraction: float = Field(0.0, ge=0, lt=1, description="of the rows, for that text")
     batch_size: int = Field(ge=1, description="parallel streams of text (B)")
     sequence_length: int = Field(ge=1, description="tokens per truncated back-propagation (T)")
     total_steps: int = Field(ge=1, description="optimizer steps")

@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from textgen.corpus.cleaning import Cleaning
 from textgen.corpus.dataset import FORMAT
 from textgen.corpus.documents import Document, kind_of
+from textgen.corpus.duplicates import Deduplicator
 from textgen.corpus.encoding import Encoding, detect_encoding
+from textgen.corpus.personal_data import Masker, recogniser_versions
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
-from textgen.errors import InvalidCorpus
+from textgen.errors import InvalidCorpus, InvalidOption
 from textgen.events import OnEvent, choice
 from textgen.objectives import marks_of
-from textgen.options import Hyperparameters, RowKind
+from textgen.options import Deduplication, Hyperparameters, Normalization, RowKind
 from textgen.tokenizers import Tokenizer
 
 
@@ -39,6 +44,12 @@ class CorpusFiles:
         self.valid_fraction = 0.0 if valid else options.validation_fraction
         self.test_fraction = 0.0 if test else options.test_fraction
         self.vocabulary = (options.tokenizer, options.vocab_size)
+        self.form: Normalization = options.normalization or "none"
+        self.masks = options.mask_personal_data
+        self.masker = Masker()  # counts what was masked since it was put here
+        self.shuffle = options.shuffle and self.documents
+        self.seed = options.seed or 0
+        self.deduplicator = self._deduplicator(options.deduplicate)
         self.kind: RowKind | None = None  # of the rows; known once one was read
         self.marks = marks_of(tuple(options.weights))
         self.encodings = [
@@ -59,6 +70,17 @@ class CorpusFiles:
             )
         return kinds.pop()
 
+    def _deduplicator(self, how: Deduplication) -> Deduplicator | None:
+        if how == "off":
+            return None
+        if not self.documents:
+            raise InvalidOption(
+                f"'deduplicate' is {how!r}, but one text has no rows that could be left out. Give "
+                "it the format 'lines' if each of its lines stands for itself.",
+                param="deduplicate",
+            )
+        return Deduplicator(how)
+
     def announce(self, on_event: OnEvent) -> None:
         """Tell which files are not read as they are."""
         for source, encoding in zip(self.all, self.encodings, strict=True):
@@ -66,32 +88,61 @@ class CorpusFiles:
                 on_event(choice("encoding", encoding.name, f"{source.shown}: {encoding.reason}"))
 
     def digest(self, tokenizer: Tokenizer | None) -> str:
-        """SHA-256 of everything that the ids depend on."""
-        pairs = zip(self.all, self.encodings, strict=True)
+        """SHA-256 of everything that the ids depend on.
+
+        Options that change nothing of the text have no part in it.
+        """
         content = {
             "format": FORMAT,
-            "files": [
-                [
-                    _file_sha256(source.path),
-                    source.kind,
-                    [source.column, source.prompt_column, source.completion_column],
-                    encoding.name,
-                ]
-                for source, encoding in pairs
-            ],
+            "files": self._contents,
             "parts": [len(self.by_part[name]) for name in SPLITS],
             "fractions": [self.valid_fraction, self.test_fraction],
             "tokenizer": [*self.vocabulary, *self.marks]
             if tokenizer is None
             else tokenizer.to_dict(),
+            **self._changes(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    @cached_property
+    def _contents(self) -> list[list[Any]]:
+        return [
+            [
+                _file_sha256(source.path),
+                source.kind,
+                [source.column, source.prompt_column, source.completion_column],
+                encoding.name,
+            ]
+            for source, encoding in zip(self.all, self.encodings, strict=True)
+        ]
+
+    def _changes(self) -> dict[str, Any]:
+        """What the options change of the text or its order."""
+        changes: dict[str, Any] = {}
+        if self.form != "none":
+            changes["normalization"] = self.form
+        if self.masks:
+            changes["masked"] = recogniser_versions()
+        if self.deduplicator is not None:
+            changes["deduplicate"] = self.deduplicator.how
+        if self.shuffle:
+            changes["shuffle"] = self.seed
+        return changes
+
     def read(self, part: SplitName) -> Iterator[Document]:
-        """The documents, or pieces of text, of all files given for ``part``.
+        """The documents, or pieces of text, of all files given for ``part``, as they are learnt.
 
         InvalidCorpus where a row is of another kind than the first that was read.
         """
+        cleaning = Cleaning(self.form, self.masker if self.masks else None)
+        if not self.documents:
+            return cleaning.pieces(self._as_written(part))
+        documents = cleaning.documents(self._as_written(part))
+        if part != "train" or self.deduplicator is None:
+            return documents
+        return self.deduplicator.kept(documents)
+
+    def _as_written(self, part: SplitName) -> Iterator[Document]:
         encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))
         for source in self.by_part[part]:
             for document in read_documents(source, encodings[source]):

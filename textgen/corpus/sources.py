@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from textgen.corpus.documents import BadRow, Document, conversation, prompt_and_completion
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
 from textgen.errors import InvalidCorpus
-from textgen.options import CorpusFormat
+from textgen.options import CorpusFormat, Hyperparameters
 
 MAX_LINE = 16 << 20  # characters
 _SUFFIXES: dict[str, CorpusFormat] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
@@ -50,6 +50,19 @@ class Source:
     def has_documents(self) -> bool:
         """Whether it holds many documents rather than one text."""
         return self.kind != "text"
+
+
+def source_of(path: Path, options: Hyperparameters, name: str | None = None) -> Source:
+    """The file, to be read as the options of a training say."""
+    return Source(
+        path=path,
+        name=name,
+        format=options.format,
+        column=options.column,
+        prompt_column=options.prompt_column,
+        completion_column=options.completion_column,
+        encoding=options.encoding,
+    )
 
 
 def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""The rows of a batch, shared among the objectives of a training."""
+"""The rows of a batch, shared among the objectives of a training and the texts it reads."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from textgen.training.tasks import TaskStreams
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One objective: its share of the loss, its rows of the batch and what they read."""
+    """One objective on one text: its share of the loss, its rows of the batch, what they read."""
 
     name: ObjectiveName
     weight: float
     rows: slice
     streams: Streams
+    replayed: bool = False  # whether the text is that which the model learnt before
+
+    @property
+    def label(self) -> str:
+        """What its loss is called."""
+        return _label(self.name, self.replayed)
 
 
 class Mixture:
@@ -44,42 +50,64 @@ class Mixture:
         )
 
 
-def make_mixture(plan: Plan, corpus: EncodedCorpus) -> Mixture:
-    """What a training of ``plan`` reads. InvalidOption where the text has no task of a kind."""
-    tokens, tokenizer = corpus.tokens("train"), corpus.tokenizer
-    passages = Passages(tokens, tokenizer, documents=corpus.documents)
+def make_mixture(plan: Plan, corpus: EncodedCorpus, replay: EncodedCorpus | None = None) -> Mixture:
+    """What a training of ``plan`` reads; ``replay`` is the text of an earlier one, to be kept.
+
+    InvalidOption where a text has no task of a kind, or the batch too few rows.
+    """
+    texts = [(corpus, 1 - plan.replay_fraction)]
+    if replay is not None:
+        texts.append((replay, plan.replay_fraction))
     total = sum(plan.objectives.values())
+    weights = {
+        _label(name, text is replay): weight / total * share
+        for text, share in texts
+        for name, weight in plan.objectives.items()
+    }
+    rows = share_rows(plan.batch_size, weights)
     parts: list[Part] = []
     first = 0
-    for name, count in share_rows(plan.batch_size, plan.objectives).items():
-        streams: Streams
-        if name == "causal":
-            streams = TextStreams(tokens, count, plan.sequence_length, corpus.counted("train"))
-        else:
-            objective = OBJECTIVES[name](tokenizer)
-            if next(examples(objective, passages, np.random.default_rng(plan.seed)), None) is None:
-                raise InvalidOption(
-                    f"'objectives' has {name!r}, but no task of that kind can be made of this "
-                    "text: its lines, documents or sentences are too short, or it has none. "
-                    "Leave it out, or give a text with whole sentences.",
-                    param="objectives",
-                )
-            streams = TaskStreams(objective, passages, count, plan.sequence_length, plan.seed)
-        parts.append(
-            Part(name, plan.objectives[name] / total, slice(first, first + count), streams)
-        )
-        first += count
+    for text, _ in texts:
+        for name in plan.objectives:
+            label = _label(name, text is replay)
+            streams = _streams(name, text, rows[label], plan)
+            place = slice(first, first + rows[label])
+            parts.append(Part(name, weights[label], place, streams, text is replay))
+            first = place.stop
     return Mixture(parts)
 
 
-def share_rows(batch_size: int, weights: Mapping[ObjectiveName, float]) -> dict[ObjectiveName, int]:
-    """Rows for each objective, at least one, else by its weight.
+def _streams(name: ObjectiveName, corpus: EncodedCorpus, rows: int, plan: Plan) -> Streams:
+    """``rows`` rows of one objective on one text."""
+    tokens, length = corpus.tokens("train"), plan.sequence_length
+    if name == "causal":
+        return TextStreams(tokens, rows, length, corpus.counted("train"))
+    passages = Passages(tokens, corpus.tokenizer, documents=corpus.documents)
+    objective = OBJECTIVES[name](corpus.tokenizer)
+    if next(examples(objective, passages, np.random.default_rng(plan.seed)), None) is None:
+        raise InvalidOption(
+            f"'objectives' has {name!r}, but no task of that kind can be made of this "
+            "text: its lines, documents or sentences are too short, or it has none. "
+            "Leave it out, or give a text with whole sentences.",
+            param="objectives",
+        )
+    return TaskStreams(objective, passages, rows, length, plan.seed)
 
-    InvalidOption where there are fewer rows than objectives.
+
+def _label(name: ObjectiveName, replayed: bool) -> str:
+    if not replayed:
+        return name
+    return "replay" if name == "causal" else f"replay_{name}"
+
+
+def share_rows(batch_size: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Rows for each part, at least one, else by its weight.
+
+    InvalidOption where there are fewer rows than parts.
     """
     if batch_size < len(weights):
         raise InvalidOption(
-            f"'batch_size' is {batch_size}, too few rows for {len(weights)} objectives: "
+            f"'batch_size' is {batch_size}, too few rows for {len(weights)} parts: "
             f"{', '.join(weights)}. Give at least {len(weights)}, or fewer objectives.",
             param="batch_size",
         )

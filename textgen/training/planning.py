@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 
-from textgen.bundles.header import BundleHeader
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.errors import InvalidOption
 from textgen.events import Event, OnEvent, choice
 from textgen.numerics import describe_numerics
-from textgen.options import AUTO_PRESET, PRESETS, SHAPE_OPTIONS, Hyperparameters, Preset
+from textgen.options import AUTO_PRESET, PRESETS, Hyperparameters, Preset
 from textgen.plan import Plan
 from textgen.presets import (
     DEFAULT_SECONDS,
     CorpusStats,
+    Pace,
     apply_hyperparameters,
     choose_preset,
+    estimated_pace,
     fit_to_text,
+)
+from textgen.training.fine_tuning import (
+    Base,
+    kept_of_old,
+    preset_of,
+    say_what_is_not_practised,
+    with_dropout,
 )
 from textgen.training.mixture import make_mixture
 from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
-_FINE_TUNING_RATE = 0.3  # of the peak from scratch: the weights are good already
+_MEASURED = "lstm-small"  # what tells how fast this machine is
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The bundle that a training starts from."""
-
-    header: BundleHeader
-    sha256: str
 
 
 def make_plan(
@@ -47,22 +46,26 @@ def make_plan(
     threads: int,
     on_event: OnEvent,
     base: Base | None = None,
+    replay: EncodedCorpus | None = None,
 ) -> Plan:
     """The plan for training on ``corpus``; InvalidOption where the wishes contradict.
 
     It uses at most ``threads`` threads, fewer where that is faster, and leaves torch set to them.
     """
+    if base is not None:
+        say_what_is_not_practised(base, wanted, on_event)
     stats = CorpusStats(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
-    preset = _preset(stats, preset_name, wanted, device, threads, on_event, base)
+    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base)
     plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
+    plan = plan.model_copy(update=kept_of_old(wanted, replay, on_event))
     seconds = wanted.max_seconds
     unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
     if unlimited and preset_name == AUTO_PRESET:
         seconds = DEFAULT_SECONDS
         on_event(choice("max_seconds", seconds, "no limit was given"))
-    mixture = make_mixture(plan, corpus)
+    mixture = make_mixture(plan, corpus, replay)
     times = {way: step_seconds(plan, mixture, way) for way in ways(device, threads)}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
@@ -71,10 +74,12 @@ def make_plan(
         steps.append(wanted.max_steps)
     if seconds is not None:
         steps.append(int(seconds / times[way]))
-    return _finish(plan, min(steps), way, seconds, device)
+    plan = _finish(plan, min(steps), way, seconds, device)
+    return plan if base is None else with_dropout(plan, stats.tokens, wanted, on_event)
 
 
 def _preset(
+    corpus: EncodedCorpus,
     stats: CorpusStats,
     name: str,
     wanted: Hyperparameters,
@@ -85,9 +90,10 @@ def _preset(
 ) -> Preset:
     """The preset with the user's values, fitted to the text."""
     if base is not None:
-        preset = apply_hyperparameters(_preset_of(base, wanted), wanted)
+        preset = apply_hyperparameters(preset_of(base, wanted, on_event), wanted)
     elif name == AUTO_PRESET:
-        preset, reasons = choose_preset(stats, wanted, threads=threads, device=device.type)
+        pace = _measured_pace(corpus, stats, wanted, device, threads)
+        preset, reasons = choose_preset(stats, wanted, pace=pace)
         for reason in reasons:
             on_event(reason)
         return preset
@@ -103,31 +109,20 @@ def _preset(
     return fitted
 
 
-def _preset_of(base: Base, wanted: Hyperparameters) -> Preset:
-    """What trained the base, gentler; its shape stays, and a wish for another is refused."""
-    model = base.header.model
-    for option in SHAPE_OPTIONS:
-        value = getattr(wanted, option)
-        if value is not None and value != getattr(model, option):
-            raise InvalidOption(
-                f"{option!r} is {value}, but the model to continue from has "
-                f"{getattr(model, option)}. Leave it out, or train from scratch.",
-                param=option,
-            )
-    plan = base.header.plan
-    near = PRESETS["lstm-small"]
-    for preset in PRESETS.values():
-        if preset.model.layers <= model.layers and preset.model.hidden_size <= model.hidden_size:
-            near = preset
-    return Preset(
-        description="as the model to continue from",
-        model=model,
-        batch_size=near.batch_size if plan is None else plan.batch_size,
-        sequence_length=near.sequence_length if plan is None else plan.sequence_length,
-        learning_rate=near.learning_rate * _FINE_TUNING_RATE,
-        weight_decay=near.weight_decay if plan is None else plan.weight_decay,
-        gradient_clip=near.gradient_clip if plan is None else plan.gradient_clip,
-    )
+def _measured_pace(
+    corpus: EncodedCorpus,
+    stats: CorpusStats,
+    wanted: Hyperparameters,
+    device: torch.device,
+    threads: int,
+) -> Pace:
+    """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
+    estimated = estimated_pace(stats.vocab_size, threads=threads, device=device.type)
+    preset = fit_to_text(PRESETS[_MEASURED], stats.tokens, Hyperparameters())
+    plan = _draft(corpus, _MEASURED, preset, wanted, device, threads, None)
+    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0])
+    factor = measured / estimated(preset)
+    return lambda other: factor * estimated(other)
 
 
 def _draft(
@@ -192,7 +187,8 @@ def _steps_of_epochs(
     else:
         epochs = min(max(round(_AUTO_TOKENS / tokens), _FEWEST_EPOCHS), _MOST_EPOCHS)
         on_event(choice("n_epochs", epochs, f"the text has {tokens:,} tokens"))
-    return math.ceil(epochs * tokens / (plan.batch_size * plan.sequence_length))
+    new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
+    return math.ceil(epochs * tokens / new)
 
 
 def announce(plan: Plan, on_event: OnEvent) -> None:

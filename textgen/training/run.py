@@ -11,7 +11,7 @@ from textgen.bundles.checkpoint import Checkpoint, save_checkpoint
 from textgen.bundles.header import BundleHeader, TrainingState
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.engine.preview import preview
-from textgen.evaluation.validation import validate
+from textgen.evaluation.validation import Validation, validate
 from textgen.events import Event, OnEvent
 from textgen.plan import Plan
 from textgen.training.best_weights import BestWeights
@@ -27,7 +27,10 @@ _SAMPLE_TOKENS = 200
 
 
 class Run:
-    """One training; ``header`` is what its bundle will say of model, tokenizer and corpus."""
+    """One training; ``header`` is what its bundle will say of model, tokenizer and corpus.
+
+    ``replay`` is the text of an earlier one, which it is not to forget.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,14 @@ class Run:
         header: BundleHeader,
         folder: Path,
         on_event: OnEvent,
+        replay: EncodedCorpus | None = None,
     ) -> None:
         self.plan = plan
         self.trainer = trainer
         self.best = BestWeights(trainer.model)
         self.metrics: dict[str, float | None] = {}  # the latest of each
         self._corpus = corpus
+        self._replay = replay
         self._header = header
         self._folder = folder
         self._on_event = on_event
@@ -69,6 +74,7 @@ class Run:
         """
         shortest, longest = checkpoint_seconds
         next_save = time.monotonic() + shortest
+        self._measure_base()
         while not self._is_over():
             if should_stop():
                 self._save()
@@ -80,6 +86,28 @@ class Run:
                 next_save = time.monotonic() + pause
         self._save()
         return True
+
+    def validate(self, *, whole: bool) -> tuple[Validation | None, dict[str, float | None]]:
+        """How the model does on the validation text, and all figures, of the old text too."""
+        model, plan = self.trainer.model, self.plan
+        valid = validate(model, self._corpus, plan, "valid", whole=whole)
+        figures = {} if valid is None else valid.named("valid")
+        if self._replay is not None:
+            old = validate(model, self._replay, plan, "valid", whole=whole)
+            figures |= {} if old is None else old.named("valid_replay")
+        return valid, figures
+
+    def _measure_base(self) -> None:
+        """The weights to continue from are the first candidate for the best."""
+        if self.plan.base is None or self.trainer.step > 0 or self.best.step is not None:
+            return
+        valid, figures = self.validate(whole=False)
+        if valid is None:
+            return
+        self.best.compare(valid.loss, 0)
+        self.metrics |= {f"base_{name}": value for name, value in figures.items()}
+        message = f"Before the first step the validation loss is {valid.loss:.3f} nats per token"
+        self._on_event(Event("base", message, data={"step": 0, **figures}))
 
     def _is_over(self) -> bool:
         plan, step = self.plan, self.trainer.step
@@ -126,9 +154,9 @@ class Run:
             metrics |= {f"train_{name}_loss": loss for name, loss in trainer.losses.items()}
         message = f"Step {trainer.step:,} of {plan.total_steps:,}: training loss {trainer.loss:.3f}"
         if validation_due:
-            valid = validate(trainer.model, self._corpus, plan, "valid", whole=False)
+            valid, figures = self.validate(whole=False)
+            metrics |= figures
             if valid is not None:
-                metrics |= valid.named("valid")
                 message += f", validation loss {valid.loss:.3f} nats per token"
                 self.best.compare(valid.loss, trainer.step)
         self.metrics |= metrics

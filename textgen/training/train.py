@@ -26,14 +26,16 @@ from textgen.numerics import describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.tokenizers import Tokenizer, load_tokenizer
+from textgen.training.fine_tuning import Base
 from textgen.training.mixture import make_mixture
-from textgen.training.planning import Base, announce, make_plan
+from textgen.training.planning import announce, make_plan
+from textgen.training.replay import OldText, check_replay, encode_replay
 from textgen.training.run import Run
 from textgen.training.trainer import Trainer, new_model
 from textgen.training.transfer import fitted_to
 
 _DEFAULT_CHARACTERS = 400
-_TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
+TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
 
 
 def never() -> bool:
@@ -46,9 +48,11 @@ def train_files(
     *,
     folder: Path,
     validation_sources: Sequence[Source] = (),
+    test_sources: Sequence[Source] = (),
     preset: str = AUTO_PRESET,
     hyperparameters: Hyperparameters | None = None,
     base: Path | None = None,
+    replay: OldText | None = None,
     plan: Plan | None = None,
     resume: Path | None = None,
     device: str = "auto",
@@ -63,10 +67,12 @@ def train_files(
     checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
     the same weights, bit for bit, as one that never stopped, on equal numerics.
 
+    ``test_sources`` are measured once, at the end: nothing is chosen by them.
+
     ``base`` is a bundle to continue from: its shape stays, and its tokenizer but for characters
-    that it does not know yet. Torch's number of threads
-    in this process becomes ``threads``, or less where that is faster, and the process keeps the
-    memory that it frees (``textgen.allocator``). Checkpoints are as far apart
+    that it does not know yet. ``replay`` is what it learnt before and is not to forget. Torch's
+    number of threads in this process becomes ``threads``, or less where that is faster, and the
+    process keeps the memory that it frees (``textgen.allocator``). Checkpoints are as far apart
     as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
     second.
     """
@@ -78,25 +84,36 @@ def train_files(
     if checkpoint is not None and plan is None:
         plan = checkpoint.header.plan
     start = None if base is None else load_bundle(base)
-    corpus = _encode(sources, validation_sources, wanted, folder, on_event, start, checkpoint)
+    corpus = _encode(
+        (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
+    )
+    old = None
+    if replay is not None:
+        old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
     if plan is None:
         known = None if base is None or start is None else Base(start.header, _sha256(base))
         plan = make_plan(
-            corpus, preset, wanted, device=where, threads=threads, on_event=on_event, base=known
+            corpus,
+            preset,
+            wanted,
+            device=where,
+            threads=threads,
+            on_event=on_event,
+            base=known,
+            replay=old,
         )
         announce(plan, on_event)
     threads = min(threads, plan.threads)
     torch.set_num_threads(threads)
     _check_numerics(plan, where, threads, on_event)
-    run = _run(plan, corpus, start, checkpoint, where, folder, on_event)
+    run = _run(plan, corpus, old, start, checkpoint, where, folder, on_event)
     if not run.train(should_stop, checkpoint_seconds):
         return None
     return _finish(run, corpus, folder, on_event)
 
 
 def _encode(
-    sources: Sequence[Source],
-    validation_sources: Sequence[Source],
+    files: tuple[Sequence[Source], Sequence[Source], Sequence[Source]],
     wanted: Hyperparameters,
     folder: Path,
     on_event: OnEvent,
@@ -109,13 +126,16 @@ def _encode(
         tokenizer = _kept_tokenizer(start.tokenizer, wanted)
     elif checkpoint is not None and checkpoint.header.base is not None:
         tokenizer = load_tokenizer(checkpoint.header.tokenizer)
+    sources, validation_sources, test_sources = files
     return encode_corpus(
         sources,
         wanted,
         folder / "corpus",
         validation_sources=validation_sources,
+        test_sources=test_sources,
         on_event=on_event,
         tokenizer=tokenizer,
+        resumed=None if checkpoint is None else checkpoint.training.corpus_hash,
     )
 
 
@@ -124,6 +144,7 @@ def _kept_tokenizer(tokenizer: Tokenizer, wanted: Hyperparameters) -> Tokenizer:
     for option, value, kept in (
         ("tokenizer", wanted.tokenizer, tokenizer.name),
         ("vocab_size", wanted.vocab_size, tokenizer.vocab_size),
+        ("normalization", wanted.normalization, tokenizer.normalization),
     ):
         if value not in (None, kept):
             raise InvalidOption(
@@ -148,6 +169,7 @@ def _check_numerics(plan: Plan, device: torch.device, threads: int, on_event: On
 def _run(
     plan: Plan,
     corpus: EncodedCorpus,
+    replay: EncodedCorpus | None,
     start: Bundle | None,
     checkpoint: Checkpoint | None,
     device: torch.device,
@@ -155,6 +177,7 @@ def _run(
     on_event: OnEvent,
 ) -> Run:
     """The training at its first step, or where the checkpoint left it."""
+    check_replay(plan, replay)
     if checkpoint is not None:
         _check_belongs(checkpoint, plan, corpus)
         model = checkpoint.model
@@ -163,9 +186,9 @@ def _run(
         model.set_dropouts(plan.model)
     else:
         model = new_model(plan)
-    trainer = Trainer(plan, model.to(device), make_mixture(plan, corpus))
+    trainer = Trainer(plan, model.to(device), make_mixture(plan, corpus, replay))
     header = _header(plan, corpus, model)
-    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event)
+    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
     if checkpoint is not None:
         run.restore(checkpoint)
     return run
@@ -212,17 +235,20 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     model.load_state_dict(run.best.weights())
     defaults = _defaults(corpus)
     metrics = dict(run.metrics)
-    valid = validate(model, corpus, plan, "valid", whole=True)
+    valid, figures = run.validate(whole=True)
+    metrics |= figures
     if valid is not None:
-        metrics |= valid.named("valid") | valid.named("full_valid")
+        metrics |= valid.named("full_valid")
     if valid is not None and valid.text is not None:
-        few = beginning(corpus, "valid", max(2, _TEMPERATURE_LOGITS // plan.vocab_size))
+        few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
         temperature = tune_temperature(model, few, corpus.counted("valid"))
         defaults = _defaults(corpus, temperature)
     test = validate(model, corpus, plan, "test", whole=True)
     if test is not None:
         metrics |= test.named("test")
     on_event(_final_metrics(run, metrics))
+    if run.best.step == 0:
+        on_event(_no_gain(run))
     update: dict[str, Any] = {
         "metrics": metrics,
         "generation_defaults": defaults,
@@ -244,6 +270,15 @@ def _final_metrics(run: Run, metrics: dict[str, float | None]) -> Event:
             message += f" (weights of step {run.best.step:,}, the best)"
     data = {"step": step, "total_steps": run.plan.total_steps, **metrics}
     return Event("metrics", message, data=data)
+
+
+def _no_gain(run: Run) -> Event:
+    message = (
+        "No step of this training brought a lower validation loss than the model to continue from "
+        f"has ({run.best.loss:.4f} nats per token): its weights are kept. More text would help, "
+        "or a smaller learning_rate."
+    )
+    return Event("no_gain", message, "warn", {"valid_loss": run.best.loss})
 
 
 def _sha256(path: Path) -> str:

@@ -18,7 +18,6 @@ from torch.nn import functional
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import Hidden, TextGenerator
 from textgen.numerics import use_kernel
-from textgen.options import ObjectiveName
 from textgen.plan import Plan
 from textgen.training.mixture import Mixture
 from textgen.training.schedule import learning_rate
@@ -36,7 +35,7 @@ class Trainer:
         self.plan = plan
         self.model = model
         self.step = 0
-        self.losses: dict[ObjectiveName, float] = {}  # running means, nats per counted token
+        self.losses: dict[str, float] = {}  # running means, nats per counted token
         self.accuracy = math.nan  # of the last measured step
         self._device = next(model.parameters()).device
         self._hidden: Hidden | None = None
@@ -45,10 +44,10 @@ class Trainer:
 
     @property
     def loss(self) -> float:
-        """The objectives' running means, summed by their weights; NaN before the first step."""
+        """The parts' running means, summed by their weights; NaN before the first step."""
         if not self.losses:
             return math.nan
-        return sum(part.weight * self.losses[part.name] for part in self._mixture.parts)
+        return sum(part.weight * self.losses[part.label] for part in self._mixture.parts)
 
     def advance(self, *, measure: bool = False) -> None:
         """One step; ``measure`` also sets ``accuracy``. TrainingDiverged where the loss is NaN."""
@@ -62,7 +61,7 @@ class Trainer:
             logits, (h, c) = self.model(x, self._hidden)  # (B, T, V)
             losses = self._losses(logits, y)
             loss = torch.stack(
-                [part.weight * losses[part.name] for part in self._mixture.parts]
+                [part.weight * losses[part.label] for part in self._mixture.parts]
             ).sum()
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -88,7 +87,7 @@ class Trainer:
         return tensors
 
     def restore(
-        self, step: int, losses: Mapping[ObjectiveName, float], tensors: Mapping[str, Tensor]
+        self, step: int, losses: Mapping[str, float], tensors: Mapping[str, Tensor]
     ) -> None:
         """Go on from ``state`` after ``step`` steps; InvalidCheckpoint where it does not fit."""
         self.step, self.losses = step, dict(losses)
@@ -105,18 +104,18 @@ class Trainer:
         h, c = (_fitting(tensors.get(f"hidden.{name}"), shape, name, self._device) for name in "hc")
         self._hidden = (h, c)
 
-    def _losses(self, logits: Tensor, targets: Tensor) -> dict[ObjectiveName, Tensor]:
-        """Mean loss of each objective over its targets that count; 0 where none does."""
+    def _losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Mean loss of each part over its targets that count; 0 where none does."""
         losses = {}
         for part in self._mixture.parts:
             wanted = targets[part.rows].flatten()
             found = functional.cross_entropy(
                 logits[part.rows].flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum"
             )
-            losses[part.name] = found / (wanted != IGNORED).sum().clamp(min=1)
+            losses[part.label] = found / (wanted != IGNORED).sum().clamp(min=1)
         return losses
 
-    def _average(self, losses: Mapping[ObjectiveName, Tensor]) -> None:
+    def _average(self, losses: Mapping[str, Tensor]) -> None:
         weight = max(1 / self.step, 1 / _MEAN_OVER)
         for name, tensor in losses.items():
             loss = tensor.item()
@@ -156,7 +155,8 @@ def _generators(plan: Plan, step: int, device: torch.device) -> Iterator[None]:
     """Dropout's randomness follows from seed and step, so no generator has to be saved."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed((plan.seed << 32) + step)
+        # A CPU's generator takes 32 bits of a seed; the factor keeps the steps of two apart.
+        torch.manual_seed((plan.seed * 2654435761 + step) % 2**32)
         yield
 
 

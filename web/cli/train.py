@@ -66,6 +66,18 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A text to measure on; without one, the last tenth of FILE.",
 )
+@click.option(
+    "--test",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text to measure on once, at the end; nothing is chosen by it.",
+)
+@click.option(
+    "--replay",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text that the model to continue from is not to forget; may be given several times. "
+    "--set replay_fraction=0.2 alone takes the files that it was trained on.",
+)
 @set_option("layers=2")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @json_option
@@ -75,6 +87,8 @@ def train(
     model: str,
     max_seconds: float | None,
     validation: Path | None,
+    test: Path | None,
+    replay: tuple[Path, ...],
     pairs: tuple[str, ...],
     detach: bool,
     as_json: bool,
@@ -93,8 +107,11 @@ def train(
         "training_files": more,
         "hyperparameters": hyperparameters,
     }
-    if validation is not None:
-        body["validation_file"] = upload(api, validation, "fine-tune", console)["id"]
+    for field, path in (("validation_file", validation), ("test_file", test)):
+        if path is not None:
+            body[field] = upload(api, path, "fine-tune", console)["id"]
+    if replay:
+        body["replay_files"] = [upload(api, file, "fine-tune", console)["id"] for file in replay]
     if name is not None:
         body["alias"] = name
     job = api.post("/v1/fine_tuning/jobs", body)

@@ -5,26 +5,39 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from textgen.corpus.sources import Source, source_of
 from textgen.options import Hyperparameters
+from textgen.plan import Plan
 from worker.children.parent import Parent, Stopped, serve
-from worker.children.sources import ReadingOptions
+from worker.children.sources import SourceFile
 from worker.training.order import TrainingOrder
 
 
 def train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     """Run the training; returns where the model lies."""
-    from textgen.plan import Plan  # late, so that a broken order fails before torch loads
+    # Late, so that a broken order fails before torch loads.
+    from textgen.training.replay import OldText
     from textgen.training.train import train_files
 
     hyperparameters = Hyperparameters.parse(order.hyperparameters, within="hyperparameters")
-    reading = ReadingOptions.of_training(hyperparameters)
+    replay = order.replay
+    old = None
+    if replay is not None:
+        before = Hyperparameters.parse(replay.hyperparameters)
+        old = OldText(
+            [_source(file, before) for file in replay.sources],
+            [_source(file, before) for file in replay.validation_sources],
+            before,
+        )
     bundle = train_files(
-        [file.source(reading) for file in order.sources],
-        validation_sources=[file.source(reading) for file in order.validation_sources],
+        [_source(file, hyperparameters) for file in order.sources],
+        validation_sources=[_source(file, hyperparameters) for file in order.validation_sources],
+        test_sources=[_source(file, hyperparameters) for file in order.test_sources],
         preset=order.preset,
         hyperparameters=hyperparameters,
         folder=order.folder,
         base=order.base,
+        replay=old,
         plan=None if order.plan is None else Plan.parse(order.plan),
         resume=order.resume,
         device=order.device,
@@ -36,6 +49,10 @@ def train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     if bundle is None:
         raise Stopped
     return {"bundle": str(bundle)}
+
+
+def _source(file: SourceFile, options: Hyperparameters) -> Source:
+    return source_of(file.path, options, file.name)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from textgen.options import Options
 from worker.children.process import Order
 from worker.children.sources import SourceFile
+
+
+class ReplayOrder(Options):
+    """The files of the model to continue from, and the options that they were read with."""
+
+    sources: tuple[SourceFile, ...]
+    validation_sources: tuple[SourceFile, ...] = ()
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class TrainingOrder(Order):
@@ -14,9 +25,11 @@ class TrainingOrder(Order):
 
     sources: tuple[SourceFile, ...]
     validation_sources: tuple[SourceFile, ...] = ()
+    test_sources: tuple[SourceFile, ...] = ()
     preset: str
     hyperparameters: dict[str, Any]
     base: Path | None = None
+    replay: ReplayOrder | None = None
     plan: dict[str, Any] | None = None
     resume: Path | None = None
     checkpoint_seconds: tuple[float, float]

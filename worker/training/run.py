@@ -8,8 +8,9 @@ from typing import Any
 
 from textgen.bundles.header import read_header
 from worker.children.run import ChildRun
+from worker.children.sources import SourceFile
 from worker.errors import CorruptArtifact, DiskFull
-from worker.training.order import TrainingOrder
+from worker.training.order import ReplayOrder, TrainingOrder
 from worker.training.result import new_model, publish_model
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -24,15 +25,16 @@ class TrainingRun(ChildRun):
 
     def _order(self) -> TrainingOrder:
         spec = self._job.spec
-        validation = [spec["validation_file"]] if spec.get("validation_file") else []
         base = spec.get("base_artifact")
         return TrainingOrder(
             sources=tuple(map(self._source, spec["files"])),
-            validation_sources=tuple(map(self._source, validation)),
+            validation_sources=self._held_out("validation_file"),
+            test_sources=self._held_out("test_file"),
             preset=spec["preset"],
             hyperparameters={"seed": spec["seed"], **spec["hyperparameters"]},
             folder=self._folder,
             base=self._local(base) if base else None,
+            replay=self._replay(),
             plan=self._job.plan,
             resume=self._resume_point(),
             device=self._settings.device,
@@ -41,6 +43,22 @@ class TrainingRun(ChildRun):
                 self._settings.checkpoint_min_seconds,
                 self._settings.checkpoint_max_seconds,
             ),
+        )
+
+    def _held_out(self, field: str) -> tuple[SourceFile, ...]:
+        """The file in ``field`` of the job, where one was given."""
+        file = self._job.spec.get(field)
+        return (self._source(file),) if file else ()
+
+    def _replay(self) -> ReplayOrder | None:
+        replay = self._job.spec.get("replay")
+        if replay is None:
+            return None
+        validation = [replay["validation_file"]] if replay["validation_file"] else []
+        return ReplayOrder(
+            sources=tuple(map(self._source, replay["files"])),
+            validation_sources=tuple(map(self._source, validation)),
+            hyperparameters=replay["hyperparameters"],
         )
 
     def _resume_point(self) -> Path | None:
