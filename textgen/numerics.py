@@ -38,16 +38,39 @@ def describe_numerics(device: torch.device, threads: int, kernel: Kernel) -> str
         where = f"{torch.cuda.get_device_name(device)} CUDA {torch.version.cuda}"
     else:
         where = f"CPU {torch.backends.cpu.get_cpu_capability()} threads {threads}"
-    return f"{where} float32 torch {torch.__version__} kernel {kernel}"
+    precision = "bfloat16" if multiplies_bfloat16(kernel) else "float32"
+    return f"{where} {precision} torch {torch.__version__} kernel {kernel}"
 
 
 @contextmanager
 def use_kernel(kernel: Kernel) -> Iterator[None]:
-    """Run the LSTM by oneDNN or by torch's own loops; only CPUs know the difference."""
+    """Run the LSTM by oneDNN or by torch's own loops; only CPUs know the difference.
+
+    What reads in bfloat16 is for ``reduced_precision`` to say.
+    """
     # torch.backends.mkldnn.flags would do, but warns about Intel GPUs on every call.
     before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(kernel == "onednn")
+    torch._C._set_mkldnn_enabled(kernel != "native")
     try:
         yield
     finally:
         torch._C._set_mkldnn_enabled(before)
+
+
+def multiplies_bfloat16(kernel: Kernel) -> bool:
+    """Whether recurrent layers multiply in bfloat16: where ``kernel`` says so and the CPU can.
+
+    Emulated it is a hundred times slower, so elsewhere such a training goes on in float32.
+    """
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return kernel == "onednn-bf16" and any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+@contextmanager
+def reduced_precision(kernel: Kernel) -> Iterator[None]:
+    """Let recurrent layers multiply in bfloat16 if ``kernel`` does; sums stay float32."""
+    if multiplies_bfloat16(kernel):
+        with torch.autocast("cpu", torch.bfloat16):
+            yield
+    else:
+        yield

@@ -25,6 +25,8 @@ Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
+PrecisionName = Literal["float32", "bfloat16"]
+SoftmaxName = Literal["exact", "sampled"]
 Auto = Literal["auto"]
 
 
@@ -202,6 +204,16 @@ class Hyperparameters(Options):
     learning_rate: float | None = Field(None, gt=0, le=1, description="peak, overrides the preset")
     weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
+    precision: PrecisionName | None = Field(
+        None,
+        description="float32 (where not given), or bfloat16: recurrent layers multiply in it where "
+        "the CPU has instructions for that and it is measured faster",
+    )
+    softmax: SoftmaxName | None = Field(
+        None,
+        description="exact (where not given), or sampled: large vocabularies train faster on a "
+        "part of it each step; what is measured on held-out text is exact either way",
+    )
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
 
     @property

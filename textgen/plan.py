@@ -10,7 +10,7 @@ from pydantic import Field
 
 from textgen.options import ModelOptions, ObjectiveName, Options, TokenizerName
 
-Kernel = Literal["onednn", "native"]
+Kernel = Literal["onednn", "native", "onednn-bf16"]
 
 
 class Plan(Options):
@@ -42,7 +42,13 @@ class Plan(Options):
         None, ge=1, description="validations without improvement before it stops"
     )
     device: str = Field(description="cpu, cuda or cuda:N")
-    kernel: Kernel = Field("native", description="which LSTM of torch's was faster on this CPU")
+    kernel: Kernel = Field("native", description="which LSTM of torch's was fastest on this CPU")
+    sampled_classes: int = Field(
+        0,
+        ge=0,
+        description="symbols, beside those to predict, that stand for all in a step's softmax; "
+        "0 for all of them",
+    )
     numerics: str = Field(
         description="what the last bit depends on: device, dtype, torch, instruction set, "
         "threads, kernels"

@@ -6,11 +6,11 @@ from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.errors import InvalidOption
 from textgen.numerics import describe_numerics, pick_device, use_kernel
-from textgen.options import PRESETS, Hyperparameters
+from textgen.options import PRESETS, Hyperparameters, PrecisionName
 from textgen.plan import Plan
-from textgen.training import planning
+from textgen.training import planning, step_timing
 from textgen.training.planning import make_plan
-from textgen.training.step_timing import Way, fastest_way
+from textgen.training.step_timing import Way, fastest_way, ways
 
 CPU = torch.device("cpu")
 
@@ -136,3 +136,30 @@ def test_a_device_that_cannot_be_had_names_what_can(name: str) -> None:
 
 def test_auto_is_a_device_that_works() -> None:
     assert torch.zeros(1, device=pick_device("auto")).item() == 0
+
+
+def test_the_softmax_is_sampled_where_that_is_wanted_and_the_vocabulary_is_large(
+    corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Listener()
+    assert plan(corpus, told, max_steps=1, softmax="sampled").sampled_classes == 0
+    reasons = {each["option"]: each["reason"] for each in told.all("choice")}
+    assert "would save nothing" in reasons["softmax"]
+    half = corpus.tokenizer.vocab_size // 2
+    monkeypatch.setattr(planning, "_SAMPLED_CLASSES", half)
+    assert plan(corpus, max_steps=1, softmax="sampled").sampled_classes == half
+    assert plan(corpus, max_steps=1, softmax="exact").sampled_classes == 0
+    assert plan(corpus, max_steps=1).sampled_classes == 0
+
+
+def test_bfloat16_is_measured_only_where_it_is_wanted_and_the_cpu_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def kernels(*wanted: PrecisionName) -> set[str]:
+        return {way.kernel for way in ways(CPU, 2, *wanted)}
+
+    monkeypatch.setattr(step_timing, "multiplies_bfloat16", lambda _: True)
+    assert "onednn-bf16" not in kernels()
+    assert "onednn-bf16" in kernels("bfloat16")
+    monkeypatch.setattr(step_timing, "multiplies_bfloat16", lambda _: False)
+    assert "onednn-bf16" not in kernels("bfloat16")

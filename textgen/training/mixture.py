@@ -13,6 +13,7 @@ from textgen.errors import InvalidOption
 from textgen.objectives import OBJECTIVES, Passages, examples
 from textgen.options import ObjectiveName
 from textgen.plan import Plan
+from textgen.training.sampled_classes import SampledClasses
 from textgen.training.streams import Batch, Streams, TextStreams
 from textgen.training.tasks import TaskStreams
 
@@ -36,8 +37,9 @@ class Part:
 class Mixture:
     """Batches with rows for every part, in their order; the parts' weights sum to 1."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], classes: SampledClasses | None = None) -> None:
         self.parts = tuple(parts)
+        self.classes = classes  # None: every step computes the softmax over all symbols
 
     def batch(self, step: int) -> Batch:
         """What step ``step``, counted from 0, reads."""
@@ -74,7 +76,11 @@ def make_mixture(plan: Plan, corpus: EncodedCorpus, replay: EncodedCorpus | None
             place = slice(first, first + rows[label])
             parts.append(Part(name, weights[label], place, streams, text is replay))
             first = place.stop
-    return Mixture(parts)
+    classes = None
+    if plan.sampled_classes:
+        tokens = corpus.tokens("train")
+        classes = SampledClasses(tokens, plan.vocab_size, plan.sampled_classes, plan.seed)
+    return Mixture(parts, classes)
 
 
 def _streams(name: ObjectiveName, corpus: EncodedCorpus, rows: int, plan: Plan) -> Streams:

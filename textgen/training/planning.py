@@ -34,6 +34,7 @@ from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _MEASURED = "lstm-small"  # what tells how fast this machine is
+_SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
 
 
@@ -59,14 +60,16 @@ def make_plan(
     )
     preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base)
     plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
-    plan = plan.model_copy(update=kept_of_old(wanted, replay, on_event))
+    sampled = {"sampled_classes": _sampled_classes(stats.vocab_size, wanted, on_event)}
+    plan = plan.model_copy(update=sampled | kept_of_old(wanted, replay, on_event))
     seconds = wanted.max_seconds
     unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
     if unlimited and preset_name == AUTO_PRESET:
         seconds = DEFAULT_SECONDS
         on_event(choice("max_seconds", seconds, "no limit was given"))
     mixture = make_mixture(plan, corpus, replay)
-    times = {way: step_seconds(plan, mixture, way) for way in ways(device, threads)}
+    possible = ways(device, threads, wanted.precision or "float32")
+    times = {way: step_seconds(plan, mixture, way) for way in possible}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
     steps = [_steps_of_epochs(plan, stats.tokens, wanted, unlimited and seconds is None, on_event)]
@@ -158,6 +161,17 @@ def _draft(
         device=str(device),
         numerics="",
     )
+
+
+def _sampled_classes(vocab_size: int, wanted: Hyperparameters, on_event: OnEvent) -> int:
+    """How many symbols stand for all of them in the softmax of a step; 0 for the exact one."""
+    if wanted.softmax != "sampled":
+        return 0
+    if vocab_size < 2 * _SAMPLED_CLASSES:
+        reason = f"sampling among {vocab_size:,} symbols would save nothing"
+        on_event(choice("softmax", "exact", reason))
+        return 0
+    return _SAMPLED_CLASSES
 
 
 def _finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from textgen.events import OnEvent, choice
+from textgen.numerics import multiplies_bfloat16
+from textgen.options import PrecisionName
 from textgen.plan import Kernel, Plan
 from textgen.training.mixture import Mixture
 from textgen.training.trainer import Trainer, new_model
@@ -31,7 +33,9 @@ class Way:
         return f"{self.kernel} on {self.threads} thread{'s' * (self.threads > 1)}"
 
 
-def ways(device: torch.device, threads: int) -> tuple[Way, ...]:
+def ways(
+    device: torch.device, threads: int, precision: PrecisionName = "float32"
+) -> tuple[Way, ...]:
     """What to measure, most likely the best first.
 
     One thread wins where layers are so narrow, or other programs so busy, that two wait for each
@@ -40,7 +44,10 @@ def ways(device: torch.device, threads: int) -> tuple[Way, ...]:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return (Way("native", threads),)
     counts = dict.fromkeys((threads, 1))
-    return (*(Way("onednn", count) for count in counts), Way("native", threads))
+    found = [*(Way("onednn", count) for count in counts), Way("native", threads)]
+    if precision == "bfloat16" and multiplies_bfloat16("onednn-bf16"):
+        found += [Way("onednn-bf16", count) for count in counts]
+    return tuple(found)
 
 
 def fastest_way(times: dict[Way, float], on_event: OnEvent) -> Way:

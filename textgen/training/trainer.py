@@ -12,19 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import Hidden, TextGenerator
-from textgen.numerics import use_kernel
+from textgen.numerics import reduced_precision, use_kernel
 from textgen.plan import Plan
 from textgen.training.mixture import Mixture
+from textgen.training.optimizer import MOMENTS, Optimizer
+from textgen.training.output_loss import OutputLoss, output_loss
 from textgen.training.schedule import learning_rate
 from textgen.training.streams import IGNORED
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-_BETAS = (0.9, 0.99)
 _MEAN_OVER = 50  # steps, for the running loss
 
 
@@ -40,7 +40,8 @@ class Trainer:
         self._device = next(model.parameters()).device
         self._hidden: Hidden | None = None
         self._mixture = mixture
-        self._optimizer = _optimizer(model, plan)
+        self._optimizer = Optimizer(model, plan.learning_rate, plan.weight_decay)
+        model.embedding.sparse = plan.sampled_classes > 0
 
     @property
     def loss(self) -> float:
@@ -52,29 +53,30 @@ class Trainer:
     def advance(self, *, measure: bool = False) -> None:
         """One step; ``measure`` also sets ``accuracy``. TrainingDiverged where the loss is NaN."""
         batch = self._mixture.batch(self.step)
-        x, y = batch.inputs.to(self._device), batch.targets.to(self._device)  # (B, T)
-        rate = learning_rate(self.plan, self.step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         self.model.train()
         with use_kernel(self.plan.kernel), _generators(self.plan, self.step, self._device):
-            logits, (h, c) = self.model(x, self._hidden)  # (B, T, V)
-            losses = self._losses(logits, y)
+            x = batch.inputs.to(self._device)  # (B, T)
+            with reduced_precision(self.plan.kernel):
+                features, (h, c) = self.model.features(x, self._hidden)  # (B, T, H)
+            features, h, c = features.float(), h.float(), c.float()
+            found = self._outputs(features, batch.targets)
+            losses = {name: part.mean for name, part in found.items()}
             loss = torch.stack(
                 [part.weight * losses[part.label] for part in self._mixture.parts]
             ).sum()
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip)
+        norm = self._optimizer.clip(self.plan.gradient_clip)
+        rate = learning_rate(self.plan, self.step)
         self._check(loss.item(), norm.item(), rate)
-        self._optimizer.step()
+        self._optimizer.advance(rate)
         self._hidden = (h.detach(), c.detach())
         self.step += 1
         self._average(losses)
         if measure:
-            counted = y != IGNORED
-            right = (logits.argmax(-1) == y)[counted]
-            self.accuracy = right.float().mean().item() if len(right) else math.nan
+            counted = sum(part.count for part in found.values())
+            right = sum(int(part.right.item()) for part in found.values())
+            self.accuracy = right / counted if counted else math.nan
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, beside the model's, that the next step depends on."""
@@ -94,26 +96,37 @@ class Trainer:
         if step == 0:
             return
         for name, parameter in self.model.named_parameters():
-            moments = {key: tensors.get(f"optimizer.{name}.{key}") for key in _MOMENTS}
+            moments = {key: tensors.get(f"optimizer.{name}.{key}") for key in MOMENTS}
             shapes = {"exp_avg": parameter.shape, "exp_avg_sq": parameter.shape, "step": ()}
             self._optimizer.state[parameter] = {
-                key: _fitting(moments[key], shapes[key], name, self._device) for key in _MOMENTS
+                key: _fitting(moments[key], shapes[key], name, self._device) for key in MOMENTS
             }
         lstm = self.model.lstm
         shape = (lstm.num_layers, self.plan.batch_size, lstm.hidden_size)
         h, c = (_fitting(tensors.get(f"hidden.{name}"), shape, name, self._device) for name in "hc")
         self._hidden = (h, c)
 
-    def _losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Mean loss of each part over its targets that count; 0 where none does."""
-        losses = {}
+    def _outputs(self, features: Tensor, targets: Tensor) -> dict[str, OutputLoss]:
+        """The loss of each part over its targets (B, T), on the CPU, that count."""
+        found = {}
         for part in self._mixture.parts:
-            wanted = targets[part.rows].flatten()
-            found = functional.cross_entropy(
-                logits[part.rows].flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum"
-            )
-            losses[part.label] = found / (wanted != IGNORED).sum().clamp(min=1)
-        return losses
+            rows, wanted = features[part.rows].flatten(0, 1), targets[part.rows].flatten()
+            places = (wanted != IGNORED).nonzero()[:, 0]
+            if len(places) < len(wanted):
+                rows, wanted = rows[places.to(self._device)], wanted[places]
+            found[part.label] = self._output_loss(rows, wanted)
+        return found
+
+    def _output_loss(self, features: Tensor, targets: Tensor) -> OutputLoss:
+        """Over all symbols, or over the few that stand for them in this step."""
+        output, sampled = self.model.output, self._mixture.classes
+        if sampled is None:
+            return output_loss(features, output.weight, output.bias, targets.to(self._device))
+        classes = sampled.choose(targets, self.step)
+        ids = classes.ids.to(self._device)
+        weight = functional.embedding(ids, output.weight, sparse=True)  # (K, H)
+        bias = output.bias.index_select(0, ids) + classes.shift.to(self._device)
+        return output_loss(features, weight, bias, classes.targets.to(self._device))
 
     def _average(self, losses: Mapping[str, Tensor]) -> None:
         weight = max(1 / self.step, 1 / _MEAN_OVER)
@@ -140,23 +153,19 @@ def new_model(plan: Plan) -> TextGenerator:
         return TextGenerator.from_options(plan.vocab_size, plan.model)
 
 
-def _optimizer(model: TextGenerator, plan: Plan) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); only matrices decay, not biases."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": plan.weight_decay},
-        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=_BETAS, fused=True)
-
-
 @contextmanager
 def _generators(plan: Plan, step: int, device: torch.device) -> Iterator[None]:
     """Dropout's randomness follows from seed and step, so no generator has to be saved."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         # A CPU's generator takes 32 bits of a seed; the factor keeps the steps of two apart.
-        torch.manual_seed((plan.seed * 2654435761 + step) % 2**32)
+        seed = (plan.seed * 2654435761 + step) % 2**32
+        # torch.manual_seed would format three stack traces for devices that are not there, every
+        # step: a third of a millisecond.
+        torch.default_generator.manual_seed(seed)
+        for each in cuda:
+            with torch.cuda.device(each):
+                torch.cuda.manual_seed(seed)
         yield
 
 
