@@ -17,11 +17,13 @@ from web.views.batches import batches
 from web.views.completions import completions
 from web.views.dashboard import dashboard
 from web.views.documentation import documentation
+from web.views.evaluations import evaluations
 from web.views.files import files
 from web.views.fine_tuning import fine_tuning
 from web.views.health import health
 from web.views.jobs import jobs
 from web.views.models import models
+from web.views.scores import scores
 from web.views.sessions import sessions
 
 RESOURCES: tuple[Resource, ...] = (
@@ -31,6 +33,8 @@ RESOURCES: tuple[Resource, ...] = (
     fine_tuning,
     completions,
     batches,
+    scores,
+    evaluations,
     jobs,
     health,
     documentation,

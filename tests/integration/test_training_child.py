@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from worker.training.child_process import ChildProcess, ReplayOrder, SourceFile, TrainingOrder
+from worker.children.process import ChildProcess
+from worker.children.sources import SourceFile
+from worker.training.order import ReplayOrder, TrainingOrder
 
 OLD = "".join(f"the cat {i} sat on a mat and the dog {i * 7} ran to it.\n" for i in range(60))
 NEW = "Ein Hund kam in die Küche und stahl dem Koch ein Ei.\n" * 40
@@ -22,7 +24,7 @@ def file(folder: Path, name: str, text: str) -> SourceFile:
 def train(order: TrainingOrder) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The events of a training, and its last word."""
     events = []
-    with ChildProcess(order) as child:
+    with ChildProcess(order, "worker.training.child") as child:
         while True:
             message = child.receive(120)
             assert message is not None

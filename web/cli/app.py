@@ -15,6 +15,8 @@ COMMANDS = {
     "train": "web.cli.train:train",
     "generate": "web.cli.generate:generate",
     "batch": "web.cli.batch:batch",
+    "score": "web.cli.score:score",
+    "eval": "web.cli.evaluate:evaluate",
     "jobs": "web.cli.jobs:jobs",
     "models": "web.cli.models:models",
     "alias": "web.cli.alias:alias",

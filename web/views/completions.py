@@ -71,7 +71,7 @@ def create(body: CompletionBody) -> Response:
         max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
     )
     model, bundle = find_model(
-        services.models, tenant(), body.model, fills_gaps=body.suffix is not None
+        services.models, tenant(), body.model, needs=None if body.suffix is None else "infill"
     )
     call = Call(new_id("cmpl-"), model, body, current_client(), int(time.time()))
     place = services.answers.take()

@@ -107,7 +107,10 @@ class Shard:
             max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
         )
         model, bundle = find_model(
-            models, self._job.tenant, body.model, fills_gaps=body.suffix is not None
+            models,
+            self._job.tenant,
+            body.model,
+            needs=None if body.suffix is None else "infill",
         )
         request_id = f"cmpl-{self._derived(line, 'completion').hex()[:24]}"
         seed = int.from_bytes(self._derived(line, "seed")[:7])

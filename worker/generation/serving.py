@@ -1,24 +1,28 @@
 """From the name of a model in a request to the stored file that answers it.
 
-Used by completion requests and by the lines of a batch, so both refuse with the same words.
+Used by completion requests, the lines of a batch, scorings and evaluations, so all refuse with
+the same words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textgen.engine.context import suffix_not_learnt
 from textgen.errors import InvalidOption
-from textgen.options import PRESET_NAMES
+from textgen.options import PRESET_NAMES, ObjectiveName
 from worker.contracts import BundleReference
 from worker.storage.models import Models
 
 
 def find_model(
-    models: Models, tenant: str, name: str, *, fills_gaps: bool = False
+    models: Models, tenant: str, name: str, *, needs: ObjectiveName | None = None
 ) -> tuple[str, BundleReference]:
     """The model's real id and its file; an alias is followed.
 
-    Raises InvalidOption (``model_not_trained``) for a preset, and where it is to fill gaps
-    (``suffix_not_learnt``) for one that cannot; NotFound for an unknown name.
+    Raises InvalidOption (``model_not_trained``) for a preset, and for one that has not learnt
+    what it ``needs`` (``suffix_not_learnt``, ``objective_not_learnt``); NotFound for an unknown
+    name.
     """
     if name in PRESET_NAMES:
         raise InvalidOption(
@@ -29,6 +33,16 @@ def find_model(
             param="model",
         )
     model = models.resolve(tenant, name)
-    if fills_gaps and "infill" not in model.header.get("objectives", ()):
-        raise suffix_not_learnt()
+    learnt = model.header.get("objectives", ("causal",))
+    if needs is not None and needs not in learnt:
+        raise suffix_not_learnt() if needs == "infill" else _not_learnt(model.id, needs, learnt)
     return model.id, BundleReference(artifact=model.artifact, file=model.file)
+
+
+def _not_learnt(model: str, needs: ObjectiveName, learnt: Sequence[str]) -> InvalidOption:
+    return InvalidOption(
+        f"{model!r} has learnt {', '.join(learnt)}, and this needs {needs}. Use a model that was "
+        f"trained with the objective {needs}.",
+        code="objective_not_learnt",
+        param="model",
+    )
