@@ -48,15 +48,17 @@ def _candidate(steps: int, shape: tuple[int, int, int], batch: int, rate: float)
     )
 
 
-# Smallest first. At short budgets steps beat width: small batches, and as wide as still leaves
-# the steps that width needs (measured on tiny Shakespeare; docs/experiments.md).
+# Smallest first: one layer, as wide as leaves it about two thousand steps (measured on tiny
+# Shakespeare for half a minute to two; docs/experiments.md). More layers learn slower.
 _CANDIDATES: Sequence[_Candidate] = (
     _candidate(0, (1, 128, 32), 16, 8e-3),
-    _candidate(1_000, (1, 192, 48), 16, 6e-3),
-    _candidate(1_400, (1, 256, 64), 16, 5e-3),
+    _candidate(1_500, (1, 192, 48), 16, 6e-3),
+    _candidate(1_700, (1, 256, 64), 16, 5e-3),
     _candidate(1_800, (1, 384, 64), 16, 6e-3),
-    _candidate(4_500, (1, 512, 64), 16, 4e-3),
-    _candidate(12_000, (2, 512, 128), 32, 3e-3),
+    _candidate(2_000, (1, 512, 64), 16, 4e-3),
+    _candidate(2_200, (1, 768, 64), 16, 3e-3),
+    _candidate(4_000, (1, 1024, 64), 16, 3e-3),
+    _candidate(12_000, (2, 1024, 128), 32, 2e-3),
     _candidate(30_000, (3, 1024, 256), 64, 2e-3),
 )
 
@@ -123,12 +125,23 @@ def _fitted(
     return preset, max(1, int(min(limits)))
 
 
-def against_repetition(model: ModelOptions, epochs: float, wanted: Hyperparameters) -> ModelOptions:
-    """Dropout that grows with the number of times the text is seen."""
-    if wanted.dropout is not None:
-        return model
-    dropout = 0.0 if epochs < 2 else min(0.3, round(0.02 * epochs, 2))
-    return model.model_copy(update={"dropout": dropout})
+def against_repetition(
+    model: ModelOptions,
+    epochs: float,
+    wanted: Hyperparameters,
+    *,
+    a_pass: float = 0.04,
+    most: float = 0.6,
+    of_input: float = 0.25,
+) -> ModelOptions:
+    """Dropout that grows by ``a_pass`` each time the text is seen, up to ``most``.
+
+    Dropout of the embedded tokens is ``of_input`` of it. What the user fixed stays.
+    """
+    dropout = 0.0 if epochs < 2 else min(most, a_pass * epochs)
+    chosen = {"dropout": round(dropout, 2), "input_dropout": round(of_input * dropout, 2)}
+    update = {name: value for name, value in chosen.items() if getattr(wanted, name) is None}
+    return model.model_copy(update={} if wanted.dropout is not None else update)
 
 
 def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> list[Event]:
@@ -139,6 +152,7 @@ def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> l
         choice("model", shape, limit),
         choice("batch_size", preset.batch_size, "small batches make more steps in the same time"),
         choice("dropout", model.dropout, seen),
+        choice("input_dropout", model.input_dropout, "a quarter of it, unless one is given"),
     ]
 
 
