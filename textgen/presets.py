@@ -12,7 +12,7 @@ from textgen.options import Hyperparameters, ModelOptions, Preset
 
 DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
 Pace = Callable[[Preset], float]  # seconds that a step takes
-_WEIGHTS_PER_TOKEN = 8  # more than that and a text is learnt by heart
+_WEIGHTS_PER_TOKEN = 20  # more than that and a text is learnt by heart, whatever the dropout
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,28 @@ class CorpusStats:
 
     tokens: int  # of the training part
     vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A dropout that grows each time the text is seen, from pass ``first`` on, up to ``most``."""
+
+    option: str
+    a_pass: float
+    most: float
+    first: int = 0
+
+    def after_passes(self, epochs: float) -> float:
+        """Its value for so many passes; none for fewer than two."""
+        grown = 0.0 if epochs < 2 else self.a_pass * max(epochs - self.first, 0)
+        return round(min(grown, self.most), 2)
+
+
+FROM_SCRATCH = (
+    Growth("dropout", 0.04, 0.6),
+    Growth("input_dropout", 0.01, 0.2),
+    Growth("weight_dropout", 0.01, 0.3, first=10),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +151,20 @@ def against_repetition(
     model: ModelOptions,
     epochs: float,
     wanted: Hyperparameters,
-    *,
-    a_pass: float = 0.04,
-    most: float = 0.6,
-    of_input: float = 0.25,
+    growth: Sequence[Growth] = FROM_SCRATCH,
 ) -> ModelOptions:
-    """Dropout that grows by ``a_pass`` each time the text is seen, up to ``most``.
+    """The model with dropouts for a text that is seen ``epochs`` times.
 
-    Dropout of the embedded tokens is ``of_input`` of it. What the user fixed stays.
+    What the user fixed stays; with ``dropout`` fixed nothing else is chosen either.
     """
-    dropout = 0.0 if epochs < 2 else min(most, a_pass * epochs)
-    chosen = {"dropout": round(dropout, 2), "input_dropout": round(of_input * dropout, 2)}
-    update = {name: value for name, value in chosen.items() if getattr(wanted, name) is None}
-    return model.model_copy(update={} if wanted.dropout is not None else update)
+    if wanted.dropout is not None:
+        return model
+    update = {
+        each.option: each.after_passes(epochs)
+        for each in growth
+        if getattr(wanted, each.option) is None
+    }
+    return model.model_copy(update=update)
 
 
 def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> list[Event]:
@@ -151,8 +174,7 @@ def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> l
     return [
         choice("model", shape, limit),
         choice("batch_size", preset.batch_size, "small batches make more steps in the same time"),
-        choice("dropout", model.dropout, seen),
-        choice("input_dropout", model.input_dropout, "a quarter of it, unless one is given"),
+        *(choice(each.option, getattr(model, each.option), seen) for each in FROM_SCRATCH),
     ]
 
 

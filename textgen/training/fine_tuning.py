@@ -10,10 +10,14 @@ from textgen.errors import InvalidOption
 from textgen.events import OnEvent, choice
 from textgen.options import PRESETS, SHAPE_OPTIONS, Hyperparameters, Preset
 from textgen.plan import Plan
-from textgen.presets import against_repetition
+from textgen.presets import Growth, against_repetition
 from textgen.training.replay import DEFAULT_FRACTION
 
-_DROPOUT_A_PASS, _MOST_DROPOUT = 0.02, 0.3
+# Less than from scratch, and of nothing but what each layer gives out.
+_GROWTH = (
+    Growth("dropout", 0.02, 0.3),
+    *(Growth(f"{what}_dropout", 0, 0) for what in ("input", "weight")),
+)
 _RATE = 0.3  # of the peak from scratch: the weights are good already
 
 
@@ -60,9 +64,7 @@ def with_dropout(plan: Plan, tokens: int, wanted: Hyperparameters, on_event: OnE
     """The plan with dropout for the number of times that it reads a new text of ``tokens``."""
     new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
     epochs = plan.total_steps * new / tokens
-    model = against_repetition(
-        plan.model, epochs, wanted, a_pass=_DROPOUT_A_PASS, most=_MOST_DROPOUT, of_input=0
-    )
+    model = against_repetition(plan.model, epochs, wanted, _GROWTH)
     if wanted.dropout is None:
         reason = f"the text of {tokens:,} tokens is seen about {epochs:.1f} times"
         on_event(choice("dropout", model.dropout, reason))
