@@ -10,7 +10,15 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from textgen.errors import InvalidOption
 
@@ -42,6 +50,9 @@ class Options(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise _explain(cls, error, within) from None
+        except InvalidOption as error:  # of a validator that names the field and the way out
+            param = ".".join(part for part in (within, error.param) if part)
+            raise InvalidOption(error.message, code=error.code, param=param) from None
 
 
 def _explain(cls: type[BaseModel], error: ValidationError, within: str) -> InvalidOption:
@@ -110,6 +121,39 @@ SHAPE_OPTIONS = (
     "residual",
     "tie_weights",
 )
+
+
+_DROPOUT = "the noise of private training does what dropout is for, and more"
+DROPOUTS = (
+    "dropout",
+    "output_dropout",
+    "input_dropout",
+    "embedding_dropout",
+    "weight_dropout",
+)
+_REFUSED_IN_PRIVATE = {
+    "sequence_length": "documents are read whole, up to privacy.max_document_tokens",
+    "gradient_clip": "each document's gradient is cut by itself, to privacy.max_gradient_norm",
+    "vocab_size": "a vocabulary is learnt from the text",
+}
+
+
+class PrivacyOptions(Options):
+    """Differential privacy of each document; what is left open is chosen when a training starts."""
+
+    epsilon: float = Field(gt=0, le=100, description="the most privacy that may be lost")
+    delta: float | None = Field(
+        None, gt=0, lt=1, description="chance of losing more; 1 / (10 · documents) where not given"
+    )
+    max_gradient_norm: float = Field(
+        0.1, gt=0, le=1000, description="to which the gradient of each document is cut"
+    )
+    max_document_tokens: int = Field(
+        256, ge=4, le=1024, description="a longer document is cut, and only its beginning learnt"
+    )
+    documents_per_step: int | None = Field(
+        None, ge=1, le=100_000, description="drawn for a step, on average"
+    )
 
 
 class Hyperparameters(Options):
@@ -185,6 +229,11 @@ class Hyperparameters(Options):
     replay_fraction: float | None = Field(
         None, ge=0.02, le=0.9, description="of each batch, read from what the base learnt before"
     )
+    privacy: PrivacyOptions | None = Field(
+        None,
+        description="differentially private training on documents: an epsilon, or an object with "
+        "it. Needs the tokenizer byte or that of a base model",
+    )
     # the model
     layers: int | None = Field(None, ge=1, le=8)
     hidden_size: int | None = Field(None, ge=8, le=4096)
@@ -228,6 +277,47 @@ class Hyperparameters(Options):
         if isinstance(value, str):
             value = value.split(",")
         return dict.fromkeys(map(str, value), 1.0) if isinstance(value, (list, tuple)) else value
+
+    @field_validator("privacy", mode="before")
+    @classmethod
+    def _epsilon_alone(cls, value: object) -> object:
+        """A number is an epsilon."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = {"epsilon": value}
+        return PrivacyOptions.parse(value, within="privacy") if isinstance(value, dict) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_held_out_in_private(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What is held out is measured exactly and so not protected: only where it is asked for."""
+        if values.get("privacy") is None:
+            return values
+        return {"validation_fraction": 0.0, **values}
+
+    @model_validator(mode="after")
+    def _fit_for_privacy(self) -> Self:
+        if self.privacy is not None:
+            for option in (*_REFUSED_IN_PRIVATE, *DROPOUTS):
+                if getattr(self, option):
+                    raise InvalidOption(
+                        f"{option!r} does not go with 'privacy': "
+                        f"{_REFUSED_IN_PRIVATE.get(option, _DROPOUT)}. Leave one of them out.",
+                        param=option,
+                    )
+            if self.tokenizer not in (None, "byte"):
+                raise InvalidOption(
+                    f"'tokenizer' is {self.tokenizer}, which is learnt from the text: what is rare "
+                    "in it could be read from the model, in spite of 'privacy'. Take byte, or go "
+                    "on from a base model, whose tokenizer is kept.",
+                    param="tokenizer",
+                )
+            if set(self.weights) != {"causal"}:
+                raise InvalidOption(
+                    f"'objectives' is {', '.join(self.weights)}; with 'privacy' only causal can be "
+                    "learnt, since a task of the others is no whole document.",
+                    param="objectives",
+                )
+        return self
 
     @field_validator("vocab_size")
     @classmethod
