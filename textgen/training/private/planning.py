@@ -173,11 +173,17 @@ def _calibrated(privacy: PrivacyPlan, steps: int) -> PrivacyPlan:
             f"'privacy.epsilon' is {privacy.epsilon:g}: {steps:,} steps of about "
             f"{privacy.documents_per_step:,} of {privacy.documents:,} documents would need so "
             "much noise that nothing could be learnt. Possible are an epsilon of "
-            f"{accountant.epsilon(steps):.2g} or more, {less}or more documents.",
+            f"{_rounded_up(accountant.epsilon(steps)):g} or more, {less}or more documents.",
             code="budget_too_small",
             param="privacy.epsilon",
         )
     return privacy.model_copy(update={"noise_multiplier": noise})
+
+
+def _rounded_up(value: float) -> float:
+    """To two digits, so that what is said is enough."""
+    digit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{math.ceil(value / digit) * digit:.2g}")
 
 
 def _affordable(accountant: Accountant, epsilon: float, too_many: int) -> int:
