@@ -19,7 +19,6 @@
                      valid_bits_per_character, valid_perplexity; at the end full_valid_loss and
                      full_valid_mean_token_accuracy. Losses are nats per token. What is measured
                      on an earlier text is valid_replay_loss and so on.
-                     full_valid_mean_token_accuracy. Losses are nats per token.
                      A private training tells epsilon_spent and delta in place of what is measured
                      on the training text, here and in progress.
     sample           a text drawn from the model: text, step

@@ -6,21 +6,13 @@ keys by naming the nearest known one, and load no torch.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from textgen.errors import InvalidOption
+from textgen.option_model import Options as Options
+from textgen.privacy_options import PrivacyOptions, check_private
 
 TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 # Those whose ids begin with the 256 bytes, so that no text is lost, before the pieces they learn
@@ -36,49 +28,6 @@ CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
 PrecisionName = Literal["float32", "bfloat16"]
 SoftmaxName = Literal["exact", "sampled"]
 Auto = Literal["auto"]
-
-
-class Options(BaseModel):
-    """Base of every option model: frozen, strict about names, errors that name the way out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any], *, within: str = "") -> Self:
-        """Check ``values``; raise InvalidOption naming the field (prefixed with ``within``)."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise _explain(cls, error, within) from None
-        except InvalidOption as error:  # of a validator that names the field and the way out
-            param = ".".join(part for part in (within, error.param) if part)
-            raise InvalidOption(error.message, code=error.code, param=param) from None
-
-
-def _explain(cls: type[BaseModel], error: ValidationError, within: str) -> InvalidOption:
-    """Turn pydantic's complaints about the first bad field into one sentence for a person."""
-    complaints = error.errors(include_url=False)
-    first = complaints[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    param = ".".join(part for part in (within, name) if part)
-    if first["type"] == "extra_forbidden":
-        known = sorted(cls.model_fields)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known options: {', '.join(known)}."
-        return InvalidOption(
-            f"Unknown option {param!r}. {hint}", code="unknown_option", param=param
-        )
-    if first["type"] == "missing":
-        return InvalidOption(f"{param!r} is required.", code="missing_option", param=param)
-    # A field of several types complains once for each of them.
-    reasons = dict.fromkeys(
-        other["msg"].removeprefix("Value error, ")
-        for other in complaints
-        if other["loc"][:1] == first["loc"][:1]
-    )
-    value = repr(first["input"])
-    shown = value if len(value) <= 80 else value[:77] + "..."
-    return InvalidOption(f"{param!r} is {shown}: {', or '.join(reasons)}.", param=param)
 
 
 class ModelOptions(Options):
@@ -121,39 +70,6 @@ SHAPE_OPTIONS = (
     "residual",
     "tie_weights",
 )
-
-
-_DROPOUT = "the noise of private training does what dropout is for, and more"
-DROPOUTS = (
-    "dropout",
-    "output_dropout",
-    "input_dropout",
-    "embedding_dropout",
-    "weight_dropout",
-)
-_REFUSED_IN_PRIVATE = {
-    "sequence_length": "documents are read whole, up to privacy.max_document_tokens",
-    "gradient_clip": "each document's gradient is cut by itself, to privacy.max_gradient_norm",
-    "vocab_size": "a vocabulary is learnt from the text",
-}
-
-
-class PrivacyOptions(Options):
-    """Differential privacy of each document; what is left open is chosen when a training starts."""
-
-    epsilon: float = Field(gt=0, le=100, description="the most privacy that may be lost")
-    delta: float | None = Field(
-        None, gt=0, lt=1, description="chance of losing more; 1 / (10 · documents) where not given"
-    )
-    max_gradient_norm: float = Field(
-        0.1, gt=0, le=1000, description="to which the gradient of each document is cut"
-    )
-    max_document_tokens: int = Field(
-        256, ge=4, le=1024, description="a longer document is cut, and only its beginning learnt"
-    )
-    documents_per_step: int | None = Field(
-        None, ge=1, le=100_000, description="drawn for a step, on average"
-    )
 
 
 class Hyperparameters(Options):
@@ -297,26 +213,7 @@ class Hyperparameters(Options):
     @model_validator(mode="after")
     def _fit_for_privacy(self) -> Self:
         if self.privacy is not None:
-            for option in (*_REFUSED_IN_PRIVATE, *DROPOUTS):
-                if getattr(self, option):
-                    raise InvalidOption(
-                        f"{option!r} does not go with 'privacy': "
-                        f"{_REFUSED_IN_PRIVATE.get(option, _DROPOUT)}. Leave one of them out.",
-                        param=option,
-                    )
-            if self.tokenizer not in (None, "byte"):
-                raise InvalidOption(
-                    f"'tokenizer' is {self.tokenizer}, which is learnt from the text: what is rare "
-                    "in it could be read from the model, in spite of 'privacy'. Take byte, or go "
-                    "on from a base model, whose tokenizer is kept.",
-                    param="tokenizer",
-                )
-            if set(self.weights) != {"causal"}:
-                raise InvalidOption(
-                    f"'objectives' is {', '.join(self.weights)}; with 'privacy' only causal can be "
-                    "learnt, since a task of the others is no whole document.",
-                    param="objectives",
-                )
+            check_private(self)
         return self
 
     @field_validator("vocab_size")

@@ -14,9 +14,10 @@ import torch
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.errors import InvalidOption
 from textgen.events import Event, OnEvent, choice
-from textgen.options import AUTO_PRESET, DROPOUTS, Hyperparameters, Preset, PrivacyOptions
+from textgen.options import AUTO_PRESET, Hyperparameters, Preset
 from textgen.plan import Plan, PrivacyPlan
 from textgen.presets import DEFAULT_SECONDS, apply_hyperparameters
+from textgen.privacy_options import DROPOUTS, PrivacyOptions
 from textgen.training.fine_tuning import Base, preset_of
 from textgen.training.planning import draft, finish, named_preset
 from textgen.training.private.accountant import Accountant, least_noise
