@@ -8,7 +8,6 @@ from typing import Protocol
 from torch import Tensor
 
 from textgen.model import TextGenerator
-from textgen.options import ObjectiveName
 
 
 class Steps(Protocol):
@@ -23,7 +22,7 @@ class Steps(Protocol):
         """Steps done."""
 
     @property
-    def losses(self) -> Mapping[ObjectiveName, float]:
+    def losses(self) -> Mapping[str, float]:
         """What a checkpoint keeps of the training loss; empty where it may not be known."""
 
     def advance(self, *, measure: bool = False) -> None:
@@ -42,6 +41,6 @@ class Steps(Protocol):
         """The tensors, beside the model's, that the next step depends on."""
 
     def restore(
-        self, step: int, losses: Mapping[ObjectiveName, float], tensors: Mapping[str, Tensor]
+        self, step: int, losses: Mapping[str, float], tensors: Mapping[str, Tensor]
     ) -> None:
         """Go on from ``state`` after ``step`` steps; InvalidCheckpoint where it does not fit."""

@@ -29,10 +29,10 @@ from textgen.tokenizers import Tokenizer, load_tokenizer
 from textgen.training.fine_tuning import Base
 from textgen.training.mixture import make_mixture
 from textgen.training.planning import announce, make_plan
-from textgen.training.replay import OldText, check_replay, encode_replay
 from textgen.training.private.documents import protected_documents
 from textgen.training.private.planning import make_private_plan
 from textgen.training.private.trainer import PrivateTrainer
+from textgen.training.replay import OldText, check_replay, encode_replay
 from textgen.training.run import Run
 from textgen.training.steps import Steps
 from textgen.training.trainer import Trainer, new_model

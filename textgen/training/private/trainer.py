@@ -14,7 +14,6 @@ from torch import Tensor
 
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import TextGenerator
-from textgen.options import ObjectiveName
 from textgen.plan import Plan, PrivacyPlan
 from textgen.training.private.accountant import Accountant
 from textgen.training.private.documents import Documents
@@ -40,7 +39,7 @@ class PrivateTrainer:
         self.plan = plan
         self.model = model
         self.step = 0
-        self.losses: Mapping[ObjectiveName, float] = {}
+        self.losses: Mapping[str, float] = {}
         self._privacy = privacy
         self._documents = documents
         self._randomness = SecretRandomness() if randomness is None else randomness
@@ -78,7 +77,7 @@ class PrivateTrainer:
         return {**moments(self._optimizer, self.model), _KEY: key}
 
     def restore(
-        self, step: int, losses: Mapping[ObjectiveName, float], tensors: Mapping[str, Tensor]
+        self, step: int, losses: Mapping[str, float], tensors: Mapping[str, Tensor]
     ) -> None:
         """Go on from ``state`` after ``step`` steps; InvalidCheckpoint where it does not fit."""
         key = tensors.get(_KEY)
