@@ -28,6 +28,13 @@ _REFUSED_IN_PRIVATE = {
 }
 
 
+_REFUSED_VALUES = {
+    ("deduplicate", "near"): "one document more could push out many others; exact does go",
+    ("precision", "bfloat16"): "a gradient must not come out longer than it is cut to",
+    ("softmax", "sampled"): "gradients are those of the exact one",
+}
+
+
 class PrivacyOptions(Options):
     """Differential privacy of each document; what is left open is chosen when a training starts."""
 
@@ -55,12 +62,11 @@ def check_private(wanted: Hyperparameters) -> None:
                 f"{_REFUSED_IN_PRIVATE.get(option, _DROPOUT)}. Leave one of them out.",
                 param=option,
             )
-    if wanted.deduplicate == "near":
-        raise InvalidOption(
-            "'deduplicate' is near; with 'privacy' only exact can be, since one document "
-            "more could push out many others.",
-            param="deduplicate",
-        )
+    for (option, value), reason in _REFUSED_VALUES.items():
+        if getattr(wanted, option) == value:
+            raise InvalidOption(
+                f"{option!r} is {value}, which does not go with 'privacy': {reason}.", param=option
+            )
     if wanted.tokenizer not in (None, "byte"):
         raise InvalidOption(
             f"'tokenizer' is {wanted.tokenizer}, which is learnt from the text: what is rare "

@@ -42,6 +42,8 @@ def test_what_is_held_out_by_wish_stays_so() -> None:
         ({"privacy": 3, "gradient_clip": 1.0}, "gradient_clip"),
         ({"privacy": 3, "deduplicate": "near"}, "deduplicate"),
         ({"privacy": 3, "replay_fraction": 0.2}, "replay_fraction"),
+        ({"privacy": 3, "precision": "bfloat16"}, "precision"),
+        ({"privacy": 3, "softmax": "sampled"}, "softmax"),
     ],
 )
 def test_what_does_not_fit_is_refused(values: dict[str, object], param: str) -> None:

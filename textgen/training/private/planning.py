@@ -30,6 +30,7 @@ _AUTO = "lstm-tiny"  # docs/experiments.md: noise grows with the weights, what i
 _ROWS = 64  # documents computed at once
 _DRAWN = 512  # documents a step
 _EPOCHS = 20
+_RATE = 2  # of the preset's: the mean of many documents allows larger steps
 # Of the noise in the mean gradient, in units of the largest gradient of a document. With more,
 # nothing is learnt beyond how often each symbol comes (docs/experiments.md).
 _DROWNED = 0.05
@@ -88,6 +89,8 @@ def _preset(
             name = _AUTO
             on_event(choice("model", name, "the noise grows with the number of weights"))
         preset = named_preset(name)
+        rate = _RATE * preset.learning_rate
+        preset = preset.model_copy(update={"learning_rate": rate})
     dropouts = {**dict.fromkeys(DROPOUTS, 0.0), "output_dropout": None}
     preset = apply_hyperparameters(preset, wanted)
     return preset.model_copy(

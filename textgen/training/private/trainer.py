@@ -15,12 +15,13 @@ from torch import Tensor
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import TextGenerator
 from textgen.plan import Plan, PrivacyPlan
+from textgen.training.optimizer import Optimizer
 from textgen.training.private.accountant import Accountant
 from textgen.training.private.documents import Documents
 from textgen.training.private.gradients import Gradients, clipped_sum
 from textgen.training.private.randomness import KEY_BYTES, SecretRandomness
 from textgen.training.schedule import learning_rate
-from textgen.training.trainer import make_optimizer, moments, restore_moments
+from textgen.training.trainer import moments, restore_moments
 
 _KEY = "private.key"
 
@@ -43,18 +44,15 @@ class PrivateTrainer:
         self._privacy = privacy
         self._documents = documents
         self._randomness = SecretRandomness() if randomness is None else randomness
-        self._optimizer = make_optimizer(model, plan)
+        self._optimizer = Optimizer(model, plan.learning_rate, plan.weight_decay)
         self._accountant = Accountant(privacy.sample_rate, privacy.noise_multiplier, privacy.delta)
 
     def advance(self, *, measure: bool = False) -> None:  # noqa: ARG002 - nothing may be measured
         """One step. TrainingDiverged where the weights leave the finite numbers."""
-        rate = learning_rate(self.plan, self.step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         noisy = self._noisy(self._sum())
         for name, parameter in self.model.named_parameters():
             parameter.grad = noisy[name].to(parameter)
-        self._optimizer.step()
+        self._optimizer.advance(learning_rate(self.plan, self.step))
         self._check()
         self.step += 1
 
