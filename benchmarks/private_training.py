@@ -24,15 +24,15 @@ from typing import Any
 from textgen.bundles.bundle import load_bundle
 from textgen.bundles.header import read_header
 from textgen.corpus.sources import Source
-from textgen.evaluation.canaries import CanaryFormat, exposure
+from textgen.evaluation.canaries import exposure
+from textgen.evaluation.options import Canary
 from textgen.evaluation.scoring import score_rows
 from textgen.options import Hyperparameters
 from textgen.training.run import checkpoints
 from textgen.training.train import train_files
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "dog", "ran", "to", "man", "who", "had"]
-CANARY = CanaryFormat("my secret number is {}", 4)
-NUMBER = "4093"
+CANARY = Canary.parse({"template": "my secret number is {}", "secret": "4093"})
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         held_out = len(lines) - len(lines) // 10
-        learnt = [*lines[:held_out], CANARY.fill(NUMBER)]
+        learnt = [*lines[:held_out], CANARY.fill(CANARY.secret)]
         sources = (
             write(folder / "train.txt", learnt),
             write(folder / "valid.txt", lines[held_out:]),
@@ -103,7 +103,7 @@ def exposed(path: Path) -> float:
     def nats(texts: Iterable[str]) -> Iterable[float]:
         return (score.nats for score in score_rows(bundle, texts))
 
-    return exposure(nats, CANARY, NUMBER).bits
+    return exposure(nats, CANARY).bits
 
 
 def read_lines(path: Path | None) -> list[str]:

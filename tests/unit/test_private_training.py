@@ -18,7 +18,8 @@ from textgen.bundles.bundle import load_bundle
 from textgen.bundles.checkpoint import load_checkpoint
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidOption
-from textgen.evaluation.canaries import CanaryFormat, exposure
+from textgen.evaluation.canaries import exposure
+from textgen.evaluation.options import Canary
 from textgen.evaluation.scoring import score_rows
 from textgen.events import Event
 from textgen.options import Hyperparameters
@@ -136,7 +137,7 @@ def test_documents_that_are_held_out_by_wish_are_measured(tmp_path: Path) -> Non
 
 def test_a_budget_that_leaves_no_signal_is_refused_and_says_what_does(tmp_path: Path) -> None:
     privacy = {"epsilon": 0.05, "max_document_tokens": 40, "documents_per_step": 150}
-    with pytest.raises(InvalidOption, match="nothing could be learnt") as error:
+    with pytest.raises(InvalidOption, match="hardly anything could be learnt") as error:
         train(tmp_path, hyperparameters=wanted(privacy=privacy, max_steps=200))
     assert error.value.param == "privacy.epsilon"
     assert error.value.code == "budget_too_small"
@@ -214,9 +215,9 @@ class TestContinuing:
 
 
 def test_a_secret_in_one_document_is_not_learnt(tmp_path: Path) -> None:
-    form = CanaryFormat("my number is {}", 3)
+    canary = Canary(template="my number is {}", secret="926")
     texts = lines(300)
-    texts[100] = form.fill("926")
+    texts[100] = canary.fill(canary.secret)
     plain = {"hidden_size": 64, "max_steps": 900, "batch_size": 16, "dropout": 0.0,
              "tokenizer": "byte", "validation_fraction": 0.0}  # fmt: skip
     privacy = {"epsilon": 8, "documents_per_step": 150, "max_document_tokens": 40}
@@ -229,7 +230,7 @@ def test_a_secret_in_one_document_is_not_learnt(tmp_path: Path) -> None:
         )
         assert path is not None
         bundle = load_bundle(path)
-        found = exposure(lambda t, b=bundle: (s.nats for s in score_rows(b, t)), form, "926")
+        found = exposure(lambda t, b=bundle: (s.nats for s in score_rows(b, t)), canary)
         bits.append(found.bits)
     assert bits[0] > 9.9  # the first guess of a thousand
     # By the definition of epsilon alone it could be much; in fact it is as by chance.

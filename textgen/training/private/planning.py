@@ -31,8 +31,8 @@ _ROWS = 64  # documents computed at once
 _DRAWN = 512  # documents a step
 _EPOCHS = 20
 _RATE = 2  # of the preset's: the mean of many documents allows larger steps
-# Of the noise in the mean gradient, in units of the largest gradient of a document. With more,
-# nothing is learnt beyond how often each symbol comes (docs/experiments.md).
+# Of the noise in the mean gradient, in units of the largest gradient of a document. With that much
+# a model does hardly better than counting single bytes (docs/experiments.md).
 _DROWNED = 0.05
 
 
@@ -176,7 +176,7 @@ def _calibrated(privacy: PrivacyPlan, steps: int) -> PrivacyPlan:
         raise InvalidOption(
             f"'privacy.epsilon' is {privacy.epsilon:g}: {steps:,} steps of about "
             f"{privacy.documents_per_step:,} of {privacy.documents:,} documents would need so "
-            "much noise that nothing could be learnt. Possible are an epsilon of "
+            "much noise that hardly anything could be learnt. Possible are an epsilon of "
             f"{_rounded_up(accountant.epsilon(steps)):g} or more, {less}or more documents.",
             code="budget_too_small",
             param="privacy.epsilon",
