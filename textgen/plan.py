@@ -13,6 +13,27 @@ from textgen.options import ModelOptions, ObjectiveName, Options, TokenizerName
 Kernel = Literal["onednn", "native", "onednn-bf16"]
 
 
+class PrivacyPlan(Options):
+    """How a training keeps its documents private. Published with the model, so no secret is in it.
+
+    In a step each document is drawn by itself with the chance ``sample_rate``.
+    """
+
+    epsilon: float = Field(gt=0, description="that is not exceeded after the last step")
+    delta: float = Field(gt=0, lt=1)
+    noise_multiplier: float = Field(
+        gt=0, description="standard deviation of the noise, in units of max_gradient_norm"
+    )
+    max_gradient_norm: float = Field(gt=0, description="of the gradient of one document")
+    documents: int = Field(ge=1, description="that are protected, all of the training part")
+    documents_per_step: int = Field(ge=1, description="drawn on average")
+
+    @property
+    def sample_rate(self) -> float:
+        """The chance of a document to be in a step."""
+        return min(self.documents_per_step / self.documents, 1.0)
+
+
 class Plan(Options):
     """What a training does, step by step; with the same numerics the same weights come out."""
 
@@ -41,6 +62,11 @@ class Plan(Options):
     patience: int | None = Field(
         None, ge=1, description="validations without improvement before it stops"
     )
+    privacy: PrivacyPlan | None = Field(
+        None,
+        description="where it is there, sequence_length is how much of a document is read, and "
+        "batch_size how many are computed at once",
+    )
     device: str = Field(description="cpu, cuda or cuda:N")
     kernel: Kernel = Field("native", description="which LSTM of torch's was fastest on this CPU")
     sampled_classes: int = Field(
@@ -53,6 +79,12 @@ class Plan(Options):
         description="what the last bit depends on: device, dtype, torch, instruction set, "
         "threads, kernels"
     )
+
+    @property
+    def tokens_per_step(self) -> int:
+        """That a step reads; at most, where documents are drawn."""
+        rows = self.batch_size if self.privacy is None else self.privacy.documents_per_step
+        return rows * self.sequence_length
 
     def digest(self) -> str:
         """SHA-256 of the plan, the same for equal plans in any process.

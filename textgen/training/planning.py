@@ -59,7 +59,7 @@ def make_plan(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
     preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base)
-    plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
+    plan = draft(corpus, preset_name, preset, wanted, device, threads, base)
     sampled = {"sampled_classes": _sampled_classes(stats.vocab_size, wanted, on_event)}
     plan = plan.model_copy(update=sampled | kept_of_old(wanted, replay, on_event))
     seconds = wanted.max_seconds
@@ -77,7 +77,7 @@ def make_plan(
         steps.append(wanted.max_steps)
     if seconds is not None:
         steps.append(int(seconds / times[way]))
-    plan = _finish(plan, min(steps), way, seconds, device)
+    plan = finish(plan, min(steps), way, seconds, device)
     return plan if base is None else with_dropout(plan, stats.tokens, wanted, on_event)
 
 
@@ -100,16 +100,21 @@ def _preset(
         for reason in reasons:
             on_event(reason)
         return preset
-    elif name in PRESETS:
-        preset = apply_hyperparameters(PRESETS[name], wanted)
     else:
-        known = ", ".join((AUTO_PRESET, *PRESETS))
-        raise InvalidOption(f"There is no preset {name!r}; there are {known}.", param="model")
+        preset = apply_hyperparameters(named_preset(name), wanted)
     fitted = fit_to_text(preset, stats.tokens, wanted)
     for option in ("batch_size", "sequence_length"):
         if getattr(fitted, option) != getattr(preset, option):
             on_event(choice(option, getattr(fitted, option), "the text is short"))
     return fitted
+
+
+def named_preset(name: str) -> Preset:
+    """The preset of that name; InvalidOption where there is none."""
+    if name not in PRESETS:
+        known = ", ".join((AUTO_PRESET, *PRESETS))
+        raise InvalidOption(f"There is no preset {name!r}; there are {known}.", param="model")
+    return PRESETS[name]
 
 
 def _measured_pace(
@@ -122,13 +127,13 @@ def _measured_pace(
     """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
     estimated = estimated_pace(stats.vocab_size, threads=threads, device=device.type)
     preset = fit_to_text(PRESETS[_MEASURED], stats.tokens, Hyperparameters())
-    plan = _draft(corpus, _MEASURED, preset, wanted, device, threads, None)
+    plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)
     measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0])
     factor = measured / estimated(preset)
     return lambda other: factor * estimated(other)
 
 
-def _draft(
+def draft(
     corpus: EncodedCorpus,
     name: str,
     preset: Preset,
@@ -174,7 +179,8 @@ def _sampled_classes(vocab_size: int, wanted: Hyperparameters, on_event: OnEvent
     return _SAMPLED_CLASSES
 
 
-def _finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
+def finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
+    """The plan with its number of steps, and all that follows from it."""
     steps = max(steps, 1)
     return plan.model_copy(
         update={
@@ -211,8 +217,15 @@ def announce(plan: Plan, on_event: OnEvent) -> None:
     on_event(
         Event(
             "plan",
-            f"{plan.total_steps:,} steps of {plan.batch_size}×{plan.sequence_length} tokens with "
+            f"{plan.total_steps:,} steps of {_step_size(plan)} with "
             f"an LSTM of {shape}, learning rate {plan.learning_rate:g}",
             data={"plan": plan.model_dump(mode="json")},
         )
     )
+
+
+def _step_size(plan: Plan) -> str:
+    if plan.privacy is None:
+        return f"{plan.batch_size}×{plan.sequence_length} tokens"
+    drawn = plan.privacy.documents_per_step
+    return f"about {drawn:,} documents of up to {plan.sequence_length} tokens"

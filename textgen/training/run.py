@@ -15,7 +15,7 @@ from textgen.evaluation.validation import Validation, validate
 from textgen.events import Event, OnEvent
 from textgen.plan import Plan
 from textgen.training.best_weights import BestWeights
-from textgen.training.trainer import Trainer
+from textgen.training.steps import Steps
 
 KEPT_CHECKPOINTS = 3
 _PROGRESS_SECONDS = 1.0
@@ -35,7 +35,7 @@ class Run:
     def __init__(
         self,
         plan: Plan,
-        trainer: Trainer,
+        trainer: Steps,
         corpus: EncodedCorpus,
         header: BundleHeader,
         folder: Path,
@@ -73,6 +73,8 @@ class Run:
         Either way there is a checkpoint of the last step when it returns.
         """
         shortest, longest = checkpoint_seconds
+        if self.trainer.step == 0 and self.trainer.state():
+            self._save()  # what it holds would be another's if it were started again
         next_save = time.monotonic() + shortest
         self._measure_base()
         while not self._is_over():
@@ -146,13 +148,8 @@ class Run:
 
     def _measure(self, validation_due: bool) -> None:
         trainer, plan = self.trainer, self.plan
-        metrics: dict[str, float | None] = {
-            "train_loss": trainer.loss,
-            "train_mean_token_accuracy": _finite(trainer.accuracy),
-        }
-        if len(trainer.losses) > 1:
-            metrics |= {f"train_{name}_loss": loss for name, loss in trainer.losses.items()}
-        message = f"Step {trainer.step:,} of {plan.total_steps:,}: training loss {trainer.loss:.3f}"
+        metrics = trainer.metrics()
+        message = f"Step {trainer.step:,} of {plan.total_steps:,}: {trainer.summary()}"
         if validation_due:
             valid, figures = self.validate(whole=False)
             metrics |= figures
@@ -179,16 +176,16 @@ class Run:
         self._on_event(Event("sample", text, data={"text": text, "step": step}))
 
     def _progress(self) -> None:
-        plan, step, loss = self.plan, self.trainer.step, self.trainer.loss
+        plan, step = self.plan, self.trainer.step
         data = {
             "step": step,
             "total_steps": plan.total_steps,
-            "train_loss": loss,
-            "tokens_per_second": round(plan.batch_size * plan.sequence_length / self._step_seconds),
+            **self.trainer.progress(),
+            "tokens_per_second": round(plan.tokens_per_step / self._step_seconds),
             "seconds_left": round((plan.total_steps - step) * self._step_seconds, 1),
             "seconds": round(self._seconds, 1),
         }
-        message = f"Step {step:,} of {plan.total_steps:,}, training loss {loss:.3f}"
+        message = f"Step {step:,} of {plan.total_steps:,}, {self.trainer.summary()}"
         self._on_event(Event("progress", message, data=data))
 
     def _save_if_there_is_room(self) -> float:
@@ -223,17 +220,13 @@ class Run:
         return TrainingState(
             step=self.trainer.step,
             seconds=self._seconds,
-            train_losses=self.trainer.losses,
+            train_losses=dict(self.trainer.losses),
             best_step=self.best.step,
             best_valid_loss=self.best.loss,
             validations_without_gain=self.best.validations_without_gain,
             plan_hash=self.plan.digest(),
             corpus_hash=self._corpus.sha256,
         )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from textgen.numerics import multiplies_bfloat16
 from textgen.options import PrecisionName
 from textgen.plan import Kernel, Plan
 from textgen.training.mixture import Mixture
+from textgen.training.steps import Steps
 from textgen.training.trainer import Trainer, new_model
 
 _MEASURE_SECONDS = 0.5  # for each way
@@ -69,7 +70,11 @@ def step_seconds(plan: Plan, mixture: Mixture, way: Way) -> float:
     """
     torch.set_num_threads(way.threads)
     plan = plan.model_copy(update={"kernel": way.kernel, "total_steps": 2**30})
-    trainer = Trainer(plan, new_model(plan).to(plan.device), mixture)
+    return seconds_of(Trainer(plan, new_model(plan).to(plan.device), mixture))
+
+
+def seconds_of(trainer: Steps) -> float:
+    """How long a step of ``trainer`` takes, by some that it makes."""
     trainer.advance()
     times: list[float] = []
     fewest, most = _MEASURE_STEPS

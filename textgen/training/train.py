@@ -20,7 +20,7 @@ from textgen.corpus.sources import Source
 from textgen.errors import InvalidCheckpoint, InvalidOption
 from textgen.evaluation.measures import tune_temperature
 from textgen.evaluation.validation import beginning, validate
-from textgen.events import Event, OnEvent, ignore
+from textgen.events import Event, OnEvent, choice, ignore
 from textgen.model import TextGenerator
 from textgen.numerics import describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
@@ -29,8 +29,12 @@ from textgen.tokenizers import Tokenizer, load_tokenizer
 from textgen.training.fine_tuning import Base
 from textgen.training.mixture import make_mixture
 from textgen.training.planning import announce, make_plan
+from textgen.training.private.documents import protected_documents
+from textgen.training.private.planning import make_private_plan
+from textgen.training.private.trainer import PrivateTrainer
 from textgen.training.replay import OldText, check_replay, encode_replay
 from textgen.training.run import Run
+from textgen.training.steps import Steps
 from textgen.training.trainer import Trainer, new_model
 from textgen.training.transfer import fitted_to
 
@@ -92,7 +96,8 @@ def train_files(
         old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
     if plan is None:
         known = None if base is None or start is None else Base(start.header, _sha256(base))
-        plan = make_plan(
+        plan_it = make_plan if wanted.privacy is None else make_private_plan
+        plan = plan_it(
             corpus,
             preset,
             wanted,
@@ -126,6 +131,9 @@ def _encode(
         tokenizer = _kept_tokenizer(start.tokenizer, wanted)
     elif checkpoint is not None and checkpoint.header.base is not None:
         tokenizer = load_tokenizer(checkpoint.header.tokenizer)
+    elif wanted.privacy is not None and wanted.tokenizer is None:
+        on_event(choice("tokenizer", "byte", "the others are learnt from the text"))
+        wanted = wanted.model_copy(update={"tokenizer": "byte"})
     sources, validation_sources, test_sources = files
     return encode_corpus(
         sources,
@@ -136,6 +144,7 @@ def _encode(
         on_event=on_event,
         tokenizer=tokenizer,
         resumed=None if checkpoint is None else checkpoint.training.corpus_hash,
+        widen=wanted.privacy is None,
     )
 
 
@@ -186,12 +195,21 @@ def _run(
         model.set_dropouts(plan.model)
     else:
         model = new_model(plan)
-    trainer = Trainer(plan, model.to(device), make_mixture(plan, corpus, replay))
+    trainer = _trainer(plan, model.to(device), corpus, replay)
     header = _header(plan, corpus, model)
     run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
     if checkpoint is not None:
         run.restore(checkpoint)
     return run
+
+
+def _trainer(
+    plan: Plan, model: TextGenerator, corpus: EncodedCorpus, replay: EncodedCorpus | None
+) -> Steps:
+    if plan.privacy is None:
+        return Trainer(plan, model, make_mixture(plan, corpus, replay))
+    documents = protected_documents(corpus, plan.sequence_length)
+    return PrivateTrainer(plan, plan.privacy, model, documents)
 
 
 def _check_belongs(checkpoint: Checkpoint, plan: Plan, corpus: EncodedCorpus) -> None:
@@ -215,17 +233,19 @@ def _header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> BundleHe
         parameters=count_parameters(model),
         base=plan.base,
         plan=plan,
-        corpus=corpus.as_dict(),
+        # Its hash and sizes would tell whether a text is among those of a private training.
+        corpus=corpus.as_dict() if plan.privacy is None else {},
         documents=corpus.documents,
         objectives=tuple(plan.objectives),
         rows=corpus.kind,
-        generation_defaults=_defaults(corpus),
+        generation_defaults=_defaults(plan, corpus),
     )
 
 
-def _defaults(corpus: EncodedCorpus, temperature: float = 0.8) -> GenerationDefaults:
-    train = corpus.splits["train"]
-    length = max(1, round(_DEFAULT_CHARACTERS * train.tokens / max(train.characters, 1)))
+def _defaults(plan: Plan, corpus: EncodedCorpus, temperature: float = 0.8) -> GenerationDefaults:
+    train, length = corpus.splits["train"], _DEFAULT_CHARACTERS
+    if plan.privacy is None:
+        length = max(1, round(length * train.tokens / max(train.characters, 1)))
     return GenerationDefaults(max_tokens=length, temperature=temperature)
 
 
@@ -233,7 +253,7 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     """Measure the best weights on all that was held out, and write the bundle."""
     plan, model = run.plan, run.trainer.model
     model.load_state_dict(run.best.weights())
-    defaults = _defaults(corpus)
+    defaults = _defaults(plan, corpus)
     metrics = dict(run.metrics)
     valid, figures = run.validate(whole=True)
     metrics |= figures
@@ -242,7 +262,7 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     if valid is not None and valid.text is not None:
         few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
         temperature = tune_temperature(model, few, corpus.counted("valid"))
-        defaults = _defaults(corpus, temperature)
+        defaults = _defaults(plan, corpus, temperature)
     test = validate(model, corpus, plan, "test", whole=True)
     if test is not None:
         metrics |= test.named("test")

@@ -78,12 +78,28 @@ class Trainer:
             right = sum(int(part.right.item()) for part in found.values())
             self.accuracy = right / counted if counted else math.nan
 
+    def progress(self) -> dict[str, float]:
+        """The running loss."""
+        return {"train_loss": self.loss}
+
+    def metrics(self) -> dict[str, float | None]:
+        """The running loss, each objective's where there are several, and the accuracy."""
+        accuracy = self.accuracy if math.isfinite(self.accuracy) else None
+        found: dict[str, float | None] = {
+            "train_loss": self.loss,
+            "train_mean_token_accuracy": accuracy,
+        }
+        if len(self.losses) > 1:
+            found |= {f"train_{name}_loss": loss for name, loss in self.losses.items()}
+        return found
+
+    def summary(self) -> str:
+        """The running loss."""
+        return f"training loss {self.loss:.3f}"
+
     def state(self) -> dict[str, Tensor]:
         """The tensors, beside the model's, that the next step depends on."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self.model.named_parameters():
-            moments = self._optimizer.state.get(parameter, {})
-            tensors |= {f"optimizer.{name}.{key}": moments[key] for key in moments}
+        tensors = moments(self._optimizer, self.model)
         if self._hidden is not None:
             tensors |= {"hidden.h": self._hidden[0], "hidden.c": self._hidden[1]}
         return tensors
@@ -95,12 +111,7 @@ class Trainer:
         self.step, self.losses = step, dict(losses)
         if step == 0:
             return
-        for name, parameter in self.model.named_parameters():
-            moments = {key: tensors.get(f"optimizer.{name}.{key}") for key in MOMENTS}
-            shapes = {"exp_avg": parameter.shape, "exp_avg_sq": parameter.shape, "step": ()}
-            self._optimizer.state[parameter] = {
-                key: _fitting(moments[key], shapes[key], name, self._device) for key in MOMENTS
-            }
+        restore_moments(self._optimizer, self.model, tensors)
         lstm = self.model.lstm
         shape = (lstm.num_layers, self.plan.batch_size, lstm.hidden_size)
         h, c = (_fitting(tensors.get(f"hidden.{name}"), shape, name, self._device) for name in "hc")
@@ -151,6 +162,27 @@ def new_model(plan: Plan) -> TextGenerator:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(plan.seed)  # a CUDA device's is not used here
         return TextGenerator.from_options(plan.vocab_size, plan.model)
+
+
+def moments(optimizer: torch.optim.Optimizer, model: TextGenerator) -> dict[str, Tensor]:
+    """What the optimizer keeps of each parameter; nothing before its first step."""
+    return {
+        f"optimizer.{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_moments(
+    optimizer: torch.optim.Optimizer, model: TextGenerator, tensors: Mapping[str, Tensor]
+) -> None:
+    """As ``moments`` told them; InvalidCheckpoint where they are not of this model."""
+    for name, parameter in model.named_parameters():
+        shapes = {"exp_avg": parameter.shape, "exp_avg_sq": parameter.shape, "step": ()}
+        found = {key: tensors.get(f"optimizer.{name}.{key}") for key in MOMENTS}
+        optimizer.state[parameter] = {
+            key: _fitting(found[key], shapes[key], name, parameter.device) for key in MOMENTS
+        }
 
 
 @contextmanager

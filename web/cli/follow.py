@@ -143,6 +143,8 @@ def describe(job: Mapping[str, Any]) -> str:
     progress, parts = job["progress"], []
     if progress.get("train_loss") is not None:
         parts.append(f"loss {progress['train_loss']:.3f}")
+    if progress.get("epsilon_spent") is not None:
+        parts.append(f"epsilon {progress['epsilon_spent']:.2f}")
     if progress.get("tokens_per_second") is not None:
         parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
     counts = progress.get("request_counts")

@@ -100,6 +100,8 @@ def _figures(progress: dict[str, Any]) -> list[str]:
         found.append(f"step {progress['step']:,} of {progress.get('total_steps', 0):,}")
     if progress.get("train_loss") is not None:
         found.append(f"loss {progress['train_loss']:.3f} nats/token")
+    if progress.get("epsilon_spent") is not None:
+        found.append(f"epsilon {progress['epsilon_spent']:.2f}")
     if progress.get("tokens_per_second") is not None:
         found.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
     if progress.get("seconds_left") is not None:
