@@ -63,6 +63,7 @@ def plain(preset: Any, kernel: str) -> Callable[[], None]:
 
 def textgen(preset: Any, kind: str, threads: int) -> Callable[[], None]:
     """A step of textgen's trainer."""
+    from textgen.numerics import pick_device, precisions
     from textgen.plan import Plan
     from textgen.training.mixture import Mixture, Part
     from textgen.training.streams import TextStreams
@@ -71,12 +72,13 @@ def textgen(preset: Any, kind: str, threads: int) -> Callable[[], None]:
     model = preset.model
     if kind == "textgen-bare":
         model = model.model_copy(update={"layer_norm": False, "dropout": 0.0})
+    short = precisions("auto", pick_device("cpu"))[-1]
     plan = Plan(
         preset="lstm-tiny", model=model, tokenizer="char", vocab_size=SYMBOLS,
         batch_size=preset.batch_size, sequence_length=preset.sequence_length, total_steps=10**6,
         warmup_steps=0, decay_steps=0, learning_rate=1e-3, weight_decay=0.01, gradient_clip=1.0,
         seed=0, threads=threads, validate_every=10**6, device="cpu", numerics="",
-        kernel="onednn-bf16" if kind == "textgen" else "onednn",
+        kernel="onednn", precision=short if kind == "textgen" else "float32",
     )  # fmt: skip
     tokens = np.random.default_rng(0).integers(0, SYMBOLS, 1_000_000).astype(np.uint16)
     rows = plan.batch_size

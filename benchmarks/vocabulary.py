@@ -89,6 +89,7 @@ def ours(
 ) -> tuple[Callable[[int], None], Any]:
     """The same of textgen, as ``train_files`` would run it."""
     from textgen.allocator import keep_freed_memory
+    from textgen.numerics import pick_device, precisions
     from textgen.options import ModelOptions
     from textgen.plan import Plan
     from textgen.training.mixture import Mixture, Part
@@ -102,8 +103,9 @@ def ours(
         preset="lstm-base", model=model, tokenizer="word", vocab_size=SYMBOLS, batch_size=ROWS,
         sequence_length=LENGTH, total_steps=steps, warmup_steps=min(100, steps // 20),
         decay_steps=int(0.4 * steps), learning_rate=RATE, weight_decay=0.01, gradient_clip=1.0,
-        seed=1, threads=1, validate_every=steps, device="cpu", kernel="onednn-bf16", numerics="",
+        seed=1, threads=1, validate_every=steps, device="cpu", kernel="onednn", numerics="",
         sampled_classes=sampled,
+        precision=precisions("auto", pick_device("cpu"))[-1],
     )  # fmt: skip
     part = Part("causal", 1.0, slice(0, ROWS), TextStreams(tokens, ROWS, LENGTH))
     classes = SampledClasses(tokens, SYMBOLS, sampled, 1) if sampled else None

@@ -25,7 +25,7 @@ Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
-PrecisionName = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 SoftmaxName = Literal["exact", "sampled"]
 Auto = Literal["auto"]
 
@@ -92,6 +92,15 @@ class Hyperparameters(Options):
     max_steps: int | None = Field(None, ge=1, le=100_000_000, description="optimizer steps")
     patience: int | None = Field(
         None, ge=1, le=1000, description="stop after this many validations without improvement"
+    )
+    # how it is computed
+    workers: int | None = Field(
+        None, ge=1, le=64, description="processes on one machine that share every batch"
+    )
+    precision: Precision | Auto | None = Field(
+        None,
+        description="in which recurrent layers multiply; auto takes a shorter one where that is "
+        "faster, and so does a CPU where nothing is said",
     )
     # the text
     format: CorpusFormat | None = Field(
@@ -169,11 +178,6 @@ class Hyperparameters(Options):
     learning_rate: float | None = Field(None, gt=0, le=1, description="peak, overrides the preset")
     weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
-    precision: PrecisionName | None = Field(
-        None,
-        description="float32, or bfloat16 (where not given): recurrent layers multiply in it where "
-        "the CPU has instructions for that and it is measured faster",
-    )
     softmax: SoftmaxName | None = Field(
         None,
         description="exact (where not given), or sampled: large vocabularies train faster on a "

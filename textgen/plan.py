@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from textgen.options import ModelOptions, ObjectiveName, Options, TokenizerName
+from textgen.options import ModelOptions, ObjectiveName, Options, Precision, TokenizerName
 
-Kernel = Literal["onednn", "native", "onednn-bf16"]
+Kernel = Literal["onednn", "native"]
 
 
 class PrivacyPlan(Options):
@@ -56,7 +56,8 @@ class Plan(Options):
     weight_decay: float = Field(ge=0, le=1)
     gradient_clip: float = Field(gt=0, description="largest gradient norm")
     seed: int = Field(ge=0, description="of the weights and of dropout")
-    threads: int = Field(ge=1, description="CPU threads")
+    threads: int = Field(ge=1, description="CPU threads of each worker")
+    workers: int = Field(1, ge=1, description="processes that share every batch")
     validate_every: int = Field(ge=1, description="steps between two validations")
     max_seconds: float | None = Field(None, gt=0, description="of training; None for no limit")
     patience: int | None = Field(
@@ -68,7 +69,10 @@ class Plan(Options):
         "batch_size how many are computed at once",
     )
     device: str = Field(description="cpu, cuda or cuda:N")
-    kernel: Kernel = Field("native", description="which LSTM of torch's was fastest on this CPU")
+    kernel: Kernel = Field("native", description="which LSTM of torch's was faster on this CPU")
+    precision: Precision = Field(
+        "float32", description="of the LSTM's products; weights and optimizer are always float32"
+    )
     sampled_classes: int = Field(
         0,
         ge=0,

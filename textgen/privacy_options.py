@@ -31,6 +31,7 @@ _REFUSED_IN_PRIVATE = {
 _REFUSED_VALUES = {
     ("deduplicate", "near"): "one document more could push out many others; exact does go",
     ("precision", "bfloat16"): "a gradient must not come out longer than it is cut to",
+    ("precision", "float16"): "a gradient must not come out longer than it is cut to",
     ("softmax", "sampled"): "gradients are those of the exact one",
 }
 

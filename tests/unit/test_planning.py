@@ -6,11 +6,11 @@ from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.errors import InvalidOption
 from textgen.numerics import describe_numerics, pick_device, use_kernel
-from textgen.options import PRESETS, Hyperparameters, PrecisionName
+from textgen.options import PRESETS, Hyperparameters
 from textgen.plan import Plan
-from textgen.training import planning, step_timing
+from textgen.training import planning
 from textgen.training.planning import make_plan
-from textgen.training.step_timing import Way, fastest_way, ways
+from textgen.training.step_timing import Way, fastest_way
 
 CPU = torch.device("cpu")
 
@@ -85,7 +85,7 @@ def test_choices_are_told_with_their_reasons(corpus: EncodedCorpus) -> None:
     told = Listener()
     made = plan(corpus, told)
     choices = {choice["option"]: choice for choice in told.all("choice")}
-    assert choices["kernel"]["value"] == f"{made.kernel} on 1 thread"
+    assert choices["kernel"]["value"] == str(Way(made.kernel, 1, made.precision))
     assert "ms" in choices["kernel"]["reason"]
     assert choices["n_epochs"]["value"] == 30
 
@@ -95,10 +95,10 @@ def test_an_unknown_preset_names_those_there_are(corpus: EncodedCorpus) -> None:
         make_plan(corpus, "lstm-huge", small(), device=CPU, threads=1, on_event=Listener())
 
 
-def test_numerics_name_threads_and_kernel(corpus: EncodedCorpus) -> None:
+def test_numerics_name_threads_kernel_and_precision(corpus: EncodedCorpus) -> None:
     made = plan(corpus, max_steps=5)
-    assert made.numerics == describe_numerics(CPU, 1, made.kernel)
-    assert made.numerics != describe_numerics(CPU, 2, made.kernel)
+    assert made.numerics == describe_numerics(CPU, 1, made.kernel, precision=made.precision)
+    assert made.numerics != describe_numerics(CPU, 2, made.kernel, precision=made.precision)
     assert torch.__version__ in made.numerics
 
 
@@ -150,16 +150,3 @@ def test_the_softmax_is_sampled_where_that_is_wanted_and_the_vocabulary_is_large
     assert plan(corpus, max_steps=1, softmax="sampled").sampled_classes == half
     assert plan(corpus, max_steps=1, softmax="exact").sampled_classes == 0
     assert plan(corpus, max_steps=1).sampled_classes == 0
-
-
-def test_bfloat16_is_measured_only_where_it_is_wanted_and_the_cpu_has_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def kernels(*wanted: PrecisionName) -> set[str]:
-        return {way.kernel for way in ways(CPU, 2, *wanted)}
-
-    monkeypatch.setattr(step_timing, "multiplies_bfloat16", lambda _: True)
-    assert "onednn-bf16" not in kernels()
-    assert "onednn-bf16" in kernels("bfloat16")
-    monkeypatch.setattr(step_timing, "multiplies_bfloat16", lambda _: False)
-    assert "onednn-bf16" not in kernels("bfloat16")

@@ -5,10 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from textgen import numerics
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import TextGenerator
-from textgen.numerics import multiplies_bfloat16
 from textgen.options import ModelOptions
 from textgen.plan import Kernel, Plan
 from textgen.tokenizers import Ids
@@ -55,7 +53,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 @pytest.mark.parametrize("sampled", [0, 4])
-@pytest.mark.parametrize("kernel", ["onednn", "native", "onednn-bf16"])
+@pytest.mark.parametrize("kernel", ["onednn", "native"])
 @pytest.mark.parametrize("stop", [1, 2, 17])
 def test_going_on_from_a_state_changes_no_bit(kernel: Kernel, stop: int, sampled: int) -> None:
     plan = make_plan(kernel=kernel, sampled_classes=sampled)
@@ -168,28 +166,3 @@ def test_sampling_all_classes_is_the_exact_softmax() -> None:
     assert sampled.loss == pytest.approx(exact.loss, abs=1e-6)
     for name, value in exact.model.state_dict().items():
         torch.testing.assert_close(sampled.model.state_dict()[name], value, atol=1e-5, rtol=1e-4)
-
-
-def test_products_in_bfloat16_train_float32_weights_to_about_the_same_loss() -> None:
-    if not multiplies_bfloat16("onednn-bf16"):
-        pytest.skip("this CPU has neither AVX512_BF16 nor AMX")
-    trainers = [start(make_plan(kernel=kernel)) for kernel in ("onednn", "onednn-bf16")]
-    for trainer in trainers:
-        for _ in range(40):
-            trainer.advance()
-    exact, reduced = trainers
-    assert reduced.loss == pytest.approx(exact.loss, rel=0.01)
-    assert reduced.loss != exact.loss
-    assert {value.dtype for value in reduced.model.state_dict().values()} == {torch.float32}
-    assert {value.dtype for value in reduced.state().values()} == {torch.float32}
-
-
-def test_where_the_cpu_cannot_it_is_float32_and_called_that(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(numerics, "multiplies_bfloat16", lambda _: False)
-    exact, other = start(make_plan()), start(make_plan(kernel="onednn-bf16"))
-    exact.advance()
-    other.advance()
-    assert same(weights(exact), weights(other))
-    assert "float32" in numerics.describe_numerics(torch.device("cpu"), 1, "onednn-bf16")

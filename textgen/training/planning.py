@@ -9,7 +9,7 @@ import torch
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.errors import InvalidOption
 from textgen.events import Event, OnEvent, choice
-from textgen.numerics import describe_numerics
+from textgen.numerics import describe_numerics, precisions
 from textgen.options import AUTO_PRESET, PRESETS, Hyperparameters, Preset
 from textgen.plan import Plan
 from textgen.presets import (
@@ -28,6 +28,7 @@ from textgen.training.fine_tuning import (
     say_what_is_not_practised,
     with_dropout,
 )
+from textgen.training.group import ALONE, Group
 from textgen.training.mixture import make_mixture
 from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 
@@ -48,28 +49,35 @@ def make_plan(
     on_event: OnEvent,
     base: Base | None = None,
     replay: EncodedCorpus | None = None,
+    group: Group = ALONE,
 ) -> Plan:
     """The plan for training on ``corpus``; InvalidOption where the wishes contradict.
 
-    It uses at most ``threads`` threads, fewer where that is faster, and leaves torch set to them.
+    It uses at most ``threads`` threads in each process of ``group``, fewer where that is faster,
+    and leaves torch set to them.
     """
     if base is not None:
         say_what_is_not_practised(base, wanted, on_event)
     stats = CorpusStats(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
-    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base)
+    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base, group)
     plan = draft(corpus, preset_name, preset, wanted, device, threads, base)
-    sampled = {"sampled_classes": _sampled_classes(stats.vocab_size, wanted, on_event)}
-    plan = plan.model_copy(update=sampled | kept_of_old(wanted, replay, on_event))
+    plan = plan.model_copy(
+        update={
+            **kept_of_old(wanted, replay, on_event),
+            "sampled_classes": _sampled_classes(stats.vocab_size, wanted, group, on_event),
+            "workers": _workers(group, wanted, preset),
+        }
+    )
     seconds = wanted.max_seconds
     unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
     if unlimited and preset_name == AUTO_PRESET:
         seconds = DEFAULT_SECONDS
         on_event(choice("max_seconds", seconds, "no limit was given"))
     mixture = make_mixture(plan, corpus, replay)
-    possible = ways(device, threads, wanted.precision)
-    times = {way: step_seconds(plan, mixture, way) for way in possible}
+    possible = ways(device, threads, precisions(wanted.precision, device))
+    times = {way: step_seconds(plan, mixture, way, group) for way in possible}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
     steps = [_steps_of_epochs(plan, stats.tokens, wanted, unlimited and seconds is None, on_event)]
@@ -90,12 +98,13 @@ def _preset(
     threads: int,
     on_event: OnEvent,
     base: Base | None,
+    group: Group,
 ) -> Preset:
     """The preset with the user's values, fitted to the text."""
     if base is not None:
         preset = apply_hyperparameters(preset_of(base, wanted, on_event), wanted)
     elif name == AUTO_PRESET:
-        pace = _measured_pace(corpus, stats, wanted, device, threads)
+        pace = _measured_pace(corpus, stats, wanted, device, threads, group)
         preset, reasons = choose_preset(stats, wanted, pace=pace)
         for reason in reasons:
             on_event(reason)
@@ -123,12 +132,15 @@ def _measured_pace(
     wanted: Hyperparameters,
     device: torch.device,
     threads: int,
+    group: Group,
 ) -> Pace:
     """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
-    estimated = estimated_pace(stats.vocab_size, threads=threads, device=device.type)
+    estimated = estimated_pace(stats.vocab_size, threads=threads * group.size, device=device.type)
     preset = fit_to_text(PRESETS[_MEASURED], stats.tokens, Hyperparameters())
+    if preset.batch_size < group.size:
+        return estimated  # too few rows for all of them
     plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)
-    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0])
+    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0], group)
     factor = measured / estimated(preset)
     return lambda other: factor * estimated(other)
 
@@ -168,15 +180,39 @@ def draft(
     )
 
 
-def _sampled_classes(vocab_size: int, wanted: Hyperparameters, on_event: OnEvent) -> int:
+def _sampled_classes(
+    vocab_size: int, wanted: Hyperparameters, group: Group, on_event: OnEvent
+) -> int:
     """How many symbols stand for all of them in the softmax of a step; 0 for the exact one."""
     if wanted.softmax != "sampled":
         return 0
+    if group.size > 1:
+        raise InvalidOption(
+            f"'softmax' is sampled, but {group.size} workers share a training, and each would move "
+            "other rows. Leave it out, or train with one worker.",
+            param="softmax",
+        )
     if vocab_size < 2 * _SAMPLED_CLASSES:
         reason = f"sampling among {vocab_size:,} symbols would save nothing"
         on_event(choice("softmax", "exact", reason))
         return 0
     return _SAMPLED_CLASSES
+
+
+def _workers(group: Group, wanted: Hyperparameters, preset: Preset) -> int:
+    if wanted.workers not in (None, group.size):
+        raise InvalidOption(
+            f"'workers' is {wanted.workers}, but {group.size} processes were started. Leave it out "
+            "where something else starts them.",
+            param="workers",
+        )
+    if group.size > preset.batch_size:
+        raise InvalidOption(
+            f"'workers' is {group.size}, but a batch has {preset.batch_size} rows to share. Give "
+            "fewer workers, or a larger batch_size.",
+            param="workers",
+        )
+    return group.size
 
 
 def finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
@@ -191,7 +227,10 @@ def finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torc
             "max_seconds": seconds,
             "kernel": way.kernel,
             "threads": way.threads,
-            "numerics": describe_numerics(device, way.threads, way.kernel),
+            "precision": way.precision,
+            "numerics": describe_numerics(
+                device, way.threads, way.kernel, plan.workers, way.precision
+            ),
         }
     )
 

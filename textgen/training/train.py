@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from textgen.evaluation.measures import tune_temperature
 from textgen.evaluation.validation import beginning, validate
 from textgen.events import Event, OnEvent, choice, ignore
 from textgen.model import TextGenerator
-from textgen.numerics import describe_numerics, pick_device
+from textgen.numerics import computes_in, describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.tokenizers import Tokenizer, load_tokenizer
 from textgen.training.fine_tuning import Base
+from textgen.training.group import Group
+from textgen.training.local_group import local_group, workers_here
 from textgen.training.mixture import make_mixture
 from textgen.training.planning import announce, make_plan
 from textgen.training.private.documents import protected_documents
@@ -64,6 +67,7 @@ def train_files(
     on_event: OnEvent = ignore,
     should_stop: Callable[[], bool] = never,
     checkpoint_seconds: tuple[float, float] = (10, 300),
+    group: Group | None = None,
 ) -> Path | None:
     """Train on ``sources`` and return the finished bundle's path; all files lie under ``folder``.
 
@@ -79,6 +83,10 @@ def train_files(
     process keeps the memory that it frees (``textgen.allocator``). Checkpoints are as far apart
     as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
     second.
+
+    With ``workers`` among the hyperparameters as many processes share the threads and every
+    batch; this one starts and ends them (docs/distributed.md). ``group`` is for processes that
+    were started otherwise; ``threads`` is then for each of them. WorkerLost where one dies.
     """
     wanted = Hyperparameters() if hyperparameters is None else hyperparameters
     torch.set_num_threads(threads)
@@ -94,25 +102,35 @@ def train_files(
     old = None
     if replay is not None:
         old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
-    if plan is None:
-        known = None if base is None or start is None else Base(start.header, _sha256(base))
-        plan_it = make_plan if wanted.privacy is None else make_private_plan
-        plan = plan_it(
-            corpus,
-            preset,
-            wanted,
-            device=where,
-            threads=threads,
-            on_event=on_event,
-            base=known,
-            replay=old,
-        )
-        announce(plan, on_event)
-    threads = min(threads, plan.threads)
-    torch.set_num_threads(threads)
-    _check_numerics(plan, where, threads, on_event)
-    run = _run(plan, corpus, old, start, checkpoint, where, folder, on_event)
-    if not run.train(should_stop, checkpoint_seconds):
+    with ExitStack() as stack:
+        if group is None:
+            workers = workers_here(wanted, plan, where, threads)
+            group = stack.enter_context(local_group(workers, where, folder))
+            threads //= workers
+        read = [corpus] if old is None else [corpus, old]
+        group.tell("read", corpora=[(str(each.folder.resolve()), each.sha256) for each in read])
+        if plan is None:
+            known = None if base is None or start is None else Base(start.header, _sha256(base))
+            plan_it = make_plan if wanted.privacy is None else make_private_plan
+            plan = plan_it(
+                corpus,
+                preset,
+                wanted,
+                device=where,
+                threads=threads,
+                on_event=on_event,
+                base=known,
+                replay=old,
+                group=group,
+            )
+            announce(plan, on_event)
+        threads = min(threads, plan.threads)
+        torch.set_num_threads(threads)
+        here = _as_here(plan, where, threads, group.size, on_event)
+        run = _run(plan, here, corpus, old, start, checkpoint, where, folder, on_event, group)
+        finished = run.train(should_stop, checkpoint_seconds)
+        group.tell("end")
+    if not finished:
         return None
     return _finish(run, corpus, folder, on_event)
 
@@ -164,8 +182,12 @@ def _kept_tokenizer(tokenizer: Tokenizer, wanted: Hyperparameters) -> Tokenizer:
     return tokenizer
 
 
-def _check_numerics(plan: Plan, device: torch.device, threads: int, on_event: OnEvent) -> None:
-    now = describe_numerics(device, threads, plan.kernel)
+def _as_here(
+    plan: Plan, device: torch.device, threads: int, workers: int, on_event: OnEvent
+) -> Plan:
+    """The plan as this machine can follow it; a difference in numerics is told."""
+    precision = plan.precision if computes_in(device, plan.precision) else "float32"
+    now = describe_numerics(device, threads, plan.kernel, workers, precision)
     if now != plan.numerics:
         message = (
             f"The training began on {plan.numerics!r} and goes on on {now!r}: it will end with "
@@ -173,10 +195,12 @@ def _check_numerics(plan: Plan, device: torch.device, threads: int, on_event: On
         )
         data = {"was": plan.numerics, "now": now}
         on_event(Event("numerics_changed", message, "warn", data))
+    return plan.model_copy(update={"precision": precision})
 
 
 def _run(
     plan: Plan,
+    here: Plan,
     corpus: EncodedCorpus,
     replay: EncodedCorpus | None,
     start: Bundle | None,
@@ -184,6 +208,7 @@ def _run(
     device: torch.device,
     folder: Path,
     on_event: OnEvent,
+    group: Group,
 ) -> Run:
     """The training at its first step, or where the checkpoint left it."""
     check_replay(plan, replay)
@@ -195,7 +220,7 @@ def _run(
         model.set_dropouts(plan.model)
     else:
         model = new_model(plan)
-    trainer = _trainer(plan, model.to(device), corpus, replay)
+    trainer = _trainer(here, model.to(device), corpus, replay, group)
     header = _header(plan, corpus, model)
     run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
     if checkpoint is not None:
@@ -204,10 +229,14 @@ def _run(
 
 
 def _trainer(
-    plan: Plan, model: TextGenerator, corpus: EncodedCorpus, replay: EncodedCorpus | None
+    plan: Plan,
+    model: TextGenerator,
+    corpus: EncodedCorpus,
+    replay: EncodedCorpus | None,
+    group: Group,
 ) -> Steps:
     if plan.privacy is None:
-        return Trainer(plan, model, make_mixture(plan, corpus, replay))
+        return Trainer(plan, model, make_mixture(plan, corpus, replay), group)
     documents = protected_documents(corpus, plan.sequence_length)
     return PrivateTrainer(plan, plan.privacy, model, documents)
 

@@ -17,31 +17,49 @@ from torch.nn import functional
 
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import Hidden, TextGenerator
-from textgen.numerics import reduced_precision, use_kernel
+from textgen.numerics import autocast, use_kernel
 from textgen.plan import Plan
+from textgen.training.group import ALONE, Group, own_rows
 from textgen.training.mixture import Mixture
 from textgen.training.optimizer import MOMENTS, Optimizer
 from textgen.training.output_loss import OutputLoss, output_loss
 from textgen.training.schedule import learning_rate
-from textgen.training.streams import IGNORED
+from textgen.training.streams import IGNORED, Batch
 
+_SCALING = ("scale", "_growth_tracker")
 _MEAN_OVER = 50  # steps, for the running loss
 
 
 class Trainer:
-    """A model in training. The generators of the caller are left as they are."""
+    """A model in training. The generators of the caller are left as they are.
 
-    def __init__(self, plan: Plan, model: TextGenerator, mixture: Mixture) -> None:
+    In a group each process has a trainer of the same plan and mixture, computes its rows of every
+    batch, and takes the same steps. What is called on the leader's is called on the others, which
+    ``textgen.training.follower`` sees to.
+    """
+
+    def __init__(
+        self, plan: Plan, model: TextGenerator, mixture: Mixture, group: Group = ALONE
+    ) -> None:
         self.plan = plan
         self.model = model
         self.step = 0
         self.losses: dict[str, float] = {}  # running means, nats per counted token
         self.accuracy = math.nan  # of the last measured step
         self._device = next(model.parameters()).device
+        self._weights = torch.tensor([part.weight for part in mixture.parts], device=self._device)
         self._hidden: Hidden | None = None
         self._mixture = mixture
         self._optimizer = Optimizer(model, plan.learning_rate, plan.weight_decay)
         model.embedding.sparse = plan.sampled_classes > 0
+        # Short gradients are multiplied, so that small ones do not vanish (Micikevicius et al.
+        # 2018, §3.2); a step whose gradients overflow is left out.
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=plan.precision == "float16")
+        self._group = group
+        self._rows = own_rows(group, plan.batch_size)
+        model.part_of = None if group.size == 1 else (plan.batch_size, self._rows)
+        group.tell("begin", plan=plan.model_dump(mode="json"), threads=torch.get_num_threads())
+        group.copy(list(model.parameters()))
 
     @property
     def loss(self) -> float:
@@ -52,31 +70,36 @@ class Trainer:
 
     def advance(self, *, measure: bool = False) -> None:
         """One step; ``measure`` also sets ``accuracy``. TrainingDiverged where the loss is NaN."""
-        batch = self._mixture.batch(self.step)
+        self._group.tell("advance", measure=measure)
+        batch, rows = self._mixture.batch(self.step), self._rows
+        counts = self._counts(batch)  # (parts,)
         self.model.train()
         with use_kernel(self.plan.kernel), _generators(self.plan, self.step, self._device):
-            x = batch.inputs.to(self._device)  # (B, T)
-            with reduced_precision(self.plan.kernel):
-                features, (h, c) = self.model.features(x, self._hidden)  # (B, T, H)
+            x = batch.inputs[rows].to(self._device)  # (b, T)
+            with autocast(self._device, self.plan.precision):
+                features, (h, c) = self.model.features(x, self._hidden)  # (b, T, H)
             features, h, c = features.float(), h.float(), c.float()
-            found = self._outputs(features, batch.targets)
-            losses = {name: part.mean for name, part in found.items()}
-            loss = torch.stack(
-                [part.weight * losses[part.label] for part in self._mixture.parts]
-            ).sum()
+            found = self._outputs(features, batch.targets[rows])
+            losses = torch.stack([part.total for part in found]) / counts.clamp(min=1)  # (parts,)
             self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-        norm = self._optimizer.clip(self.plan.gradient_clip)
+            self._scaler.scale((self._weights * losses).sum()).backward()  # type: ignore[no-untyped-call]
+        losses = losses.detach()
+        self._group.sum([losses, *self._gradients()])
+        self._scaler.unscale_(self._optimizer)
+        norm = self._optimizer.clip(self.plan.gradient_clip).item()
         rate = learning_rate(self.plan, self.step)
-        self._check(loss.item(), norm.item(), rate)
-        self._optimizer.advance(rate)
+        self._check((self._weights * losses).sum().item(), norm, rate)
+        if math.isfinite(norm):
+            self._optimizer.advance(rate)
+        self._scaler.update()
         self._hidden = (h.detach(), c.detach())
         self.step += 1
         self._average(losses)
         if measure:
-            counted = sum(part.count for part in found.values())
-            right = sum(int(part.right.item()) for part in found.values())
-            self.accuracy = right / counted if counted else math.nan
+            right = torch.stack([part.right for part in found])
+            self._group.sum([right])
+            counted = counts.sum().item()
+            self.accuracy = right.sum().item() / counted if counted else math.nan
 
     def progress(self) -> dict[str, float]:
         """The running loss."""
@@ -99,33 +122,45 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, beside the model's, that the next step depends on."""
+        self._group.tell("state")
         tensors = moments(self._optimizer, self.model)
         if self._hidden is not None:
-            tensors |= {"hidden.h": self._hidden[0], "hidden.c": self._hidden[1]}
-        return tensors
+            h, c = (self._whole(part) for part in self._hidden)
+            self._group.sum([h, c])
+            tensors |= {"hidden.h": h, "hidden.c": c}
+        return tensors | self._scaling()
 
     def restore(
         self, step: int, losses: Mapping[str, float], tensors: Mapping[str, Tensor]
     ) -> None:
         """Go on from ``state`` after ``step`` steps; InvalidCheckpoint where it does not fit."""
+        self._group.tell("restore", step=step)
         self.step, self.losses = step, dict(losses)
         if step == 0:
             return
-        restore_moments(self._optimizer, self.model, tensors)
-        lstm = self.model.lstm
-        shape = (lstm.num_layers, self.plan.batch_size, lstm.hidden_size)
-        h, c = (_fitting(tensors.get(f"hidden.{name}"), shape, name, self._device) for name in "hc")
+        found = {
+            name: _fitting(tensors.get(name), shape, name, self._device)
+            for name, shape in self._state_shapes().items()
+        }
+        scaling = {name: tensors.get(name, value) for name, value in self._scaling().items()}
+        found |= {name: value.to(self._device) for name, value in scaling.items()}
+        self._group.copy(list(found.values()))
+        restore_moments(self._optimizer, self.model, found)
+        scaled = {name.removeprefix("scaling."): found[name].item() for name in scaling}
+        self._scaler.load_state_dict(self._scaler.state_dict() | scaled)
+        h, c = (found[f"hidden.{name}"][:, self._rows].contiguous() for name in "hc")
         self._hidden = (h, c)
 
-    def _outputs(self, features: Tensor, targets: Tensor) -> dict[str, OutputLoss]:
-        """The loss of each part over its targets (B, T), on the CPU, that count."""
-        found = {}
+    def _outputs(self, features: Tensor, targets: Tensor) -> list[OutputLoss]:
+        """The loss of each part over its targets (b, T) here, on the CPU, that count."""
+        found, first = [], self._rows.start
         for part in self._mixture.parts:
-            rows, wanted = features[part.rows].flatten(0, 1), targets[part.rows].flatten()
+            own = slice(max(part.rows.start - first, 0), max(part.rows.stop - first, 0))
+            rows, wanted = features[own].flatten(0, 1), targets[own].flatten()
             places = (wanted != IGNORED).nonzero()[:, 0]
             if len(places) < len(wanted):
                 rows, wanted = rows[places.to(self._device)], wanted[places]
-            found[part.label] = self._output_loss(rows, wanted)
+            found.append(self._output_loss(rows, wanted))
         return found
 
     def _output_loss(self, features: Tensor, targets: Tensor) -> OutputLoss:
@@ -139,15 +174,51 @@ class Trainer:
         bias = output.bias.index_select(0, ids) + classes.shift.to(self._device)
         return output_loss(features, weight, bias, classes.targets.to(self._device))
 
-    def _average(self, losses: Mapping[str, Tensor]) -> None:
+    def _scaling(self) -> dict[str, Tensor]:
+        """The state of what scales short gradients; nothing where they are not short."""
+        state = self._scaler.state_dict()
+        return {f"scaling.{name}": torch.tensor(float(state[name])) for name in _SCALING if state}
+
+    def restore_as_leader_does(self, step: int) -> None:
+        """``restore`` in a process that follows: all comes from the leader."""
+        zeros = {name: torch.zeros(shape) for name, shape in self._state_shapes().items()}
+        self.restore(step, {}, zeros)
+
+    def _state_shapes(self) -> dict[str, Sequence[int]]:
+        """Of the tensors in ``state`` after any step."""
+        lstm = self.model.lstm
+        shapes: dict[str, Sequence[int]] = {}
+        for name, parameter in self.model.named_parameters():
+            of_moments = (parameter.shape, parameter.shape, ())
+            for key, shape in zip(MOMENTS, of_moments, strict=True):
+                shapes[f"optimizer.{name}.{key}"] = shape
+        hidden = (lstm.num_layers, self.plan.batch_size, lstm.hidden_size)
+        return shapes | {"hidden.h": hidden, "hidden.c": hidden}
+
+    def _gradients(self) -> list[Tensor]:
+        return [each.grad for each in self.model.parameters() if each.grad is not None]
+
+    def _whole(self, part: Tensor) -> Tensor:
+        """The states (L, b, H) of this process's rows among zeros (L, B, H) for the others'."""
+        layers, _, width = part.shape
+        whole = part.new_zeros(layers, self.plan.batch_size, width)
+        whole[:, self._rows] = part
+        return whole
+
+    def _counts(self, batch: Batch) -> Tensor:
+        """How many targets of each part (parts,) count in the whole batch."""
+        counted = batch.targets != IGNORED
+        counts = [counted[part.rows].sum() for part in self._mixture.parts]
+        return torch.stack(counts).to(self._device)
+
+    def _average(self, losses: Tensor) -> None:
         weight = max(1 / self.step, 1 / _MEAN_OVER)
-        for name, tensor in losses.items():
-            loss = tensor.item()
-            before = self.losses.get(name, loss)
-            self.losses[name] = before + weight * (loss - before)
+        for part, loss in zip(self._mixture.parts, losses.tolist(), strict=True):
+            before = self.losses.get(part.label, loss)
+            self.losses[part.label] = before + weight * (loss - before)
 
     def _check(self, loss: float, norm: float, rate: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
+        if math.isfinite(loss) and (math.isfinite(norm) or self._scaler.is_enabled()):
             return
         raise TrainingDiverged(
             f"The training diverged at step {self.step + 1} of {self.plan.total_steps}: its loss "

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import IO, Any, TypeVar
 
-from textgen.errors import TextgenError
+from textgen.errors import TextgenError, WorkerLost
 from textgen.events import Event
 from worker.children.process import MADE_SAFE, Order
 
@@ -100,6 +100,10 @@ def serve(order_type: type[AnyOrder], work: Callable[[AnyOrder, Parent], dict[st
         parent.send({"kind": "finished", **work(order, parent)})
     except Stopped:
         parent.send({"kind": "stopped"})
+    except WorkerLost as error:
+        sys.stderr.write(f"{error.message}\n")
+        sys.stderr.flush()
+        os._exit(1)  # without a last word: this counts as the loss of a process, which it is
     except TextgenError as error:
         parent.send({"kind": "failed", "error": error.as_dict(), "transient": False})
     except (OSError, MemoryError) as error:

@@ -19,6 +19,7 @@ from textgen.plan import Plan, PrivacyPlan
 from textgen.presets import DEFAULT_SECONDS, apply_hyperparameters
 from textgen.privacy_options import DROPOUTS, PrivacyOptions
 from textgen.training.fine_tuning import Base, preset_of
+from textgen.training.group import ALONE, Group
 from textgen.training.planning import draft, finish, named_preset
 from textgen.training.private.accountant import Accountant, least_noise
 from textgen.training.private.documents import Documents, protected_documents
@@ -46,6 +47,7 @@ def make_private_plan(
     on_event: OnEvent,
     base: Base | None = None,
     replay: EncodedCorpus | None = None,
+    group: Group = ALONE,
 ) -> Plan:
     """The plan for ``wanted.privacy``; InvalidOption where documents or budget do not allow it.
 
@@ -59,6 +61,11 @@ def make_private_plan(
             "An old text cannot be read beside private documents, since it would not be protected. "
             "Leave out one of 'replay' and 'privacy'.",
             param="privacy",
+        )
+    if group.size > 1:
+        raise InvalidOption(
+            f"'workers' is {group.size}, but a private training is one process. Leave it out.",
+            param="workers",
         )
     documents = protected_documents(corpus, privacy.max_document_tokens)
     preset = _preset(preset_name, wanted, privacy, on_event, base)
