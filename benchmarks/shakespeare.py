@@ -107,7 +107,8 @@ def nanogpt(checkout: Path, corpus: Path) -> Row:
         ids[cut:].tofile(data / "val.bin")
         (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(symbols)}))
         _, cpu, wall = timed([sys.executable, "train.py", *SETTINGS], folder)
-        loss, count = json.loads(timed([sys.executable, "-c", EVALUATE], folder)[0])
+        printed, _, _ = timed([sys.executable, "-c", EVALUATE], folder)
+        loss, count = json.loads(printed.splitlines()[-1])
         assert count == len(ids) - cut - 1
     return Row("nanoGPT", cpu, wall, loss, 2000)
 
