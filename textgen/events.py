@@ -1,6 +1,7 @@
 """What a long piece of work tells while it runs.
 
     corpus           a text was read: encoding, characters, tokens, symbols, unknown
+    classes          of labelled rows: labels, rows of each in each part, rare (too few to learn)
     choice           an option was chosen for the user: option, value, reason
     plan             the training's plan, before its first step: plan
     progress         about once a second: step, total_steps, train_loss, tokens_per_second,
@@ -8,7 +9,9 @@
     metrics          a measurement: step, total_steps, train_loss, train_mean_token_accuracy, and
                      where the validation text was run valid_loss, valid_mean_token_accuracy,
                      valid_bits_per_character, valid_perplexity; at the end full_valid_loss and
-                     full_valid_mean_token_accuracy. Losses are nats per token.
+                     full_valid_mean_token_accuracy. Losses are nats per token. Of classes
+                     valid_accuracy, valid_precision, valid_recall, valid_f1, valid_weighted_f1,
+                     valid_calibration_error, and at the end classification, class by class
     sample           a text drawn from the model: text, step
     checkpoint       a checkpoint is safe on disk: path, step, metrics
     time_cap         the training took 1.25 times the seconds it was given

@@ -19,8 +19,8 @@ TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 PIECE_TOKENIZERS: tuple[TokenizerName, ...] = ("bpe", "unigram", "word")
 LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
-ObjectiveName = Literal["causal", "infill", "mask", "order"]
-RowKind = Literal["text", "prompts", "messages"]  # what the rows of a corpus are made of
+ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
+RowKind = Literal["text", "prompts", "messages", "labels"]  # what the rows of a corpus are made of
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
 Auto = Literal["auto"]
 
@@ -137,6 +137,9 @@ class Hyperparameters(Options):
         None, max_length=200, description="of a csv file with prompts and completions"
     )
     completion_column: str | None = Field(None, max_length=200, description="goes with it")
+    label_column: str | None = Field(
+        None, max_length=200, description="of a csv file of texts with labels"
+    )
     encoding: str | None = Field(
         None, max_length=40, description="of the files; detected where not given"
     )
@@ -159,7 +162,7 @@ class Hyperparameters(Options):
     objectives: dict[ObjectiveName, Annotated[float, Field(gt=0, le=1000)]] | None = Field(
         None,
         min_length=1,
-        description="causal, infill, mask, order: names, or names with weights in the loss",
+        description="causal, infill, mask, order, classify: names, or with weights in the loss",
     )
     # the model
     layers: int | None = Field(None, ge=1, le=8)

@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from textgen.corpus.documents import label_mark
 from textgen.corpus.splits import SPLITS, SplitName
 from textgen.options import RowKind
 from textgen.tokenizers import Ids, Tokenizer, load_tokenizer
 
 FORMAT = 2
 _HEADER = "corpus.json"
+MASKED: tuple[RowKind, ...] = ("prompts", "messages")  # rows of which only a part is to be learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class SplitSizes:
     unknown: int = 0
     counted_tokens: int = 0  # where only some count, as in prompts with completions
     counted_characters: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)  # documents of each label
 
     @property
     def characters_per_token(self) -> float:
@@ -64,6 +67,7 @@ class EncodedCorpus:
     kind: RowKind
     splits: Mapping[SplitName, SplitSizes]
     facts: CorpusFacts
+    labels: tuple[str, ...] = ()  # of documents that have one each
 
     def tokens(self, split: SplitName) -> Ids:
         """The ids of one part, mapped from disk, empty where there is none.
@@ -77,9 +81,21 @@ class EncodedCorpus:
 
     def counted(self, split: SplitName) -> npt.NDArray[np.uint8] | None:
         """For each id of a part whether predicting it counts; None where all do."""
-        if self.kind == "text" or self.splits[split].tokens == 0:
+        if self.kind not in MASKED or self.splits[split].tokens == 0:
             return None
         return np.memmap(counted_path(self.folder, split), dtype=np.uint8, mode="r")
+
+    def label_numbers(self, split: SplitName) -> npt.NDArray[np.uint16]:
+        """For each document of a part the place of its label in ``labels``."""
+        if self.kind != "labels" or self.splits[split].documents == 0:
+            return np.empty(0, np.uint16)
+        return np.memmap(labels_path(self.folder, split), dtype=np.uint16, mode="r")
+
+    @property
+    def label_ids(self) -> list[int]:
+        """The special ids of ``labels``, in their order."""
+        ids = self.tokenizer.special_ids
+        return [ids[label_mark(label)] for label in self.labels]
 
     def as_dict(self) -> dict[str, Any]:
         """The figures for events and bundles, without the tokenizer."""
@@ -110,6 +126,11 @@ def counted_path(folder: Path, split: SplitName) -> Path:
     return folder / f"{split}.counted"
 
 
+def labels_path(folder: Path, split: SplitName) -> Path:
+    """Where the labels of a part's documents are, in their order."""
+    return folder / f"{split}.labels"
+
+
 def save_header(corpus: EncodedCorpus) -> None:
     """Declare the folder complete."""
     content = {
@@ -120,6 +141,7 @@ def save_header(corpus: EncodedCorpus) -> None:
         "kind": corpus.kind,
         "splits": {name: asdict(sizes) for name, sizes in corpus.splits.items()},
         "facts": asdict(corpus.facts),
+        "labels": corpus.labels,
     }
     temporary = corpus.folder / f"{_HEADER}.{os.getpid()}.tmp"
     with temporary.open("w", encoding="utf-8") as file:
@@ -147,9 +169,13 @@ def _is_whole(corpus: EncodedCorpus) -> bool:
     for name, part in corpus.splits.items():
         if split_path(corpus.folder, name).stat().st_size != part.tokens * width:
             return False
-        if corpus.kind == "text":
-            continue
-        if counted_path(corpus.folder, name).stat().st_size != part.tokens:
+        if corpus.kind in MASKED:
+            if counted_path(corpus.folder, name).stat().st_size != part.tokens:
+                return False
+        elif (
+            corpus.kind == "labels"
+            and labels_path(corpus.folder, name).stat().st_size != 2 * part.documents
+        ):
             return False
     return True
 
@@ -165,4 +191,5 @@ def _corpus(folder: Path, content: Mapping[str, Any]) -> EncodedCorpus:
         kind=content["kind"],
         splits={name: SplitSizes(**content["splits"][name]) for name in SPLITS},
         facts=CorpusFacts(**facts),
+        labels=tuple(content.get("labels", ())),
     )

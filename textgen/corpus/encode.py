@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from textgen.corpus.class_balance import class_balance
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
-from textgen.corpus.documents import MARKS, Document, text_of, texts_of
+from textgen.corpus.documents import (
+    MARKS,
+    MOST_LABELS,
+    Document,
+    Labelled,
+    label_mark,
+    text_of,
+    texts_of,
+)
 from textgen.corpus.encoding import BLOCK
-from textgen.corpus.files import CorpusFiles
+from textgen.corpus.files import CorpusFiles, check_labels
 from textgen.corpus.id_writer import IdWriter
 from textgen.corpus.sources import Source
 from textgen.corpus.splits import (
@@ -55,7 +64,7 @@ def encode_corpus(
     corpus.announce(on_event)
     sha256 = corpus.digest(tokenizer)
     if found := find_corpus(folder, sha256):
-        on_event(_corpus_event(found, "Found encoded"))
+        _tell(found, "Found encoded", on_event)
         return found
     folder.mkdir(parents=True, exist_ok=True)
     scan = _scan(corpus)
@@ -63,7 +72,8 @@ def encode_corpus(
         tokenizer = _learn(corpus, scan, options, on_event)
     else:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
-    tokenizer = with_marks(tokenizer, (*MARKS[scan.kind], *corpus.marks))
+    marks = (*MARKS[scan.kind], *map(label_mark, scan.labels), *corpus.marks)
+    tokenizer = with_marks(tokenizer, marks)
     splits, unknown = _write(corpus, scan, tokenizer, folder)
     _check_sizes(splits, corpus)
     facts = CorpusFacts(
@@ -72,9 +82,11 @@ def encode_corpus(
         encodings=tuple(encoding.name for encoding in corpus.encodings),
         commonest_unknown=dict(unknown.most_common(20)),
     )
-    made = EncodedCorpus(folder, sha256, tokenizer, corpus.documents, scan.kind, splits, facts)
+    made = EncodedCorpus(
+        folder, sha256, tokenizer, corpus.documents, scan.kind, splits, facts, scan.labels
+    )
     save_header(made)
-    on_event(_corpus_event(made, "Encoded"))
+    _tell(made, "Encoded", on_event)
     return made
 
 
@@ -85,14 +97,19 @@ class _Scan:
     splitter: Splitter
     symbols: int
     kind: RowKind
+    labels: tuple[str, ...]  # sorted
 
 
 def _scan(corpus: CorpusFiles) -> _Scan:
     counter, extremes, characters = CharacterCounter(), HashExtremes(), 0
+    labels = set[str]()
     valid, test = corpus.valid_fraction, corpus.test_fraction
     for texts in _gathered(corpus.read("train")):
         counter.add("".join(map(text_of, texts)))
         characters += sum(map(len, texts))
+        labels.update(each.label for each in texts if isinstance(each, Labelled))
+        if len(labels) > MOST_LABELS:
+            check_labels(labels)
         if corpus.documents and (valid > 0 or test > 0):
             for text in texts:
                 extremes.add(text)
@@ -103,11 +120,13 @@ def _scan(corpus: CorpusFiles) -> _Scan:
             "learn from it. Give a text with more than one.",
             code="one_symbol",
         )
+    check_labels(labels)
+    if labels:
+        corpus.labels = sorted(labels)
+    splitter: Splitter = TextSplitter.by_fraction(characters, valid, test)
     if corpus.documents:
-        return _Scan(
-            DocumentSplitter.by_fraction(extremes, valid, test), symbols, corpus.kind or "text"
-        )
-    return _Scan(TextSplitter.by_fraction(characters, valid, test), symbols, corpus.kind or "text")
+        splitter = DocumentSplitter.by_fraction(extremes, valid, test)
+    return _Scan(splitter, symbols, corpus.kind or "text", tuple(sorted(labels)))
 
 
 def _gathered(texts: Iterable[Document]) -> Iterator[list[Document]]:
@@ -178,7 +197,9 @@ def _write(
 ) -> tuple[dict[SplitName, SplitSizes], Counter[str]]:
     with ExitStack() as stack:
         writers = {
-            part: stack.enter_context(IdWriter(folder, part, corpus.documents, scan.kind))
+            part: stack.enter_context(
+                IdWriter(folder, part, corpus.documents, scan.kind, scan.labels)
+            )
             for part in SPLITS
         }
         dealt: Iterable[tuple[SplitName, Document]] = chain(
@@ -229,6 +250,12 @@ def _check_sizes(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> No
                 code="corpus_too_small",
                 param=option,
             )
+
+
+def _tell(corpus: EncodedCorpus, how: str, on_event: OnEvent) -> None:
+    on_event(_corpus_event(corpus, how))
+    if corpus.kind == "labels":
+        on_event(class_balance(corpus))
 
 
 def _corpus_event(corpus: EncodedCorpus, how: str) -> Event:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from textgen.corpus.dataset import FORMAT
-from textgen.corpus.documents import Document, kind_of
+from textgen.corpus.documents import MOST_LABELS, Document, Labelled, kind_of
 from textgen.corpus.encoding import Encoding, detect_encoding
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
@@ -29,17 +30,20 @@ class CorpusFiles:
         test: Sequence[Source],
         options: Hyperparameters,
     ) -> None:
+        wanted = options.objectives is None or "classify" in options.objectives
         self.by_part: dict[SplitName, Sequence[Source]] = {
-            "train": train,
-            "valid": valid,
-            "test": test,
+            "train": _read_as(train, wanted),
+            "valid": _read_as(valid, wanted),
+            "test": _read_as(test, wanted),
         }
-        self.all = [*train, *valid, *test]
+        self.all = [source for part in self.by_part.values() for source in part]
         self.documents = self._one_kind()
         self.valid_fraction = 0.0 if valid else options.validation_fraction
         self.test_fraction = 0.0 if test else options.test_fraction
         self.vocabulary = (options.tokenizer, options.vocab_size)
         self.kind: RowKind | None = None  # of the rows; known once one was read
+        self.labels: Collection[str] | None = None  # that rows may have; None: any
+        self.classes = options.objectives is not None and "classify" in options.objectives
         self.marks = marks_of(tuple(options.weights))
         self.encodings = [
             detect_encoding(source.path, source.encoding, name=source.shown) for source in self.all
@@ -85,7 +89,26 @@ class CorpusFiles:
             if tokenizer is None
             else tokenizer.to_dict(),
         }
+        if self._begins_with_a_label():
+            content["labels"] = [source.label_column for source in self.all]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _begins_with_a_label(self) -> bool:
+        """Whether the rows have labels: the first one decides. InvalidCorpus where they must."""
+        if self.documents:
+            for first in self.read("train"):
+                if isinstance(first, Labelled):
+                    return True
+                break
+        if self.classes:
+            raise InvalidCorpus(
+                f"'objectives' has 'classify', but {self.all[0].shown} has no labels: give rows "
+                '{"text": "...", "label": "..."}, or a csv file with columns text and label, or '
+                "name its columns in the options 'column' and 'label_column'.",
+                code="no_labels",
+                param="objectives",
+            )
+        return False
 
     def read(self, part: SplitName) -> Iterator[Document]:
         """The documents, or pieces of text, of all files given for ``part``.
@@ -94,7 +117,7 @@ class CorpusFiles:
         """
         encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))
         for source in self.by_part[part]:
-            for document in read_documents(source, encodings[source]):
+            for number, document in enumerate(read_documents(source, encodings[source]), 1):
                 kind = kind_of(document)
                 self.kind = self.kind or kind
                 if kind != self.kind:
@@ -104,7 +127,44 @@ class CorpusFiles:
                         code="mixed_formats",
                         param="format",
                     )
+                if isinstance(document, Labelled):
+                    self._check_label(source, number, document.label)
                 yield document
+
+    def _check_label(self, source: Source, number: int, label: str) -> None:
+        if self.labels is None or label in self.labels:
+            return
+        known = ", ".join(map(repr, list(self.labels)[:20]))
+        raise InvalidCorpus(
+            f"{source.shown}, text {number}: the label {label!r} is in no training file, so it "
+            f"cannot be learnt; those there are: {known}. Correct it, or add rows with it to the "
+            "training file.",
+            code="unknown_label",
+            param="label",
+        )
+
+
+def _read_as(sources: Sequence[Source], labels: bool) -> list[Source]:
+    return [
+        source if source.labels == labels else replace(source, labels=labels) for source in sources
+    ]
+
+
+def check_labels(labels: Collection[str]) -> None:
+    """InvalidCorpus where there is nothing to tell apart, or too much."""
+    if len(labels) == 1:
+        raise InvalidCorpus(
+            f"All rows have the label {next(iter(labels))!r}; to tell classes apart, rows of at "
+            "least two are needed. To learn the texts alone, train with the objective causal.",
+            code="one_label",
+        )
+    if len(labels) > MOST_LABELS:
+        some = ", ".join(map(repr, sorted(labels)[:3]))
+        raise InvalidCorpus(
+            f"The rows have more than {MOST_LABELS:,} different labels, {some} among them. Give "
+            "fewer classes, or train with the objective causal, which leaves labels aside.",
+            code="too_many_labels",
+        )
 
 
 def _file_sha256(path: Path) -> str:

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from textgen.corpus.dataset import SplitSizes, counted_path, split_path
-from textgen.corpus.documents import Dialogue, Document, text_of
+from textgen.corpus.dataset import MASKED, SplitSizes, counted_path, labels_path, split_path
+from textgen.corpus.documents import Dialogue, Document, Labelled, text_of
 from textgen.corpus.splits import SplitName
 from textgen.options import RowKind
 from textgen.tokenizers import Ids, Tokenizer
@@ -26,15 +26,28 @@ Flags = npt.NDArray[np.uint8]
 class IdWriter:
     """Writes the ids of one part, counting; nothing of it is seen before ``publish``.
 
-    Where the rows have turns, a second file says of each id whether predicting it counts.
+    Where the rows have turns, a second file says of each id whether predicting it counts. Where
+    they have ``labels``, a second file has the place in these of each row's.
     """
 
-    def __init__(self, folder: Path, part: SplitName, documents: bool, kind: RowKind) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        part: SplitName,
+        documents: bool,
+        kind: RowKind,
+        labels: Sequence[str] = (),
+    ) -> None:
         self.sizes = SplitSizes()
         self.unknown = Counter[str]()
         self._documents = documents
-        self._masked = kind != "text"
-        paths = [split_path(folder, part), *([counted_path(folder, part)] * self._masked)]
+        self._masked = kind in MASKED
+        self._labels = {label: number for number, label in enumerate(labels)}
+        paths = [split_path(folder, part)]
+        if self._masked:
+            paths.append(counted_path(folder, part))
+        if labels:
+            paths.append(labels_path(folder, part))
         self._paths = {path.with_name(f"{path.name}.{os.getpid()}.tmp"): path for path in paths}
         self._open = ExitStack()
         self._files = [self._open.enter_context(path.open("wb")) for path in self._paths]
@@ -45,7 +58,8 @@ class IdWriter:
         if self._documents and self.sizes.tokens == 0:  # also the first document follows an end
             ids = np.concatenate([np.array([tokenizer.end_id], ids.dtype), ids])
             counted = np.concatenate([np.zeros(1, np.uint8), counted])
-        for file, array in zip(self._files, (ids, counted), strict=False):
+        beside = self._count_labels(documents) if self._labels else counted
+        for file, array in zip(self._files, (ids, beside), strict=False):
             file.write(array.tobytes())
         texts = list(map(text_of, documents))
         self.sizes = replace(
@@ -57,6 +71,12 @@ class IdWriter:
         )
         if self._masked:
             self._count(documents, counted)
+
+    def _count_labels(self, documents: Sequence[Document]) -> npt.NDArray[np.uint16]:
+        labels = [each.label for each in documents if isinstance(each, Labelled)]
+        classes = Counter(self.sizes.classes) + Counter(labels)
+        self.sizes = replace(self.sizes, classes=dict(sorted(classes.items())))
+        return np.array([self._labels[label] for label in labels], np.uint16)
 
     def _encode(self, documents: Sequence[Document], tokenizer: Tokenizer) -> tuple[Ids, Flags]:
         if not self._documents:
@@ -113,8 +133,9 @@ class IdWriter:
 
 def encode_parts(document: Document, tokenizer: Tokenizer) -> list[tuple[Ids, str, bool]]:
     """The ids of a document and its end in parts, each with its text and whether it counts."""
-    if isinstance(document, str):
-        return [(tokenizer.encode_documents([document]), document, True)]
+    if not isinstance(document, Dialogue):
+        text = text_of(document)
+        return [(tokenizer.encode_documents([text]), text, True)]
     parts: list[tuple[Ids, str, bool]] = []
     for turn in document.turns:
         if turn.mark is not None:

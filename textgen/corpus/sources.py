@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from textgen.corpus.documents import BadRow, Document, conversation, prompt_and_completion
+from textgen.corpus.documents import (
+    BadRow,
+    Document,
+    Labelled,
+    conversation,
+    label_text,
+    prompt_and_completion,
+)
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
 from textgen.errors import InvalidCorpus
 from textgen.options import CorpusFormat
@@ -31,6 +38,8 @@ class Source:
     column: str | None = None  # of a csv file; None: "text", or the only one
     prompt_column: str | None = None  # of a csv file, with the next one; None: "prompt"
     completion_column: str | None = None  # None: "completion"
+    label_column: str | None = None  # None: "label", where there is a column "text" too
+    labels: bool = True  # False: rows of texts with labels are rows of texts
     encoding: str | None = None  # None: detected
     name: str | None = None  # what its owner calls it; None: the path's last part
 
@@ -98,7 +107,7 @@ def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]
             continue
         try:
             row = _strict_json(line)
-            kind = _kind(row, kind)
+            kind = _kind(row, kind, source.labels)
             document = _READERS[kind](row)
         except RecursionError:
             _refuse(source, number, "nested too deeply", "invalid_jsonl_line")
@@ -111,17 +120,25 @@ def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]
             yield document
 
 
-def _kind(row: Any, before: str) -> str:
-    """Which kind of row it is; BadRow where it is none, or another than those before."""
+def _kind(row: Any, before: str, labels: bool) -> str:
+    """Which kind of row it is; BadRow where it is none, or another than those before.
+
+    Labels count where the first row has one: then all must have one.
+    """
     if not isinstance(row, dict):
         raise BadRow('not an object; write {"text": "..."}')
-    found = next((kind for kind in _READERS if kind in row), None)
+    found = next((kind for kind in ("text", "messages", "prompt") if kind in row), None)
     if found is None:
         keys = ", ".join(_short(key) for key in list(row)[:5])
         raise BadRow(
             f"has no 'text', 'messages' or 'prompt' (its keys: {keys}); write "
             '{"text": "..."} or {"prompt": "...", "completion": "..."}'
         )
+    if found == "text" and labels and before in ("", "label"):
+        if "label" in row:
+            return "label"
+        if before:
+            raise BadRow("has no 'label', as the rows before have; give it one, or leave it out")
     if before not in ("", found):
         raise BadRow(f"a row with {found!r} after rows with {before!r}; put them in two files")
     return found
@@ -129,6 +146,10 @@ def _kind(row: Any, before: str) -> str:
 
 def _text_row(row: Mapping[str, Any]) -> Document | None:
     return _string(row, "text")
+
+
+def _labelled_row(row: Mapping[str, Any]) -> Document | None:
+    return Labelled(_string(row, "text"), label_text(row["label"]))
 
 
 def _prompt_row(row: Mapping[str, Any]) -> Document | None:
@@ -144,6 +165,7 @@ def _messages_row(row: Mapping[str, Any]) -> Document | None:
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Document | None]] = {
     "text": _text_row,
+    "label": _labelled_row,
     "messages": _messages_row,
     "prompt": _prompt_row,
 }
@@ -207,15 +229,23 @@ def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]:
                 _refuse(source, rows.line_num, what, "invalid_csv_row")
             if document := document_of(row):
                 yield document
+    except BadRow as error:
+        _refuse(source, rows.line_num, str(error), "invalid_csv_row")
     except csv.Error as error:
         _refuse(source, rows.line_num, f"not valid CSV ({error})", "invalid_csv_row")
 
 
 def _csv_reader(source: Source, header: list[str]) -> Callable[[Sequence[str]], Document | None]:
-    """How a row becomes a document: one column, or a prompt and a completion."""
+    """How a row becomes a document: a column, a prompt and a completion, a text and a label."""
     named = source.prompt_column is not None or source.completion_column is not None
-    both = source.column is None and "text" not in header and {"prompt", "completion"} <= {*header}
-    if named or both:
+    plain = source.column is None and source.label_column is None and "text" not in header
+    if named and source.label_column is not None:
+        raise InvalidCorpus(
+            "'label_column' is given together with the columns of prompts and completions; rows "
+            "have either labels or completions. Leave one of them out.",
+            param="label_column",
+        )
+    if named or (plain and {"prompt", "completion"} <= {*header}):
         prompt = _column(source, header, source.prompt_column or "prompt", "prompt_column")
         answer = _column(
             source, header, source.completion_column or "completion", "completion_column"
@@ -225,7 +255,13 @@ def _csv_reader(source: Source, header: list[str]) -> Callable[[Sequence[str]], 
     if wanted is None:
         wanted = header[0] if len(header) == 1 else "text"
     index = _column(source, header, wanted, "column")
-    return lambda row: row[index]
+    label = source.label_column
+    if label is None and source.column is None and "label" in header:
+        label = "label"
+    if label is None or not source.labels:
+        return lambda row: row[index]
+    place = _column(source, header, label, "label_column")
+    return lambda row: Labelled(row[index], label_text(row[place]))
 
 
 def _column(source: Source, header: list[str], wanted: str, option: str) -> int:

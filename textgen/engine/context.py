@@ -32,6 +32,7 @@ class ContextMaker:
         documents: bool,
         objectives: Sequence[ObjectiveName] = ("causal",),
         rows: RowKind = "text",
+        labels: Sequence[str] = (),
     ) -> None:
         ids = tokenizer.special_ids
         self._vocab_size = tokenizer.vocab_size
@@ -46,6 +47,7 @@ class ContextMaker:
             self._before = [ids["user"]]
             self._after = [self._end, ids["assistant"]]
         self._infill = Infill(tokenizer) if "infill" in objectives else None
+        self._answer = ids[ANSWER] if labels else None
 
     def check(self, prompt: TokenIds, suffix: TokenIds | None = None) -> None:
         """InvalidOption where an id is not of this vocabulary, or a gap cannot be filled."""
@@ -77,6 +79,23 @@ class ContextMaker:
             np.array(part, np.int64) for part in ([*start, *self._before], self._after)
         )
         return np.concatenate([before, prompt.astype(np.int64), after])
+
+    def classification(self, text: TokenIds) -> npt.NDArray[np.int64]:
+        """What is read before the label of ``text``; InvalidOption where none were learnt."""
+        if self._answer is None:
+            raise not_a_classifier()
+        return np.array([self._end, *text, self._answer], np.int64)
+
+
+def not_a_classifier() -> InvalidOption:
+    """The error for a model that has learnt no labels."""
+    return InvalidOption(
+        "This model has learnt no labels, so it can classify nothing. Train one on rows of "
+        '{"text": "...", "label": "..."} with the objective classify; a training that goes on '
+        "from this model (its id as 'model') needs fewer rows.",
+        code="not_a_classifier",
+        param="model",
+    )
 
 
 def suffix_not_learnt() -> InvalidOption:

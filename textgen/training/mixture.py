@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.labelled import LabelledTexts
 from textgen.errors import InvalidOption
 from textgen.objectives import OBJECTIVES, Passages, examples
 from textgen.options import ObjectiveName
 from textgen.plan import Plan
+from textgen.training.label_streams import LabelStreams
 from textgen.training.streams import Batch, Streams, TextStreams
 from textgen.training.tasks import TaskStreams
 
@@ -25,6 +28,7 @@ class Part:
     weight: float
     rows: slice
     streams: Streams
+    choices: Tensor | None = None  # the only ids that its targets can be, ascending; None: any
 
 
 class Mixture:
@@ -41,7 +45,19 @@ class Mixture:
         return Batch(
             torch.cat([batch.inputs for batch in batches]),
             torch.cat([batch.targets for batch in batches]),
+            _fresh(batches),
         )
+
+
+def _fresh(batches: Sequence[Batch]) -> Tensor | None:
+    if all(batch.fresh is None for batch in batches):
+        return None
+    return torch.cat(
+        [
+            torch.zeros(len(batch.inputs), dtype=torch.bool) if batch.fresh is None else batch.fresh
+            for batch in batches
+        ]
+    )
 
 
 def make_mixture(plan: Plan, corpus: EncodedCorpus) -> Mixture:
@@ -53,8 +69,15 @@ def make_mixture(plan: Plan, corpus: EncodedCorpus) -> Mixture:
     first = 0
     for name, count in share_rows(plan.batch_size, plan.objectives).items():
         streams: Streams
+        choices: Tensor | None = None
         if name == "causal":
             streams = TextStreams(tokens, count, plan.sequence_length, corpus.counted("train"))
+        elif name == "classify":
+            texts, ids = LabelledTexts(corpus, "train"), corpus.label_ids
+            streams = LabelStreams(
+                texts, ids, count, plan.sequence_length, tokenizer.end_id, plan.seed
+            )
+            choices = torch.tensor(sorted(ids))
         else:
             objective = OBJECTIVES[name](tokenizer)
             if next(examples(objective, passages, np.random.default_rng(plan.seed)), None) is None:
@@ -65,9 +88,8 @@ def make_mixture(plan: Plan, corpus: EncodedCorpus) -> Mixture:
                     param="objectives",
                 )
             streams = TaskStreams(objective, passages, count, plan.sequence_length, plan.seed)
-        parts.append(
-            Part(name, plan.objectives[name] / total, slice(first, first + count), streams)
-        )
+        share = plan.objectives[name] / total
+        parts.append(Part(name, share, slice(first, first + count), streams, choices))
         first += count
     return Mixture(parts)
 

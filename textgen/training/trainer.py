@@ -20,9 +20,9 @@ from textgen.model import Hidden, TextGenerator
 from textgen.numerics import use_kernel
 from textgen.options import ObjectiveName
 from textgen.plan import Plan
-from textgen.training.mixture import Mixture
+from textgen.training.mixture import Mixture, Part
 from textgen.training.schedule import learning_rate
-from textgen.training.streams import IGNORED
+from textgen.training.streams import IGNORED, Batch
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _BETAS = (0.9, 0.99)
@@ -59,7 +59,7 @@ class Trainer:
             group["lr"] = rate
         self.model.train()
         with use_kernel(self.plan.kernel), _generators(self.plan, self.step, self._device):
-            logits, (h, c) = self.model(x, self._hidden)  # (B, T, V)
+            logits, (h, c) = self.model(x, self._before(batch))  # (B, T, V)
             losses = self._losses(logits, y)
             loss = torch.stack(
                 [part.weight * losses[part.name] for part in self._mixture.parts]
@@ -73,9 +73,7 @@ class Trainer:
         self.step += 1
         self._average(losses)
         if measure:
-            counted = y != IGNORED
-            right = (logits.argmax(-1) == y)[counted]
-            self.accuracy = right.float().mean().item() if len(right) else math.nan
+            self.accuracy = self._accuracy(logits, y)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, beside the model's, that the next step depends on."""
@@ -105,14 +103,29 @@ class Trainer:
         h, c = (_fitting(tensors.get(f"hidden.{name}"), shape, name, self._device) for name in "hc")
         self._hidden = (h, c)
 
+    def _before(self, batch: Batch) -> Hidden | None:
+        """The state that the rows go on from."""
+        if self._hidden is None or batch.fresh is None:
+            return self._hidden
+        fresh = batch.fresh.to(self._device)[None, :, None]
+        h, c = self._hidden
+        return h.masked_fill(fresh, 0.0), c.masked_fill(fresh, 0.0)
+
+    def _accuracy(self, logits: Tensor, targets: Tensor) -> float:
+        """Share of all targets that count which are the likeliest; NaN where none counts."""
+        right = []
+        for part in self._mixture.parts:
+            scores, wanted = _predicted(part, logits, targets)
+            right.append((scores.argmax(-1) == wanted)[wanted != IGNORED])
+        found = torch.cat(right)
+        return found.float().mean().item() if len(found) else math.nan
+
     def _losses(self, logits: Tensor, targets: Tensor) -> dict[ObjectiveName, Tensor]:
         """Mean loss of each objective over its targets that count; 0 where none does."""
         losses = {}
         for part in self._mixture.parts:
-            wanted = targets[part.rows].flatten()
-            found = functional.cross_entropy(
-                logits[part.rows].flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum"
-            )
+            scores, wanted = _predicted(part, logits, targets)
+            found = functional.cross_entropy(scores, wanted, ignore_index=IGNORED, reduction="sum")
             losses[part.name] = found / (wanted != IGNORED).sum().clamp(min=1)
         return losses
 
@@ -132,6 +145,16 @@ class Trainer:
             f"example learning_rate {self.plan.learning_rate / 4:.2g}, or a smaller gradient_clip.",
             param="learning_rate",
         )
+
+
+def _predicted(part: Part, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """A part's logits (N, C) and targets (N,) among its C choices, or among all ids."""
+    scores, wanted = logits[part.rows].flatten(0, 1), targets[part.rows].flatten()
+    if part.choices is None:
+        return scores, wanted
+    choices = part.choices.to(logits.device)
+    here = wanted != IGNORED
+    return scores[here][:, choices], torch.searchsorted(choices, wanted[here])
 
 
 def new_model(plan: Plan) -> TextGenerator:

@@ -101,6 +101,7 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
             column=hyperparameters.column,
             prompt_column=hyperparameters.prompt_column,
             completion_column=hyperparameters.completion_column,
+            label_column=hyperparameters.label_column,
             encoding=hyperparameters.encoding,
         )
 
