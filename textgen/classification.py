@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from textgen.bundles.bundle import Bundle
-from textgen.corpus.documents import label_mark
-from textgen.engine.context import ContextMaker
+from textgen.engine.context import ContextMaker, label_ids, not_a_classifier
 from textgen.model import Hidden, TextGenerator
 
 Chances = npt.NDArray[np.float64]
@@ -46,11 +45,18 @@ def classify(bundle: Bundle, texts: Iterable[str]) -> Iterator[Classification]:
     the model has learnt no labels, InvalidInput for a text that holds half a surrogate pair.
     """
     labels = bundle.header.labels
-    context = ContextMaker(bundle.tokenizer, documents=True, rows="labels", labels=labels)
-    special = bundle.tokenizer.special_ids
-    choices = [special[label_mark(label)] for label in labels]
-    waiting = iter(texts)
-    while window := _window(waiting):
+    context = ContextMaker(bundle.tokenizer, documents=True, labels=labels)
+    if not labels:
+        raise not_a_classifier()
+    return _classified(bundle, iter(texts), context)
+
+
+def _classified(
+    bundle: Bundle, texts: Iterator[str], context: ContextMaker
+) -> Iterator[Classification]:
+    labels = bundle.header.labels
+    choices = label_ids(bundle.tokenizer, labels)
+    while window := _window(texts):
         rows = [context.classification(bundle.tokenizer.encode(text)) for text in window]
         for scores in label_scores(bundle.model, rows, choices):
             yield _named(np.exp(scores), labels)
