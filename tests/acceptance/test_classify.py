@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.acceptance.conftest import train
-from tests.stack import ROOT, Stack, wait_for
+from tests.stack import Stack, wait_for
 
 FOODS = ("soup", "bread", "rice", "cake", "tea", "fish", "salad", "pie")
 ENGLISH = {
@@ -61,9 +61,9 @@ def classifier(client: openai.OpenAI) -> str:
 
 
 @pytest.fixture(scope="module")
-def http(stack: Stack) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {stack.key}"}
-    return httpx.Client(base_url=stack.base_url, headers=headers, timeout=60)
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    with stack.http() as opened:
+        yield opened
 
 
 def classify(http: httpx.Client, model: str, texts: list[str], **more: Any) -> dict[str, Any]:
@@ -176,6 +176,7 @@ def test_a_batch_classifies_its_lines(client: openai.OpenAI, classifier: str) ->
         batch = client.batches.retrieve(batch.id)
         if batch.status in ("completed", "failed"):
             break
+        time.sleep(0.1)
     assert batch.status == "completed"
     assert batch.output_file_id is not None
     results = map(json.loads, client.files.content(batch.output_file_id).text.splitlines())
@@ -183,35 +184,23 @@ def test_a_batch_classifies_its_lines(client: openai.OpenAI, classifier: str) ->
     assert macro_f1(found, [row["label"] for row in HELD_OUT[:20]]) > 0.8
 
 
-def textgen(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "web.cli", *arguments],
-        env=stack.environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
 def test_the_command_line_trains_and_classifies(stack: Stack, tmp_path: Path) -> None:
     table = tmp_path / "reviews.csv"
     table.write_text(
         "text,label\n" + "".join(f'"{r["text"]}",{r["label"]}\n' for r in rows(300, 1))
     )
-    done = textgen(
-        stack, "train", str(table), "--name", "reviews", "--model", "lstm-tiny",
+    done = stack.cli(
+        "train", str(table), "--name", "reviews", "--model", "lstm-tiny",
         "--set", "objectives=classify", "--set", "max_steps=60",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "textgen classify reviews" in done.stdout
-    one = textgen(stack, "classify", "reviews", "the soup was cold")
+    one = stack.cli("classify", "reviews", "the soup was cold")
     assert one.returncode == 0
     assert {"praise", "complaint"} <= set(one.stdout.split())
-    many = textgen(stack, "classify", "reviews", "--file", str(table), "--json")
+    many = stack.cli("classify", "reviews", "--file", str(table), "--json")
     results = json.loads(many.stdout)
     assert len(results) == 300
     assert results[299]["index"] == 299
-    assert textgen(stack, "classify", "reviews").returncode == 2
-    assert textgen(stack, "classify", "nobody", "a").returncode == 1
+    assert stack.cli("classify", "reviews").returncode == 2
+    assert stack.cli("classify", "nobody", "a").returncode == 1
