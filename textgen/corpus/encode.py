@@ -73,7 +73,7 @@ def encode_corpus(
     else:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
     marks = (*MARKS[scan.kind], *map(label_mark, scan.labels), *corpus.marks)
-    tokenizer = with_marks(tokenizer, marks)
+    tokenizer = with_marks(tokenizer, tuple(dict.fromkeys(marks)))
     splits, unknown = _write(corpus, scan, tokenizer, folder)
     _check_sizes(splits, corpus)
     facts = CorpusFacts(
