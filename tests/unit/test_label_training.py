@@ -98,18 +98,22 @@ def test_an_epoch_reads_every_text_once_whole_with_its_label_behind(
     for epoch in range(2):
         steps = streams._total  # windows in an epoch
         read: list[int] = []
+        seen: set[int] = set()
         found: list[tuple[str, str]] = []
         for ids, targets, fresh in windows(streams, range(epoch * steps, (epoch + 1) * steps)):
             if fresh:
-                read = []  # a state of zeros remembers nothing
+                read, seen = [], set()  # a state of zeros remembers nothing
             for token, target in zip(ids, targets, strict=True):
+                if target == IGNORED:
+                    assert (token, read) == (end, [])  # what fills a block up
+                    continue
                 read.append(token)
-                assert (target != IGNORED) == (token == answer)
+                seen.add(target)
                 if token == answer:
                     assert read[0] == end
-                    label = corpus.labels[corpus.label_ids.index(target)]
+                    (label,) = (corpus.labels[corpus.label_ids.index(each)] for each in seen)
                     found.append((corpus.tokenizer.decode(read), label))
-                    read = []
+                    read, seen = [], set()
         assert Counter(found) == Counter((each["text"], each["label"]) for each in entries)
         orders.append(found)
     assert orders[0] != orders[1]
@@ -134,7 +138,7 @@ def test_a_file_sorted_by_label_is_read_in_no_such_order(tmp_path: Path) -> None
     streams = streams_of(corpus, 1, 24)
     targets = [t for _, part, _ in windows(streams, range(60)) for t in part if t != IGNORED]
     changes = sum(a != b for a, b in pairwise(targets))
-    assert changes > len(targets) // 4
+    assert changes > len(targets) // 9 // 4  # a text has nine places
 
 
 def test_labelled_rows_are_learnt_and_told_of(tmp_path: Path) -> None:

@@ -2,6 +2,11 @@
 
 Labels are targets alone. A row that read them, as a row of running text does, would learn from a
 file sorted by label to repeat the last one it saw; so texts are shuffled too.
+
+The label is the target at every place of its text, not at the last alone: what a text says early
+is learnt although it is forgotten later, and texts longer than a window teach in all of their
+windows (Dai and Le 2015 do so with weights that grow along the text). Measuring and classifying
+look at the last place.
 """
 
 from __future__ import annotations
@@ -86,8 +91,8 @@ class LabelStreams:
         for text in self._order[self._first[block] : self._first[block + 1]]:
             read = self._texts.ids(int(text))
             ids[place : place + len(read)] = read
+            targets[place : place + len(read)] = self._label_ids[self._texts.labels[text]]
             place += len(read)
-            targets[place - 1] = self._label_ids[self._texts.labels[text]]
         return torch.from_numpy(ids), torch.from_numpy(targets)
 
 
