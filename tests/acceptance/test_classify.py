@@ -57,7 +57,7 @@ def jsonl(entries: list[dict[str, Any]]) -> str:
 
 @pytest.fixture(scope="module")
 def classifier(client: openai.OpenAI) -> str:
-    return train(client, "reviews.jsonl", jsonl(rows(800, seed=1)), max_steps=300)
+    return train(client, "reviews.jsonl", jsonl(rows(800, seed=1)), max_steps=200)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_a_language_model_learns_classes_and_goes_on_writing(
     client: openai.OpenAI, http: httpx.Client
 ) -> None:
     texts = "".join(row["text"] + "\n" for row in rows(800, seed=5))
-    base = train(client, "reviews.txt", texts, format="lines", max_steps=200)
+    base = train(client, "reviews.txt", texts, format="lines", max_steps=100)
     content = jsonl(rows(300, seed=6)).encode()
     file = client.files.create(file=("few.jsonl", content), purpose="fine-tune")
     job = client.fine_tuning.jobs.create(
@@ -145,7 +145,7 @@ def test_a_language_model_learns_classes_and_goes_on_writing(
         training_file=file.id,
         seed=1,
         extra_body={
-            "hyperparameters": {"max_steps": 200, "objectives": {"classify": 1, "causal": 1}}
+            "hyperparameters": {"max_steps": 120, "objectives": {"classify": 1, "causal": 1}}
         },
     )
     both = str(wait_for(client, job.id).fine_tuned_model)
