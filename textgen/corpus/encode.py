@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from textgen.corpus.class_balance import class_balance
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
 from textgen.corpus.documents import (
     MARKS,
@@ -21,6 +20,7 @@ from textgen.corpus.documents import (
     texts_of,
 )
 from textgen.corpus.encoding import BLOCK
+from textgen.corpus.events import tell
 from textgen.corpus.files import CorpusFiles, check_labels
 from textgen.corpus.id_writer import IdWriter
 from textgen.corpus.sources import Source
@@ -33,7 +33,7 @@ from textgen.corpus.splits import (
     TextSplitter,
 )
 from textgen.errors import InvalidCorpus
-from textgen.events import Event, Level, OnEvent, choice, ignore
+from textgen.events import OnEvent, choice, ignore
 from textgen.options import PIECE_TOKENIZERS, Hyperparameters, RowKind, TokenizerName
 from textgen.tokenizers import TOKENIZERS, CharTokenizer, Learner, Tokenizer, with_marks
 from textgen.tokenizers.char import CharacterCounter
@@ -64,7 +64,7 @@ def encode_corpus(
     corpus.announce(on_event)
     sha256 = corpus.digest(tokenizer)
     if found := find_corpus(folder, sha256):
-        _tell(found, "Found encoded", on_event)
+        tell(found, "Found encoded", on_event)
         return found
     folder.mkdir(parents=True, exist_ok=True)
     scan = _scan(corpus)
@@ -86,7 +86,7 @@ def encode_corpus(
         folder, sha256, tokenizer, corpus.documents, scan.kind, splits, facts, scan.labels
     )
     save_header(made)
-    _tell(made, "Encoded", on_event)
+    tell(made, "Encoded", on_event)
     return made
 
 
@@ -250,24 +250,3 @@ def _check_sizes(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> No
                 code="corpus_too_small",
                 param=option,
             )
-
-
-def _tell(corpus: EncodedCorpus, how: str, on_event: OnEvent) -> None:
-    on_event(_corpus_event(corpus, how))
-    if corpus.kind == "labels":
-        on_event(class_balance(corpus))
-
-
-def _corpus_event(corpus: EncodedCorpus, how: str) -> Event:
-    data = corpus.as_dict()
-    unknown = data["unknown"]
-    message = (
-        f"{how}: {data['characters']:,} characters ({data['encoding']}) as {data['tokens']:,} "
-        f"tokens of {data['vocab_size']:,} kinds, {corpus.splits['valid'].tokens:,} of them for "
-        "validation"
-    )
-    if unknown:
-        message += f"; {unknown:,} characters are unknown to the tokenizer"
-    # One in a hundred unknown: the model would be of little use for such a text.
-    level: Level = "warn" if unknown * 100 > data["characters"] else "info"
-    return Event("corpus", message, level, data)

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from textgen.corpus.documents import (
     BadRow,
     Document,
     Labelled,
-    conversation,
     label_text,
     prompt_and_completion,
 )
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
+from textgen.corpus.json_rows import READERS, kind_of_row, short, strict_json
 from textgen.errors import InvalidCorpus
 from textgen.options import CorpusFormat
 
@@ -106,9 +106,9 @@ def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]
         if not line.strip():
             continue
         try:
-            row = _strict_json(line)
-            kind = _kind(row, kind, source.labels)
-            document = _READERS[kind](row)
+            row = strict_json(line)
+            kind = kind_of_row(row, kind, source.labels)
+            document = READERS[kind](row)
         except RecursionError:
             _refuse(source, number, "nested too deeply", "invalid_jsonl_line")
         except json.JSONDecodeError as error:
@@ -118,99 +118,6 @@ def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]
             _refuse(source, number, str(error), "invalid_jsonl_line")
         if document:
             yield document
-
-
-def _kind(row: Any, before: str, labels: bool) -> str:
-    """Which kind of row it is; BadRow where it is none, or another than those before.
-
-    Labels count where the first row has one: then all must have one.
-    """
-    if not isinstance(row, dict):
-        raise BadRow('not an object; write {"text": "..."}')
-    found = next((kind for kind in ("text", "messages", "prompt") if kind in row), None)
-    if found is None:
-        keys = ", ".join(_short(key) for key in list(row)[:5])
-        raise BadRow(
-            f"has no 'text', 'messages' or 'prompt' (its keys: {keys}); write "
-            '{"text": "..."} or {"prompt": "...", "completion": "..."}'
-        )
-    if found == "text" and labels and before in ("", "label"):
-        if "label" in row:
-            return "label"
-        if before:
-            raise BadRow("has no 'label', as the rows before have; give it one, or leave it out")
-    if before not in ("", found):
-        raise BadRow(f"a row with {found!r} after rows with {before!r}; put them in two files")
-    return found
-
-
-def _text_row(row: Mapping[str, Any]) -> Document | None:
-    return _string(row, "text")
-
-
-def _labelled_row(row: Mapping[str, Any]) -> Document | None:
-    return Labelled(_string(row, "text"), label_text(row["label"]))
-
-
-def _prompt_row(row: Mapping[str, Any]) -> Document | None:
-    return prompt_and_completion(_string(row, "prompt"), _string(row, "completion"))
-
-
-def _messages_row(row: Mapping[str, Any]) -> Document | None:
-    dialogue = conversation(row["messages"])
-    if dialogue is not None:
-        _check_text(dialogue.text)
-    return dialogue
-
-
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Document | None]] = {
-    "text": _text_row,
-    "label": _labelled_row,
-    "messages": _messages_row,
-    "prompt": _prompt_row,
-}
-
-
-def _strict_json(line: str) -> Any:
-    return json.loads(line, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BadRow(f"holds {name}, which is not JSON")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict[str, Any]()
-    for key, value in pairs:
-        if key in found:
-            raise BadRow(f"has the key {_short(key)} twice")
-        found[key] = value
-    return found
-
-
-def _string(row: Mapping[str, Any], key: str) -> str:
-    text = row.get(key)
-    if not isinstance(text, str):
-        keys = ", ".join(_short(key) for key in list(row)[:5])
-        found = f"no {key!r}" if key not in row else f"a {key!r} that is not a string"
-        raise BadRow(f"has {found} (its keys: {keys})")
-    _check_text(text)
-    return text
-
-
-def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise BadRow("has a NUL character in its text")
-    if not _encodable(text):
-        raise BadRow("has half a surrogate pair in its text, which is no character")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]:
@@ -268,17 +175,13 @@ def _column(source: Source, header: list[str], wanted: str, option: str) -> int:
     if header.count(wanted) == 1:
         return header.index(wanted)
     problem = "no column" if wanted not in header else "more than one column"
-    columns = ", ".join(_short(name) for name in header[:20])
+    columns = ", ".join(short(name) for name in header[:20])
     raise InvalidCorpus(
-        f"{source.shown} has {problem} named {_short(wanted)}; its columns are {columns}. "
+        f"{source.shown} has {problem} named {short(wanted)}; its columns are {columns}. "
         f"Name the right one in the option {option!r}.",
         code="missing_column",
         param=option,
     )
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:37] + "...")
 
 
 def _refuse(source: Source, number: int, what: str, code: str) -> NoReturn:

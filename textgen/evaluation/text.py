@@ -48,9 +48,9 @@ def read_as_taught(sources: Sequence[Source], header: BundleHeader) -> Iterator[
     documents are lines of one text. InvalidCorpus for rows of another kind than it learnt from.
     """
     for source in sources:
-        wanted = source
+        wanted = replace(source, labels=header.rows == "labels")
         if header.documents and not source.has_documents:
-            wanted = replace(source, format="lines")
+            wanted = replace(wanted, format="lines")
         for document in read_documents(wanted):
             kind = kind_of(document)
             if kind != header.rows:
