@@ -253,3 +253,15 @@ def test_a_label_without_a_symbol_is_no_bundle(tmp_path: Path) -> None:
     save_bundle(path, header, bundle.model.state_dict())
     with pytest.raises(InvalidBundle, match="lukewarm"):
         load_bundle(path)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_labels_are_learnt_on_a_gpu_as_on_a_cpu(tmp_path: Path) -> None:
+    source = write(tmp_path, rows(300))
+    path = train(tmp_path, source, device="cuda", options={"max_steps": 150})
+    assert path is not None
+    assert load_bundle(path).header.metrics["full_valid_f1"] > 0.9
+    texts = [row["text"] for row in rows(50, seed=9)]
+    here, there = (list(classify(load_bundle(path, device), texts)) for device in ("cpu", "cuda"))
+    for one, other in zip(here, there, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-3)

@@ -20,7 +20,7 @@ from textgen.corpus.encode import encode_corpus
 from textgen.corpus.labelled import LabelledTexts
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
-from textgen.errors import InvalidCorpus
+from textgen.errors import InvalidCorpus, InvalidOption
 from textgen.options import Hyperparameters
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -145,6 +145,9 @@ def test_labels_are_left_aside_where_another_objective_is_asked_for(tmp_path: Pa
         causal = encode_corpus([source], options(objectives="causal"), tmp_path / "causal")
         assert (causal.kind, causal.labels) == ("text", ())
         assert encode_corpus([source], options(), tmp_path / "classes").kind == "labels"
+    with pytest.raises(InvalidOption, match="label_column"):
+        named = options(objectives="causal", label_column="label")
+        encode_corpus([source], named, tmp_path / "named")
     first_has_none = write(tmp_path, [{"text": "some text"}, *ROWS], "mixed.jsonl")
     assert encode_corpus([first_has_none], options(), tmp_path / "text").kind == "text"
 

@@ -13,7 +13,7 @@ from textgen.corpus.documents import MOST_LABELS, Document, Labelled, kind_of
 from textgen.corpus.encoding import Encoding, detect_encoding
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
-from textgen.errors import InvalidCorpus
+from textgen.errors import InvalidCorpus, InvalidOption
 from textgen.events import OnEvent, choice
 from textgen.objectives import marks_of
 from textgen.options import Hyperparameters, RowKind
@@ -31,6 +31,7 @@ class CorpusFiles:
         options: Hyperparameters,
     ) -> None:
         wanted = options.objectives is None or "classify" in options.objectives
+        _check_wanted(options, wanted)
         self.by_part: dict[SplitName, Sequence[Source]] = {
             "train": _read_as(train, wanted),
             "valid": _read_as(valid, wanted),
@@ -141,6 +142,15 @@ class CorpusFiles:
             "training file.",
             code="unknown_label",
             param="label",
+        )
+
+
+def _check_wanted(options: Hyperparameters, labels: bool) -> None:
+    if options.label_column is not None and not labels:
+        raise InvalidOption(
+            f"'label_column' is {options.label_column!r}, but 'objectives' has no 'classify' that "
+            "would learn the labels. Add it, or leave the column out.",
+            param="label_column",
         )
 
 
