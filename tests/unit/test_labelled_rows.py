@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.unit.training_files import Listener
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.doctor import examine
 from textgen.corpus.documents import Labelled, document_hash, label_mark
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.labelled import LabelledTexts
@@ -224,3 +225,12 @@ def test_marks_of_labels_keep_their_ids_when_a_corpus_has_others(tmp_path: Path)
     assert {name: second.tokenizer.special_ids[name] for name in known} == dict(known)
     assert second.labels == ("even!", "odd!")
     assert label_mark("even") in second.tokenizer.special_ids
+
+
+def test_the_doctor_counts_the_classes(tmp_path: Path) -> None:
+    report = examine(write(tmp_path, ROWS), count=False)
+    assert report.classes == {"even": 30, "odd": 30}
+    assert "2 classes: even 30, odd 30" in report.as_text()
+    with pytest.raises(InvalidCorpus) as caught:
+        examine(write(tmp_path, [{"text": "some text " * 9, "label": "same"}]), count=False)
+    assert caught.value.code == "one_label"

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from textgen.corpus.documents import text_of
+from textgen.corpus.documents import MOST_LABELS, Document, Labelled, text_of
 from textgen.corpus.encode import MIN_TRAIN_TOKENS, choose_tokenizer
 from textgen.corpus.encoding import BLOCK, Encoding, detect_encoding
+from textgen.corpus.files import check_labels
 from textgen.corpus.oddities import Finding, Tally, find_oddities
 from textgen.corpus.sources import Source, read_documents
 from textgen.costs import parameters, training_bytes
@@ -26,6 +27,7 @@ from textgen.tokenizers import TOKENIZERS, CharTokenizer
 
 _COUNTED = 1_000_000  # characters that the models by counting see
 _FEWEST_COUNTED = 1_000
+_CLASSES = 10  # that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Report:
     findings: tuple[Finding, ...]
     suggestion: Suggestion
     to_beat: ToBeat | None  # None where the text is too short, or it was not asked for
+    classes: dict[str, int]  # rows of each label, the commonest first; none where rows have none
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -96,6 +99,7 @@ class Report:
         return "\n".join(
             [
                 *head,
+                *self._classes(),
                 "To look at:" if odd else "Nothing odd was found.",
                 *odd,
                 f"For {choice.seconds:,.0f} seconds of training:",
@@ -104,6 +108,14 @@ class Report:
                 *self._to_beat(),
             ]
         )
+
+    def _classes(self) -> list[str]:
+        if not self.classes:
+            return []
+        shown = [f"{label} {count:,}" for label, count in list(self.classes.items())[:_CLASSES]]
+        more = len(self.classes) - len(shown)
+        names = ", ".join(shown) + (f" and {more:,} more" if more else "")
+        return [f"  {len(self.classes):,} classes: {names}"]
 
     def _to_beat(self) -> list[str]:
         found = self.to_beat
@@ -131,10 +143,10 @@ def examine(
     ``count`` also says what counting alone gets, which takes some seconds.
     """
     encoding = detect_encoding(source.path, source.encoding, name=source.shown)
-    tally = Tally()
+    tally, classes = Tally(), Counter[str]()
     start: list[str] = []
     room = _COUNTED if count else 0
-    for text in _lines(source, encoding):
+    for text in _lines(source, encoding, classes):
         tally.line(text)
         if room > 0:
             start.append(text[:room])
@@ -156,6 +168,7 @@ def examine(
         findings=tuple(find_oddities(tally, counts, encoding)),
         suggestion=_suggestion(counts, seconds, threads, device),
         to_beat=_to_beat(start, source.has_documents),
+        classes=dict(classes.most_common()),
     )
 
 
@@ -180,9 +193,12 @@ def _to_beat(texts: list[str], documents: bool) -> ToBeat | None:
     )
 
 
-def _lines(source: Source, encoding: Encoding) -> Iterator[str]:
-    """Documents, or the lines of a text with their ends; very long ones in pieces."""
-    texts = map(text_of, read_documents(source, encoding))
+def _lines(source: Source, encoding: Encoding, classes: Counter[str]) -> Iterator[str]:
+    """Documents, or the lines of a text with their ends; very long ones in pieces.
+
+    Labels are counted in ``classes``, as far as they can be learnt.
+    """
+    texts = map(text_of, _counted(read_documents(source, encoding), classes))
     if source.has_documents:
         yield from texts
         return
@@ -195,6 +211,16 @@ def _lines(source: Source, encoding: Encoding) -> Iterator[str]:
             rest = ""
     if rest:
         yield rest
+
+
+def _counted(documents: Iterator[Document], classes: Counter[str]) -> Iterator[Document]:
+    for document in documents:
+        if isinstance(document, Labelled):
+            classes[document.label] += 1
+            if len(classes) > MOST_LABELS:
+                check_labels(classes)
+        yield document
+    check_labels(classes)
 
 
 def _check(source: Source, counts: Counter[str]) -> None:
