@@ -9,10 +9,10 @@ from textgen.options import ModelOptions, Preset
 
 FLOAT = 4  # bytes
 _PROCESS_BYTES = 350 << 20  # Python, torch and its kernels with nothing loaded
-# Single-precision matrix products on one core with AVX2 reach about 60 GFLOP/s; narrow layers
-# spend more of their time outside of them: 0.6 of it at 128 units, 0.85 at 512.
-_CORE_FLOPS = 60e9
-_HALF_SPEED_UNITS = 80
+# Of one core with AVX2 at layers that are wide; half of it at 300 units, since narrow layers spend
+# more of their time outside of matrix products. Cores with AVX-512 do more than twice as much.
+_CORE_FLOPS = 120e9
+_HALF_SPEED_UNITS = 300
 # A GPU waits for kernels to start at these sizes; about what thirty cores do.
 _GPU_CORES = 30
 

@@ -1,11 +1,15 @@
 """What a long piece of work tells while it runs.
 
-    corpus           a text was read: encoding, characters, tokens, symbols, unknown
+    duplicates       documents were left out: copies, near
+    personal_data    personal data was masked: masked, the count of each kind, never a value
+    overlap          much of the validation text stands in the training text: overlap, a share
+    corpus           a text was read: encoding, characters, tokens, symbols, unknown, coverage
     classes          of labelled rows: labels, rows of each in each part, rare (too few to learn)
     choice           an option was chosen for the user: option, value, reason
     plan             the training's plan, before its first step: plan
     progress         about once a second: step, total_steps, train_loss, tokens_per_second,
-                     seconds_left, seconds
+                     seconds_left, seconds; before the first step only doing, in words; of an
+                     evaluation, before each part: part, step, total_steps, seconds
     metrics          a measurement: step, total_steps, train_loss, train_mean_token_accuracy, and
                      where the validation text was run valid_loss, valid_mean_token_accuracy,
                      valid_bits_per_character, valid_perplexity; at the end full_valid_loss and

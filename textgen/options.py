@@ -21,6 +21,9 @@ LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
 ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
 RowKind = Literal["text", "prompts", "messages", "labels"]  # what the rows of a corpus are made of
+Normalization = Literal["none", "nfc", "nfkc"]
+NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
+Deduplication = Literal["off", "exact", "near"]
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
 Auto = Literal["auto"]
 
@@ -151,6 +154,22 @@ class Hyperparameters(Options):
         ge=3,
         le=LARGEST_VOCABULARY,
         description="at most this many symbols; rarer ones are unknown to char, spelt by others",
+    )
+    normalization: Normalization | None = Field(
+        None,
+        description="none, nfc or nfkc: the Unicode form of the text and of every prompt; only "
+        "none gives each text back as it was. None where not given",
+    )
+    deduplicate: Deduplication = Field(
+        "off",
+        description="of documents: leave out those that stand there before, as exact copies or "
+        "also nearly (near)",
+    )
+    mask_personal_data: bool = Field(
+        False, description="write <EMAIL>, <PHONE> and the like for what looks like personal data"
+    )
+    shuffle: bool = Field(
+        True, description="whether documents are read in an order of the seed's, not the files'"
     )
     validation_fraction: float = Field(
         0.1, ge=0, le=0.5, description="of the training file, unless a validation file is given"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textgen.costs import parameters, tokens_per_second
@@ -11,6 +11,7 @@ from textgen.events import Event, choice
 from textgen.options import Hyperparameters, ModelOptions, Preset
 
 DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
+Pace = Callable[[Preset], float]  # seconds that a step takes
 _WEIGHTS_PER_TOKEN = 8  # more than that and a text is learnt by heart
 
 
@@ -52,11 +53,11 @@ def _candidate(steps: int, shape: tuple[int, int, int], batch: int, rate: float)
 _CANDIDATES: Sequence[_Candidate] = (
     _candidate(0, (1, 128, 32), 16, 8e-3),
     _candidate(1_000, (1, 192, 48), 16, 6e-3),
-    _candidate(1_500, (1, 256, 64), 16, 5e-3),
-    _candidate(2_400, (1, 320, 64), 16, 4e-3),
-    _candidate(4_000, (1, 512, 64), 16, 3e-3),
-    _candidate(8_000, (2, 512, 128), 32, 3e-3),
-    _candidate(20_000, (3, 1024, 256), 64, 2e-3),
+    _candidate(1_400, (1, 256, 64), 16, 5e-3),
+    _candidate(1_800, (1, 384, 64), 16, 6e-3),
+    _candidate(4_500, (1, 512, 64), 16, 4e-3),
+    _candidate(12_000, (2, 512, 128), 32, 3e-3),
+    _candidate(30_000, (3, 1024, 256), 64, 2e-3),
 )
 
 
@@ -66,16 +67,20 @@ def choose_preset(
     *,
     threads: int = 1,
     device: str = "cpu",
+    pace: Pace | None = None,
 ) -> tuple[Preset, list[Event]]:
     """The shape for ``lstm-auto``: the largest that text and time suffice for.
 
     The second value are the ``choice`` events that tell the user what was chosen and why. What
-    ``hyperparameters`` fix stays fixed.
+    ``hyperparameters`` fix stays fixed. ``pace`` says how many seconds a step takes on this
+    machine; without it that is estimated for ``threads`` cores or a GPU.
     """
-    best, steps = _fitted(_CANDIDATES[0], stats, hyperparameters, threads, device)
+    if pace is None:
+        pace = estimated_pace(stats.vocab_size, threads=threads, device=device)
+    best, steps = _fitted(_CANDIDATES[0], stats, hyperparameters, pace)
     limit = "more would need a longer text or more time"
     for candidate in _CANDIDATES[1:]:
-        preset, expected = _fitted(candidate, stats, hyperparameters, threads, device)
+        preset, expected = _fitted(candidate, stats, hyperparameters, pace)
         if expected < candidate.steps:
             limit = f"a larger one needs about {candidate.steps:,} steps and would get {expected:,}"
             break
@@ -88,8 +93,18 @@ def choose_preset(
     return best, _reasons(best, stats, limit, epochs)
 
 
+def estimated_pace(vocab_size: int, *, threads: int = 1, device: str = "cpu") -> Pace:
+    """About how long a step takes, by its arithmetic alone."""
+
+    def pace(preset: Preset) -> float:
+        rate = tokens_per_second(preset.model, vocab_size, threads=threads, device=device)
+        return preset.batch_size * preset.sequence_length / rate
+
+    return pace
+
+
 def _fitted(
-    candidate: _Candidate, stats: CorpusStats, wanted: Hyperparameters, threads: int, device: str
+    candidate: _Candidate, stats: CorpusStats, wanted: Hyperparameters, pace: Pace
 ) -> tuple[Preset, int]:
     """The candidate with the user's values, and the steps it would get."""
     preset = fit_to_text(apply_hyperparameters(candidate.preset, wanted), stats.tokens, wanted)
@@ -103,8 +118,7 @@ def _fitted(
     if seconds is None and not limits:
         seconds = DEFAULT_SECONDS
     if seconds is not None:
-        rate = tokens_per_second(preset.model, stats.vocab_size, threads=threads, device=device)
-        limits.append(seconds * rate / per_step)
+        limits.append(seconds / pace(preset))
     return preset, max(1, int(min(limits)))
 
 

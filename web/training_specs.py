@@ -16,7 +16,7 @@ from worker.errors import NotFound
 
 PURPOSE = "fine-tune"
 # What a model that is trained further brings with it: its weights fit no other shape.
-GIVEN_BY_THE_BASE = ("tokenizer", "vocab_size", *SHAPE_OPTIONS)
+GIVEN_BY_THE_BASE = ("tokenizer", "vocab_size", "normalization", *SHAPE_OPTIONS)
 
 
 def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[str, Any]:
@@ -26,7 +26,6 @@ def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[s
     hyperparameters.pop("seed", None)
     if body.alias is not None:
         check_name(body.alias, "alias")
-    validation = body.validation_file
     training = reference(services, tenant, body.training_file, "training_file", PURPOSE)
     more = [
         reference(services, tenant, file_id, "training_files", PURPOSE)
@@ -36,15 +35,21 @@ def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[s
     return {
         **_start(services, tenant, body.model, hyperparameters),
         "training_file": training["id"],
-        "validation_file": None
-        if validation is None
-        else reference(services, tenant, validation, "validation_file", PURPOSE),
+        "validation_file": _held_out(services, tenant, body.validation_file, "validation_file"),
+        "test_file": _held_out(services, tenant, body.test_file, "test_file"),
         "files": [training, *more],
         "hyperparameters": hyperparameters,
         "suffix": body.suffix,
         "seed": seed,
         "alias": body.alias,
     }
+
+
+def _held_out(
+    services: Services, tenant: str, file_id: str | None, field: str
+) -> dict[str, str] | None:
+    """The file that takes the place of a held-out fraction, where one is given."""
+    return None if file_id is None else reference(services, tenant, file_id, field, PURPOSE)
 
 
 def _check_once(files: list[dict[str, str]]) -> None:
@@ -89,9 +94,8 @@ def _start(
 
 def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The files that must not be deleted while the training lives."""
-    validation = spec["validation_file"]
-    files = spec["files"] if validation is None else [*spec["files"], validation]
-    return [file["id"] for file in files]
+    held_out = (spec["validation_file"], spec.get("test_file"))
+    return [file["id"] for file in (*spec["files"], *held_out) if file is not None]
 
 
 def models_of(spec: Mapping[str, Any]) -> list[str]:

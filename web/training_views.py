@@ -26,7 +26,7 @@ def training_view(job: Job) -> FineTuningJob:
     result: Mapping[str, Any] = {} if job.result is None else job.result
     spec = job.spec
     hyperparameters = chosen(job)
-    validation = spec.get("validation_file")
+    validation, test = spec.get("validation_file"), spec.get("test_file")
     return FineTuningJob.model_construct(
         id=job.id,
         created_at=int(job.created_at),
@@ -40,6 +40,7 @@ def training_view(job: Job) -> FineTuningJob:
         training_file=spec["training_file"],
         training_files=[file["id"] for file in spec["files"][1:]],
         validation_file=None if validation is None else validation["id"],
+        test_file=None if test is None else test["id"],
         result_files=result.get("result_files", []),
         trained_tokens=result.get("trained_tokens"),
         seed=spec["seed"],

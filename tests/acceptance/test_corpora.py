@@ -87,3 +87,32 @@ def test_a_row_of_another_kind_fails_the_job_with_its_line(client: openai.OpenAI
     assert ended.error is not None
     assert ended.error.code == "invalid_jsonl_line"
     assert "mixed.jsonl, line 2" in ended.error.message
+
+
+def test_a_text_is_cleaned_and_measured_on_a_file_of_its_own(client: openai.OpenAI) -> None:
+    rows = [{"text": f"{reply} At the cafe\u0301, ask a{n}@example.org."}
+            for n, (_, reply) in enumerate(QUESTIONS * 30)]  # fmt: skip
+    ids = []
+    for name, some in (("rows.jsonl", [*rows, *rows[:10]]), ("test.jsonl", rows[:9])):
+        file = client.files.create(file=(name, jsonl(some).encode()), purpose="fine-tune")
+        ids.append(file.id)
+    options = {
+        **ALL_LEARNT, "max_steps": 20, "mask_personal_data": True, "normalization": "nfc",
+        "deduplicate": "exact", "tokenizer": "byte",
+    }  # fmt: skip
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=ids[0],
+        extra_body={"test_file": ids[1], "hyperparameters": options},
+    )
+    trained = wait_for(client, job.id)
+    model = client.models.retrieve(str(trained.fine_tuned_model)).model_dump()
+    assert trained.model_dump()["test_file"] == ids[1]
+    assert model["metrics"]["test_loss"] > 0
+    assert model["corpus"]["normalization"] == "nfc"
+    # Masked, the rows of an animal are equal: five kinds stay, and nine that test.
+    assert model["corpus"]["left_out"] == {"copies": 155, "near": 0}
+    assert model["corpus"]["masked"]["email"] == 160 + 9
+    events = client.fine_tuning.jobs.list_events(job.id, limit=100).data
+    assert any(event.message.startswith("Masked: email") for event in events)
+    assert not any("example.org" in event.message for event in events)

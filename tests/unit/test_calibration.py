@@ -16,9 +16,7 @@ from textgen.tokenizers import Ids
 
 def scores_of(model: TextGenerator, ids: Ids, streams: int = 32) -> TokenScores:
     counted = np.ones(len(ids), np.uint8)
-    found = score_tokens(model, ids, counted, streams=streams, should_stop=lambda: False)
-    assert found is not None
-    return found
+    return score_tokens(model, ids, counted, streams=streams)
 
 
 def calibrate(model: TextGenerator, ids: Ids, bins: int = 15) -> Calibration:
@@ -29,8 +27,7 @@ def test_token_scores_agree_with_a_loop_over_tokens(make_bundle: BundleMaker) ->
     model = make_bundle(2, spread=6.0).model
     ids = np.random.default_rng(0).integers(0, model.vocab_size, 300).astype(np.uint16)
     counted = (np.arange(300) % 3 > 0).astype(np.uint8)
-    found = score_tokens(model, ids, counted, streams=1, should_stop=lambda: False)
-    assert found is not None
+    found = score_tokens(model, ids, counted, streams=1)
     assert found.places.tolist() == [place for place in range(1, 300) if place % 3 > 0]
     hidden = None
     expected = {}
@@ -53,12 +50,6 @@ def test_an_undecided_model_is_never_right() -> None:
     torch.nn.init.zeros_(model.output.weight)
     found = scores_of(model, np.arange(7, dtype=np.uint16))
     assert found.ranks.tolist() == [6] * 6
-
-
-def test_it_stops_when_asked(make_bundle: BundleMaker) -> None:
-    ids = np.zeros(50, np.uint16)
-    counted = np.ones(50, np.uint8)
-    assert score_tokens(make_bundle().model, ids, counted, should_stop=lambda: True) is None
 
 
 @pytest.mark.parametrize("bins", [1, 7, 15])

@@ -9,7 +9,8 @@ import pytest
 from tests.unit.conftest import BundleMaker
 from textgen.errors import InvalidOption
 from textgen.evaluation import canaries
-from textgen.evaluation.canaries import CanaryFormat, Exposure, exposure
+from textgen.evaluation.canaries import Exposure, exposure
+from textgen.evaluation.options import Canary
 from textgen.evaluation.scoring import score_rows
 
 
@@ -18,13 +19,19 @@ def costs(nats: dict[str, float]) -> canaries.Scorer:
 
 
 def test_exposure_is_that_of_the_rank_among_all() -> None:
-    form = CanaryFormat("it is {}!", 2, "ab")
     nats = {"it is aa!": 3.0, "it is ab!": 1.0, "it is ba!": 2.0, "it is bb!": 9.0}
-    found = {secret: exposure(costs(nats), form, secret) for secret in form.all()}
+    found = {
+        secret: exposure(costs(nats), canary("it is {}!", secret, "ab"))
+        for secret in ("aa", "ab", "ba", "bb")
+    }
     assert found["ab"] == Exposure(2.0, 4, 1.0, "exact")
     assert found["ba"].bits == 1.0
     assert found["aa"].bits == pytest.approx(2 - math.log2(3))
     assert found["bb"].bits == 0.0
+
+
+def canary(template: str, secret: str, alphabet: str = "0123456789") -> Canary:
+    return Canary(template=template, secret=secret, alphabet=alphabet)
 
 
 def digits_cost(texts: Iterable[str]) -> Iterator[float]:
@@ -43,14 +50,14 @@ def true_exposure(secret: str) -> float:
 
 @pytest.mark.parametrize("secret", ["555555555555", "333333333333"])
 def test_a_common_secret_is_counted_among_samples(secret: str) -> None:
-    found = exposure(digits_cost, CanaryFormat("n {}", 12), secret)
+    found = exposure(digits_cost, canary("n {}", secret))
     assert found.method == "sampled"
     assert found.bits == pytest.approx(true_exposure(secret), abs=0.3)
 
 
 @pytest.mark.parametrize("secret", ["111111222222", "000011112222"])
 def test_a_rare_one_is_extrapolated(secret: str) -> None:
-    found = exposure(digits_cost, CanaryFormat("n {}", 12), secret)
+    found = exposure(digits_cost, canary("n {}", secret))
     assert found.method == "skew-normal"
     assert found.bits == pytest.approx(true_exposure(secret), rel=0.2)
     assert found.bits > math.log2(10_000 / 10)
@@ -58,14 +65,16 @@ def test_a_rare_one_is_extrapolated(secret: str) -> None:
 
 def test_nothing_is_beyond_the_first_guess() -> None:
     secret = "123456789"
-    form = CanaryFormat("n {}", len(secret))
-    known = exposure(lambda texts: (0.0 if secret in t else 20.0 for t in texts), form, secret)
-    assert known.bits == pytest.approx(math.log2(form.size))
+    known = exposure(
+        lambda texts: (0.0 if secret in t else 20.0 for t in texts), canary("n {}", secret)
+    )
+    assert known.bits == pytest.approx(9 * math.log2(10))
     noise = np.random.default_rng(1)
     known = exposure(
-        lambda texts: (0.0 if secret in t else noise.normal(50, 0.1) for t in texts), form, secret
+        lambda texts: (0.0 if secret in t else noise.normal(50, 0.1) for t in texts),
+        canary("n {}", secret),
     )
-    assert known.bits == pytest.approx(math.log2(form.size))
+    assert known.bits == pytest.approx(9 * math.log2(10))
 
 
 @pytest.mark.parametrize("skew", [-1, 1])
@@ -82,26 +91,33 @@ def test_the_skew_normal_agrees_with_draws_from_one(skew: int, distance: float) 
 
 def test_a_model_scores_canaries(make_bundle: BundleMaker) -> None:
     bundle = make_bundle(spread=4.0)
-    form = CanaryFormat("a secret: {}.", 2, "abcdef")
     scorer: canaries.Scorer = lambda texts: (s.nats for s in score_rows(bundle, texts))  # noqa: E731
-    bits = sorted(exposure(scorer, form, secret).bits for secret in form.all())
+    bits = sorted(
+        exposure(scorer, canary("a secret: {}.", one + two, "abcdef")).bits
+        for one in "abcdef"
+        for two in "abcdef"
+    )
     assert bits == pytest.approx(sorted(math.log2(36 / rank) for rank in range(1, 37)))
 
 
 @pytest.mark.parametrize(
-    ("field", "make"),
+    ("template", "secret", "alphabet", "problem"),
     [
-        ("template", lambda: CanaryFormat("no hole", 3)),
-        ("template", lambda: CanaryFormat("{} and {}", 3)),
-        ("length", lambda: CanaryFormat("{}", 0)),
-        ("alphabet", lambda: CanaryFormat("{}", 3, "aab")),
-        ("alphabet", lambda: CanaryFormat("{}", 3, "a")),
-        ("secret", lambda: CanaryFormat("{}", 3).fill("12")),
-        ("secret", lambda: CanaryFormat("{}", 3).fill("12x")),
-        ("samples", lambda: exposure(digits_cost, CanaryFormat("n {}", 3), "123", samples=9)),
+        ("no hole", "123", "0123456789", "needs {} once"),
+        ("{} and {}", "123", "0123456789", "needs {} once"),
+        ("{}", "", "0123456789", "at least 1"),
+        ("{}", "aab", "aab", "twice"),
+        ("{}", "a", "a", "at least 2"),
+        ("{}", "12x", "0123456789", "not in 'alphabet'"),
     ],
 )
-def test_errors_name_the_field(field: str, make: object) -> None:
-    with pytest.raises(InvalidOption, match=f"'{field}' is") as caught:
-        make()  # type: ignore[operator]
-    assert caught.value.param == field
+def test_a_canary_that_is_none_is_refused(
+    template: str, secret: str, alphabet: str, problem: str
+) -> None:
+    with pytest.raises(InvalidOption, match=problem):
+        Canary.parse({"template": template, "secret": secret, "alphabet": alphabet})
+
+
+def test_too_few_samples_are_refused() -> None:
+    with pytest.raises(InvalidOption, match="'samples' is 9"):
+        exposure(digits_cost, canary("n {}", "123"), samples=9)

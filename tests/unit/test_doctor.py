@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.corpus.doctor import Report, examine
+from textgen.corpus.doctor import examine
+from textgen.corpus.report import Report
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm
@@ -44,6 +45,8 @@ def test_a_plain_text_is_measured_and_nothing_is_odd(tmp_path: Path) -> None:
     [
         ("The very same line, again and again.\n" * 1000, "duplicate_lines", 999),
         ("x" * 20_000 + "\n", "long_lines", 1),
+        ("| 12.5 | 13.7 | 99.1 | 4.00 |\n" * 90, "junk_lines", 90),
+        ("write to a.b@example.org\n", "personal_data", 1),
         ("one\r\ntwo\r\n", "crlf", 2),
         ("a\x07b\x1bc\n", "control_characters", 2),
         ("damaged \ufffd here\n", "replacement_characters", 1),
@@ -101,6 +104,27 @@ def test_what_training_refuses_is_refused_here(
     with pytest.raises(InvalidCorpus) as caught:
         look(tmp_path, content)
     assert caught.value.code == code
+
+
+def test_lengths_and_kinds_of_characters(tmp_path: Path) -> None:
+    report = look(tmp_path, "ab 1\n" * 98 + "中文，" * 4 + "\n" + "x" * 900 + "\n")
+    assert report.line_lengths == {"50": 4, "90": 4, "99": 12}
+    total = 98 * 5 + 13 + 901
+    assert report.letters["letters"] == round((98 * 2 + 900) / total, 4)
+    assert report.letters["Chinese characters"] == round(8 / total, 4)
+    assert report.letters["digits"] == round(98 / total, 4)
+    assert report.commonest["x"] == round(900 / total, 4)
+
+
+def test_near_copies_of_rows_and_repeated_passages(tmp_path: Path) -> None:
+    rows = [" ".join(f"word{n * k % 997}" for k in range(1, 40)) for n in range(1, 60)]
+    lines = "\n".join([*rows, *(row + "!" for row in rows)])
+    report = look(tmp_path, lines, "lines")
+    assert (report.near_duplicates, report.repeated) == (59, None)
+    assert "59 documents are nearly copies" in report.as_text()
+    twice = look(tmp_path, "\n".join(rows) * 2)
+    assert twice.near_duplicates is None
+    assert twice.repeated == pytest.approx(0.5, abs=0.01)
 
 
 @given(st.text(min_size=32))

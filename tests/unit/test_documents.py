@@ -24,7 +24,7 @@ from textgen.options import Hyperparameters, TokenizerName
 from textgen.training.train import train_files
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
-KEPT = Hyperparameters(validation_fraction=0)
+KEPT = Hyperparameters(validation_fraction=0, shuffle=False)
 
 
 def write(folder: Path, rows: Sequence[Any], name: str = "rows.jsonl") -> Source:

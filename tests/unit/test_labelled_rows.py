@@ -69,12 +69,14 @@ def refusal(folder: Path, rows: Sequence[Any]) -> InvalidCorpus:
     st.lists(st.tuples(TEXT, LABEL), max_size=8),
     st.sampled_from(["char", "byte", "bpe", "unigram", "word"]),
     st.sampled_from(["jsonl", "csv"]),
+    st.booleans(),
 )
 def test_every_text_keeps_its_label(
     tmp_path_factory: pytest.TempPathFactory,
     pairs: list[tuple[str, str]],
     tokenizer: str,
     kind: str,
+    shuffle: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
     pairs = [*pairs, ("This is a sentence of some length, is it not?", "a"), ("And this.", "b")]
@@ -83,16 +85,39 @@ def test_every_text_keeps_its_label(
         source = Source(table(folder, [("text", "label"), *pairs]))
     else:
         source = write(folder, [{"text": text, "label": label} for text, label in pairs])
-    corpus = encode_corpus([source], options(tokenizer=tokenizer), folder / "out")
+    wanted = options(tokenizer=tokenizer, shuffle=shuffle)
+    corpus = encode_corpus([source], wanted, folder / "out")
     kept = [(text, label) for text, label in pairs if text]
+    found = pairs_of(corpus, "train")
     assert corpus.kind == "labels"
     assert corpus.labels == tuple(sorted({label for _, label in kept}))
-    assert pairs_of(corpus, "train") == kept
+    assert (Counter(found) == Counter(kept)) if shuffle else (found == kept)
     assert corpus.splits["train"].classes == dict(Counter(label for _, label in kept))
     ids = corpus.tokens("train").tolist()
     assert not set(ids) & set(corpus.label_ids)  # no label can be read
-    again = encode_corpus([source], options(tokenizer=tokenizer), folder / "out")
-    assert (again.labels, pairs_of(again, "train")) == (corpus.labels, kept)
+    again = encode_corpus([source], wanted, folder / "out")
+    assert (again.labels, pairs_of(again, "train")) == (corpus.labels, found)
+
+
+def test_a_label_follows_its_row_through_all_that_is_done_to_texts(tmp_path: Path) -> None:
+    texts = [
+        f"\N{LATIN SMALL LIGATURE FI}ne row {n:03d}, write to r{n}@example.org" for n in range(200)
+    ]
+    rows = [{"text": text, "label": f"class {n % 7}"} for n, text in enumerate(texts)]
+    copies = [{"text": texts[n], "label": "class 0"} for n in range(0, 200, 3)]
+    wanted = Hyperparameters(
+        deduplicate="exact", mask_personal_data=True, normalization="nfkc", validation_fraction=0.2
+    )
+    corpus = encode_corpus([write(tmp_path, [*rows, *copies])], wanted, tmp_path / "out")
+    found = pairs_of(corpus, "train") + pairs_of(corpus, "valid")
+    expected = [(f"fine row {n:03d}, write to <EMAIL>", f"class {n % 7}") for n in range(200)]
+    assert sorted(found) == expected
+    assert pairs_of(corpus, "train") != sorted(pairs_of(corpus, "train"))  # in the seed's order
+    assert corpus.facts.left_out == {"copies": len(copies), "near": 0}
+    counted = Counter[str]()
+    for part in SPLITS:
+        counted.update(corpus.splits[part].classes)
+    assert counted == Counter(label for _, label in expected)
 
 
 def test_labels_are_strings_numbers_or_booleans(tmp_path: Path) -> None:

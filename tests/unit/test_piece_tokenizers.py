@@ -87,6 +87,24 @@ def test_half_a_surrogate_pair_is_refused(name: TokenizerName) -> None:
 
 
 @each
+@given(text=texts)
+def test_what_is_in_no_whole_token_is_counted(name: TokenizerName, text: str) -> None:
+    tokenizer = MADE[name]
+    ids, whole = tokenizer.encode(text).tolist(), 0
+    for token in ids:
+        shown = tokenizer.token_text(token)
+        if not shown.startswith("bytes:"):
+            whole += len(shown)
+            continue
+        # characters that are whole within a token that also has parts of others
+        data = bytes.fromhex(shown.removeprefix("bytes:").replace("\\x", ""))
+        while data and 0x80 <= data[0] < 0xC0:
+            data = data[1:]
+        whole += len(data.decode("utf-8", "ignore"))
+    assert tokenizer.count_spelt(tokenizer.encode(text)) == len(text) - whole
+
+
+@each
 def test_it_comes_back_from_json(name: TokenizerName) -> None:
     data = json.loads(json.dumps(MADE[name].to_dict()))
     loaded = load_tokenizer(data)

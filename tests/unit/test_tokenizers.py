@@ -198,3 +198,9 @@ def test_encoding_is_vectorised() -> None:
     one_by_one = seconds(lambda: [ids[character] for character in text])
     assert seconds(lambda: CHAR.encode(text)) * 3 < one_by_one
     assert seconds(lambda: BYTE.encode(text)) * 3 < one_by_one
+
+
+def test_bytes_spell_every_character_beyond_ascii() -> None:
+    tokenizer = ByteTokenizer()
+    assert tokenizer.count_spelt(tokenizer.encode("aé我🙂\n")) == 3
+    assert CharTokenizer("a").count_spelt(CharTokenizer("a").encode("我")) == 0

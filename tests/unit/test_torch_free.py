@@ -7,6 +7,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 MODULES = ("errors", "options", "events", "plan", "presets", "costs", "tokenizers",
            "corpus.encode", "corpus.sources", "corpus.dataset", "corpus.doctor",
+           "corpus.personal_data", "corpus.duplicates",
            "bundles.header", "evaluation.options", "evaluation.report", "evaluation.page",
            )  # fmt: skip
 

@@ -276,6 +276,17 @@ def test_a_test_part_is_measured_once_at_the_end(tmp_path: Path) -> None:
     assert measured == told.all("metrics")[-1:]
 
 
+def test_a_test_file_changes_nothing_but_the_last_measurement(tmp_path: Path) -> None:
+    plain, told = finished(tmp_path / "a"), Listener()
+    tested = finished(
+        tmp_path / "b", told, test_sources=[text_file(tmp_path, "the dog had a hat. " * 9, "t.txt")]
+    )
+    assert same_weights(load_bundle(plain), load_bundle(tested))
+    assert "test_loss" not in load_bundle(plain).header.metrics
+    measured = [metrics for metrics in told.all("metrics") if "test_loss" in metrics]
+    assert measured == told.all("metrics")[-1:]
+
+
 class TestContinuing:
     """Training on from a finished model."""
 

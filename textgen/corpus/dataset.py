@@ -28,12 +28,13 @@ MASKED: tuple[RowKind, ...] = ("prompts", "messages")  # rows of which only a pa
 
 @dataclass(frozen=True, slots=True)
 class SplitSizes:
-    """How much one part of a corpus holds; ``unknown`` is in characters."""
+    """How much one part of a corpus holds; ``unknown`` and ``spelt`` are in characters."""
 
     tokens: int = 0
     characters: int = 0
     documents: int = 0
     unknown: int = 0
+    spelt: int = 0  # characters written in several tokens, none of them whole
     counted_tokens: int = 0  # where only some count, as in prompts with completions
     counted_characters: int = 0
     classes: Mapping[str, int] = field(default_factory=dict)  # documents of each label
@@ -54,6 +55,9 @@ class CorpusFacts:
     symbols: int  # distinct characters
     encodings: tuple[str, ...]  # one a file, training files first
     commonest_unknown: Mapping[str, int]  # at most 20
+    masked: Mapping[str, int] = field(default_factory=dict)  # personal data, by kind
+    overlap: float | None = None  # of the validation text's passages that are in the training's
+    left_out: Mapping[str, int] = field(default_factory=dict)  # documents: copies, near
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,19 @@ class EncodedCorpus:
         ids = self.tokenizer.special_ids
         return [ids[label_mark(label)] for label in self.labels]
 
+    @property
+    def coverage(self) -> dict[str, float]:
+        """How well the vocabulary suits the validation text, or without one the training's.
+
+        ``unknown`` and ``spelt``: shares of its characters.
+        """
+        part = self.splits["valid"] if self.splits["valid"].characters else self.splits["train"]
+        characters = max(part.characters, 1)
+        return {
+            "unknown": round(part.unknown / characters, 6),
+            "spelt": round(part.spelt / characters, 6),
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """The figures for events and bundles, without the tokenizer."""
         return {
@@ -110,7 +127,12 @@ class EncodedCorpus:
             "symbols": self.facts.symbols,
             "encoding": ", ".join(sorted(set(self.facts.encodings))),
             "commonest_unknown": dict(self.facts.commonest_unknown),
+            "coverage": self.coverage,
+            "overlap": self.facts.overlap,
+            "masked": dict(self.facts.masked),
+            "left_out": dict(self.facts.left_out),
             "tokenizer": self.tokenizer.name,
+            "normalization": self.tokenizer.normalization,
             "vocab_size": self.tokenizer.vocab_size,
             "splits": {name: asdict(sizes) for name, sizes in self.splits.items()},
         }

@@ -6,17 +6,17 @@ InvalidCorpus as in training.
 
 from __future__ import annotations
 
-import math
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
 
+from textgen.corpus.copies import Copies
 from textgen.corpus.documents import MOST_LABELS, Document, Labelled, text_of
 from textgen.corpus.encode import MIN_TRAIN_TOKENS, choose_tokenizer
 from textgen.corpus.encoding import BLOCK, Encoding, detect_encoding
-from textgen.corpus.files import check_labels
-from textgen.corpus.oddities import Finding, Tally, find_oddities
+from textgen.corpus.labels import check_labels
+from textgen.corpus.oddities import Tally, find_oddities
+from textgen.corpus.report import Report, Suggestion, ToBeat
 from textgen.corpus.sources import Source, read_documents
 from textgen.costs import parameters, training_bytes
 from textgen.errors import InvalidCorpus
@@ -27,107 +27,6 @@ from textgen.tokenizers import TOKENIZERS, CharTokenizer
 
 _COUNTED = 1_000_000  # characters that the models by counting see
 _FEWEST_COUNTED = 1_000
-_CLASSES = 10  # that are named
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """What ``lstm-auto`` would take; memory in bytes, ``reasons`` for people."""
-
-    tokenizer: str
-    vocab_size: int
-    model: str
-    parameters: int
-    batch_size: int
-    memory_bytes: int
-    seconds: float
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ToBeat:
-    """What counting alone gets: a model that ends above it has learnt less than that."""
-
-    characters: int  # looked at, from the start of the file; the last tenth was predicted
-    kneser_ney: float  # of order 5, nats per character
-    ppm: float  # of order 5, nats per character
-
-    @property
-    def lower(self) -> float:
-        """The better of the two."""
-        return min(self.kneser_ney, self.ppm)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was found in one file. ``lines`` are the documents where it holds documents."""
-
-    name: str
-    format: str
-    bytes: int
-    encoding: str
-    characters: int
-    symbols: int
-    lines: int
-    empty_lines: int
-    duplicate_lines: int
-    longest_line: int
-    findings: tuple[Finding, ...]
-    suggestion: Suggestion
-    to_beat: ToBeat | None  # None where the text is too short, or it was not asked for
-    classes: dict[str, int]  # rows of each label, the commonest first; none where rows have none
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    def as_text(self) -> str:
-        """A page for people."""
-        units = "lines" if self.format in ("text", "lines") else "documents"
-        choice = self.suggestion
-        head = [
-            f"{self.name}: {self.format}, {self.bytes:,} bytes, {self.encoding}",
-            f"  {self.characters:,} characters, {self.symbols:,} different ones",
-            f"  {self.lines:,} {units}, {self.empty_lines:,} empty, {self.duplicate_lines:,} "
-            f"repeated; the longest has {self.longest_line:,} characters",
-        ]
-        odd = [f"  - {finding.message}" for finding in self.findings]
-        shape = (
-            f"  {choice.model} ({choice.parameters:,} weights), tokenizer {choice.tokenizer} with "
-            f"{choice.vocab_size:,} ids, about {choice.memory_bytes >> 20:,} MB of memory"
-        )
-        return "\n".join(
-            [
-                *head,
-                *self._classes(),
-                "To look at:" if odd else "Nothing odd was found.",
-                *odd,
-                f"For {choice.seconds:,.0f} seconds of training:",
-                shape,
-                *(f"  {reason}" for reason in choice.reasons),
-                *self._to_beat(),
-            ]
-        )
-
-    def _classes(self) -> list[str]:
-        if not self.classes:
-            return []
-        shown = [f"{label} {count:,}" for label, count in list(self.classes.items())[:_CLASSES]]
-        more = len(self.classes) - len(shown)
-        names = ", ".join(shown) + (f" and {more:,} more" if more else "")
-        return [f"  {len(self.classes):,} classes: {names}"]
-
-    def _to_beat(self) -> list[str]:
-        found = self.to_beat
-        if found is None:
-            return []
-        return [
-            "To beat:",
-            f"  {found.lower:.2f} nats a character ({found.lower / math.log(2):.2f} bits) without "
-            f"any training, by counting: 5-grams {found.kneser_ney:.2f}, PPM {found.ppm:.2f}",
-            f"  (learnt from nine tenths of {found.characters:,} characters, measured on the rest; "
-            "a model whose validation loss ends higher needs more time or more text)",
-        ]
 
 
 def examine(
@@ -143,11 +42,13 @@ def examine(
     ``count`` also says what counting alone gets, which takes some seconds.
     """
     encoding = detect_encoding(source.path, source.encoding, name=source.shown)
-    tally, classes = Tally(), Counter[str]()
+    tally, copies = Tally(), Copies(documents=source.has_documents)
+    classes = Counter[str]()
     start: list[str] = []
     room = _COUNTED if count else 0
     for text in _lines(source, encoding, classes):
         tally.line(text)
+        copies.line(text)
         if room > 0:
             start.append(text[:room])
             room -= len(text)
@@ -165,11 +66,49 @@ def examine(
         empty_lines=tally.empty,
         duplicate_lines=tally.duplicates,
         longest_line=tally.longest,
+        line_lengths={str(percent): _length(tally, percent) for percent in (50, 90, 99)},
+        letters=letters(counts),
+        commonest={
+            character: round(count / counts.total(), 4)
+            for character, count in counts.most_common(10)
+        },
+        near_duplicates=copies.near,
+        repeated=copies.repeated,
+        personal_data=dict(sorted(tally.personal.items())),
         findings=tuple(find_oddities(tally, counts, encoding)),
         suggestion=_suggestion(counts, seconds, threads, device),
         to_beat=_to_beat(start, source.has_documents),
         classes=dict(classes.most_common()),
     )
+
+
+def _length(tally: Tally, percent: int) -> int:
+    """What as many percent of the lines are no longer than."""
+    left = tally.lines * percent / 100
+    for length, count in sorted(tally.lengths.items()):
+        left -= count
+        if left <= 0:
+            return length
+    return tally.longest
+
+
+def letters(counts: Counter[str]) -> dict[str, float]:
+    """The shares of kinds of characters, the largest first."""
+    found = Counter[str]()
+    for character, count in counts.items():
+        found[_kind(character)] += count
+    return {kind: round(count / counts.total(), 4) for kind, count in found.most_common()}
+
+
+def _kind(character: str) -> str:
+    if character.isspace():
+        return "spaces"
+    if character.isalpha():
+        name = unicodedata.name(character, "")
+        return "Chinese characters" if name.startswith("CJK") else "letters"
+    if character.isnumeric():
+        return "digits"
+    return "punctuation" if unicodedata.category(character)[0] in "PS" else "other"
 
 
 def _to_beat(texts: list[str], documents: bool) -> ToBeat | None:

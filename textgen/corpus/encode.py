@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 
+from textgen.corpus.corpus_events import corpus_events
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
-from textgen.corpus.documents import (
-    MARKS,
-    MOST_LABELS,
-    Document,
-    Labelled,
-    label_mark,
-    text_of,
-    texts_of,
-)
-from textgen.corpus.encoding import BLOCK
-from textgen.corpus.events import tell
-from textgen.corpus.files import CorpusFiles, check_labels
-from textgen.corpus.id_writer import IdWriter
+from textgen.corpus.documents import MARKS, MOST_LABELS, Labelled, label_mark, text_of, texts_of
+from textgen.corpus.files import CorpusFiles
+from textgen.corpus.labels import check_labels
+from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.sources import Source
 from textgen.corpus.splits import (
-    SPLITS,
     DocumentSplitter,
     HashExtremes,
     SplitName,
     Splitter,
     TextSplitter,
 )
+from textgen.corpus.writing import Scan, Written, gathered_in_blocks, write_parts
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice, ignore
-from textgen.options import PIECE_TOKENIZERS, Hyperparameters, RowKind, TokenizerName
-from textgen.tokenizers import TOKENIZERS, CharTokenizer, Learner, Tokenizer, with_marks
+from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
+from textgen.tokenizers import (
+    TOKENIZERS,
+    CharTokenizer,
+    Learner,
+    Tokenizer,
+    with_marks,
+    with_normalization,
+)
 from textgen.tokenizers.char import CharacterCounter
 from textgen.tokenizers.widening import widened
 
@@ -52,64 +47,92 @@ def encode_corpus(
     test_sources: Sequence[Source] = (),
     on_event: OnEvent = ignore,
     tokenizer: Tokenizer | None = None,
+    resumed: str | None = None,
+    widen: bool = True,
 ) -> EncodedCorpus:
     """The ids of ``sources`` under ``folder``, made now or found there from an earlier call.
 
     A tokenizer is learnt from the training part alone unless one is given, which then gets the
-    characters that it does not know; either has the marks that the objectives need. Where
+    characters that it does not know if it may ``widen``; either has the marks that the rows and
+    objectives need. Where
     validation or test files are given, nothing of the training files is held out for that part.
+    ``resumed`` is the hash of the corpus that a checkpoint belongs to: documents stay in the
+    files' order where they were then.
     InvalidCorpus ``corpus_too_small`` or ``one_symbol`` for texts that nothing can be learnt from.
     """
     corpus = CorpusFiles(sources, validation_sources, test_sources, options)
     corpus.announce(on_event)
-    sha256 = corpus.digest(tokenizer)
+    if tokenizer is not None:
+        corpus.form = tokenizer.normalization
+    sha256 = _digest(corpus, tokenizer, resumed)
     if found := find_corpus(folder, sha256):
-        tell(found, "Found encoded", on_event)
+        for event in corpus_events(found, "Found encoded"):
+            on_event(event)
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    scan = _scan(corpus)
+    alive = SignsOfLife(on_event)
+    scan = _scan(corpus, alive)
     if tokenizer is None:
-        tokenizer = _learn(corpus, scan, options, on_event)
-    else:
+        tokenizer = _learn(corpus, scan, options, on_event, alive)
+    elif widen:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
     marks = (*MARKS[scan.kind], *map(label_mark, scan.labels), *corpus.marks)
     tokenizer = with_marks(tokenizer, tuple(dict.fromkeys(marks)))
-    splits, unknown = _write(corpus, scan, tokenizer, folder)
-    _check_sizes(splits, corpus)
-    facts = CorpusFacts(
-        bytes=sum(source.path.stat().st_size for source in corpus.all),
-        symbols=scan.symbols,
-        encodings=tuple(encoding.name for encoding in corpus.encodings),
-        commonest_unknown=dict(unknown.most_common(20)),
-    )
+    written = write_parts(corpus, scan, tokenizer, folder, alive)
+    _check_sizes(written.splits, corpus)
     made = EncodedCorpus(
-        folder, sha256, tokenizer, corpus.documents, scan.kind, splits, facts, scan.labels
+        folder,
+        sha256,
+        tokenizer,
+        corpus.documents,
+        scan.kind,
+        written.splits,
+        _facts(corpus, scan, written),
+        scan.labels,
     )
     save_header(made)
-    tell(made, "Encoded", on_event)
+    alive.end()
+    for event in corpus_events(made):
+        on_event(event)
     return made
 
 
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """What one reading of the training files shows."""
+def _digest(corpus: CorpusFiles, tokenizer: Tokenizer | None, resumed: str | None) -> str:
+    """The corpus's hash, in the files' order where that is the one to go on with."""
+    sha256 = corpus.digest(tokenizer)
+    if corpus.shuffle and resumed not in (None, sha256):
+        corpus.shuffle = False
+        in_files_order = corpus.digest(tokenizer)
+        if in_files_order == resumed:
+            return in_files_order
+        corpus.shuffle = True
+    return sha256
 
-    splitter: Splitter
-    symbols: int
-    kind: RowKind
-    labels: tuple[str, ...]  # sorted
+
+def _facts(corpus: CorpusFiles, scan: Scan, written: Written) -> CorpusFacts:
+    found = None if corpus.deduplicator is None else corpus.deduplicator.found
+    return CorpusFacts(
+        bytes=sum(source.path.stat().st_size for source in corpus.all),
+        symbols=scan.symbols,
+        encodings=tuple(encoding.name for encoding in corpus.encodings),
+        commonest_unknown=dict(written.unknown.most_common(20)),
+        masked=dict(sorted(corpus.masker.counts.items())),
+        overlap=written.overlap,
+        left_out={} if found is None else {"copies": found.copies, "near": found.near},
+    )
 
 
-def _scan(corpus: CorpusFiles) -> _Scan:
+def _scan(corpus: CorpusFiles, alive: SignsOfLife) -> Scan:
     counter, extremes, characters = CharacterCounter(), HashExtremes(), 0
     labels = set[str]()
     valid, test = corpus.valid_fraction, corpus.test_fraction
-    for texts in _gathered(corpus.read("train")):
+    for texts in gathered_in_blocks(corpus.read("train")):
         counter.add("".join(map(text_of, texts)))
         characters += sum(map(len, texts))
         labels.update(each.label for each in texts if isinstance(each, Labelled))
         if len(labels) > MOST_LABELS:
             check_labels(labels)
+        alive.tell("reading the text", characters)
         if corpus.documents and (valid > 0 or test > 0):
             for text in texts:
                 extremes.add(text)
@@ -126,30 +149,22 @@ def _scan(corpus: CorpusFiles) -> _Scan:
     splitter: Splitter = TextSplitter.by_fraction(characters, valid, test)
     if corpus.documents:
         splitter = DocumentSplitter.by_fraction(extremes, valid, test)
-    return _Scan(splitter, symbols, corpus.kind or "text", tuple(sorted(labels)))
-
-
-def _gathered(texts: Iterable[Document]) -> Iterator[list[Document]]:
-    """The texts in lists of about a block of characters: few long arrays are fast."""
-    gathered, length = list[Document](), 0
-    for text in texts:
-        gathered.append(text)
-        length += len(text)
-        if length >= BLOCK:
-            yield gathered
-            gathered, length = [], 0
-    if gathered:
-        yield gathered
+    return Scan(splitter, symbols, corpus.kind or "text", characters, tuple(sorted(labels)))
 
 
 def _learn(
-    corpus: CorpusFiles, scan: _Scan, options: Hyperparameters, on_event: OnEvent
+    corpus: CorpusFiles,
+    scan: Scan,
+    options: Hyperparameters,
+    on_event: OnEvent,
+    alive: SignsOfLife,
 ) -> Tokenizer:
     name = options.tokenizer
     if name is None:
         name, reason = choose_tokenizer(scan.symbols)
         on_event(choice("tokenizer", name, reason))
-    tokenizer = _taught(TOKENIZERS[name].learner(options.vocab_size), corpus, scan)
+    learner = TOKENIZERS[name].learner(options.vocab_size)
+    tokenizer = alive.during("learning the vocabulary", lambda: _taught(learner, corpus, scan))
     if name in PIECE_TOKENIZERS and tokenizer.vocab_size != options.vocab_size:
         reason = (
             "by the length of the text"
@@ -157,13 +172,13 @@ def _learn(
             else f"the text has no more pieces that come twice, so not {options.vocab_size:,}"
         )
         on_event(choice("vocab_size", tokenizer.vocab_size, reason))
-    return tokenizer
+    return with_normalization(tokenizer, corpus.form)
 
 
-def _taught(learner: Learner, corpus: CorpusFiles, scan: _Scan) -> Tokenizer:
+def _taught(learner: Learner, corpus: CorpusFiles, scan: Scan) -> Tokenizer:
     """What the learner makes of the training part."""
     train = (text for part, text in scan.splitter.deal(corpus.read("train")) if part == "train")
-    for documents in _gathered(train):
+    for documents in gathered_in_blocks(train):
         texts = [text for document in documents for text in texts_of(document)]
         if corpus.documents:
             learner.add_documents(texts)
@@ -172,9 +187,7 @@ def _taught(learner: Learner, corpus: CorpusFiles, scan: _Scan) -> Tokenizer:
     return learner.finish()
 
 
-def _widened(
-    tokenizer: Tokenizer, corpus: CorpusFiles, scan: _Scan, on_event: OnEvent
-) -> Tokenizer:
+def _widened(tokenizer: Tokenizer, corpus: CorpusFiles, scan: Scan, on_event: OnEvent) -> Tokenizer:
     """The tokenizer of a model to go on from, with the characters that are new to it."""
     if tokenizer.unknown_id is None:
         return tokenizer
@@ -190,43 +203,6 @@ def choose_tokenizer(symbols: int) -> tuple[TokenizerName, str]:
     if symbols > _MANY_SYMBOLS:
         return "byte", f"{symbols:,} different characters are too many to learn one by one"
     return "char", f"{symbols:,} different characters make a small vocabulary"
-
-
-def _write(
-    corpus: CorpusFiles, scan: _Scan, tokenizer: Tokenizer, folder: Path
-) -> tuple[dict[SplitName, SplitSizes], Counter[str]]:
-    with ExitStack() as stack:
-        writers = {
-            part: stack.enter_context(
-                IdWriter(folder, part, corpus.documents, scan.kind, scan.labels)
-            )
-            for part in SPLITS
-        }
-        dealt: Iterable[tuple[SplitName, Document]] = chain(
-            scan.splitter.deal(corpus.read("train")),
-            (("valid", text) for text in corpus.read("valid")),
-            (("test", text) for text in corpus.read("test")),
-        )
-        for part, texts in _gathered_by_part(dealt):
-            writers[part].add(texts, tokenizer)
-        for writer in writers.values():
-            writer.publish()
-    unknown = sum((writer.unknown for writer in writers.values()), Counter[str]())
-    return {part: writer.sizes for part, writer in writers.items()}, unknown
-
-
-def _gathered_by_part(
-    dealt: Iterable[tuple[SplitName, Document]],
-) -> Iterator[tuple[SplitName, list[Document]]]:
-    gathered: dict[SplitName, list[Document]] = {part: [] for part in SPLITS}
-    lengths: dict[SplitName, int] = dict.fromkeys(SPLITS, 0)
-    for part, text in dealt:
-        gathered[part].append(text)
-        lengths[part] += len(text) + 1  # the end counts too: empty texts may be many
-        if lengths[part] >= BLOCK:
-            yield part, gathered[part]
-            gathered[part], lengths[part] = [], 0
-    yield from ((part, texts) for part, texts in gathered.items() if texts)
 
 
 def _check_sizes(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> None:

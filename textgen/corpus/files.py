@@ -6,17 +6,23 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from textgen.corpus.cleaning import Cleaning
 from textgen.corpus.dataset import FORMAT
-from textgen.corpus.documents import MOST_LABELS, Document, Labelled, kind_of
+from textgen.corpus.documents import Document, Labelled, kind_of
+from textgen.corpus.duplicates import Deduplicator
 from textgen.corpus.encoding import Encoding, detect_encoding
+from textgen.corpus.labels import check_known, check_there_may_be_none, labels_are_wanted
+from textgen.corpus.personal_data import Masker, recogniser_versions
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
 from textgen.errors import InvalidCorpus, InvalidOption
 from textgen.events import OnEvent, choice
 from textgen.objectives import marks_of
-from textgen.options import Hyperparameters, RowKind
+from textgen.options import Deduplication, Hyperparameters, Normalization, RowKind
 from textgen.tokenizers import Tokenizer
 
 
@@ -30,8 +36,7 @@ class CorpusFiles:
         test: Sequence[Source],
         options: Hyperparameters,
     ) -> None:
-        wanted = options.objectives is None or "classify" in options.objectives
-        _check_wanted(options, wanted)
+        wanted = labels_are_wanted(options)
         self.by_part: dict[SplitName, Sequence[Source]] = {
             "train": _read_as(train, wanted),
             "valid": _read_as(valid, wanted),
@@ -42,9 +47,15 @@ class CorpusFiles:
         self.valid_fraction = 0.0 if valid else options.validation_fraction
         self.test_fraction = 0.0 if test else options.test_fraction
         self.vocabulary = (options.tokenizer, options.vocab_size)
+        self.form: Normalization = options.normalization or "none"
+        self.masks = options.mask_personal_data
+        self.masker = Masker()  # counts what was masked since it was put here
+        self.shuffle = options.shuffle and self.documents
+        self.seed = options.seed or 0
+        self.deduplicator = self._deduplicator(options.deduplicate)
         self.kind: RowKind | None = None  # of the rows; known once one was read
         self.labels: Collection[str] | None = None  # that rows may have; None: any
-        self.classes = options.objectives is not None and "classify" in options.objectives
+        self.objectives = options.objectives
         self.marks = marks_of(tuple(options.weights))
         self.encodings = [
             detect_encoding(source.path, source.encoding, name=source.shown) for source in self.all
@@ -64,6 +75,17 @@ class CorpusFiles:
             )
         return kinds.pop()
 
+    def _deduplicator(self, how: Deduplication) -> Deduplicator | None:
+        if how == "off":
+            return None
+        if not self.documents:
+            raise InvalidOption(
+                f"'deduplicate' is {how!r}, but one text has no rows that could be left out. Give "
+                "it the format 'lines' if each of its lines stands for itself.",
+                param="deduplicate",
+            )
+        return Deduplicator(how)
+
     def announce(self, on_event: OnEvent) -> None:
         """Tell which files are not read as they are."""
         for source, encoding in zip(self.all, self.encodings, strict=True):
@@ -71,51 +93,71 @@ class CorpusFiles:
                 on_event(choice("encoding", encoding.name, f"{source.shown}: {encoding.reason}"))
 
     def digest(self, tokenizer: Tokenizer | None) -> str:
-        """SHA-256 of everything that the ids depend on."""
-        pairs = zip(self.all, self.encodings, strict=True)
+        """SHA-256 of everything that the ids depend on.
+
+        Options that change nothing of the text have no part in it.
+        """
         content = {
             "format": FORMAT,
-            "files": [
-                [
-                    _file_sha256(source.path),
-                    source.kind,
-                    [source.column, source.prompt_column, source.completion_column],
-                    encoding.name,
-                ]
-                for source, encoding in pairs
-            ],
+            "files": self._contents,
             "parts": [len(self.by_part[name]) for name in SPLITS],
             "fractions": [self.valid_fraction, self.test_fraction],
             "tokenizer": [*self.vocabulary, *self.marks]
             if tokenizer is None
             else tokenizer.to_dict(),
+            **self._changes(),
         }
-        if self._begins_with_a_label():
-            content["labels"] = [source.label_column for source in self.all]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def _begins_with_a_label(self) -> bool:
+    @cached_property
+    def _labelled(self) -> bool:
         """Whether the rows have labels: the first one decides. InvalidCorpus where they must."""
-        if self.documents:
-            for first in self.read("train"):
-                if isinstance(first, Labelled):
-                    return True
-                break
-        if self.classes:
-            raise InvalidCorpus(
-                f"'objectives' has 'classify', but {self.all[0].shown} has no labels: give rows "
-                '{"text": "...", "label": "..."}, or a csv file with columns text and label, or '
-                "name its columns in the options 'column' and 'label_column'.",
-                code="no_labels",
-                param="objectives",
-            )
-        return False
+        first = next(self._as_written("train"), None) if self.documents else None
+        if not isinstance(first, Labelled):
+            check_there_may_be_none(self.objectives, self.all[0])
+        return isinstance(first, Labelled)
+
+    @cached_property
+    def _contents(self) -> list[list[Any]]:
+        return [
+            [
+                _file_sha256(source.path),
+                source.kind,
+                [source.column, source.prompt_column, source.completion_column],
+                encoding.name,
+            ]
+            for source, encoding in zip(self.all, self.encodings, strict=True)
+        ]
+
+    def _changes(self) -> dict[str, Any]:
+        """What the options change of the text or its order."""
+        changes: dict[str, Any] = {}
+        if self.form != "none":
+            changes["normalization"] = self.form
+        if self.masks:
+            changes["masked"] = recogniser_versions()
+        if self.deduplicator is not None:
+            changes["deduplicate"] = self.deduplicator.how
+        if self.shuffle:
+            changes["shuffle"] = self.seed
+        if self._labelled:
+            changes["labels"] = [source.label_column for source in self.all]
+        return changes
 
     def read(self, part: SplitName) -> Iterator[Document]:
-        """The documents, or pieces of text, of all files given for ``part``.
+        """The documents, or pieces of text, of all files given for ``part``, as they are learnt.
 
         InvalidCorpus where a row is of another kind than the first that was read.
         """
+        cleaning = Cleaning(self.form, self.masker if self.masks else None)
+        if not self.documents:
+            return cleaning.pieces(self._as_written(part))
+        documents = cleaning.documents(self._as_written(part))
+        if part != "train" or self.deduplicator is None:
+            return documents
+        return self.deduplicator.kept(documents)
+
+    def _as_written(self, part: SplitName) -> Iterator[Document]:
         encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))
         for source in self.by_part[part]:
             for number, document in enumerate(read_documents(source, encodings[source]), 1):
@@ -128,53 +170,15 @@ class CorpusFiles:
                         code="mixed_formats",
                         param="format",
                     )
-                if isinstance(document, Labelled):
-                    self._check_label(source, number, document.label)
+                if isinstance(document, Labelled) and self.labels is not None:
+                    check_known(document.label, self.labels, source, number)
                 yield document
-
-    def _check_label(self, source: Source, number: int, label: str) -> None:
-        if self.labels is None or label in self.labels:
-            return
-        known = ", ".join(map(repr, list(self.labels)[:20]))
-        raise InvalidCorpus(
-            f"{source.shown}, text {number}: the label {label!r} is in no training file, so it "
-            f"cannot be learnt; those there are: {known}. Correct it, or add rows with it to the "
-            "training file.",
-            code="unknown_label",
-            param="label",
-        )
-
-
-def _check_wanted(options: Hyperparameters, labels: bool) -> None:
-    if options.label_column is not None and not labels:
-        raise InvalidOption(
-            f"'label_column' is {options.label_column!r}, but 'objectives' has no 'classify' that "
-            "would learn the labels. Add it, or leave the column out.",
-            param="label_column",
-        )
 
 
 def _read_as(sources: Sequence[Source], labels: bool) -> list[Source]:
     return [
         source if source.labels == labels else replace(source, labels=labels) for source in sources
     ]
-
-
-def check_labels(labels: Collection[str]) -> None:
-    """InvalidCorpus where there is nothing to tell apart, or too much."""
-    if len(labels) == 1:
-        raise InvalidCorpus(
-            f"All rows have the label {next(iter(labels))!r}; to tell classes apart, rows of at "
-            "least two are needed. To learn the texts alone, train with the objective causal.",
-            code="one_label",
-        )
-    if len(labels) > MOST_LABELS:
-        some = ", ".join(map(repr, sorted(labels)[:3]))
-        raise InvalidCorpus(
-            f"The rows have more than {MOST_LABELS:,} different labels, {some} among them. Give "
-            "fewer classes, or train with the objective causal, which leaves labels aside.",
-            code="too_many_labels",
-        )
 
 
 def _file_sha256(path: Path) -> str:

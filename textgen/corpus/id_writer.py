@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from textgen.corpus.dataset import MASKED, SplitSizes, counted_path, labels_path, split_path
 from textgen.corpus.documents import Dialogue, Document, Labelled, text_of
+from textgen.corpus.shuffling import Column, Lengths, Shuffle
 from textgen.corpus.splits import SplitName
 from textgen.options import RowKind
 from textgen.tokenizers import Ids, Tokenizer
@@ -26,8 +27,9 @@ Flags = npt.NDArray[np.uint8]
 class IdWriter:
     """Writes the ids of one part, counting; nothing of it is seen before ``publish``.
 
-    Where the rows have turns, a second file says of each id whether predicting it counts. Where
-    they have ``labels``, a second file has the place in these of each row's.
+    With an ``order`` documents are written in it, else as they come. Where the rows have turns, a
+    second file says of each id whether predicting it counts. Where they have ``labels``, a second
+    file has the place in these of each row's.
     """
 
     def __init__(
@@ -37,12 +39,15 @@ class IdWriter:
         documents: bool,
         kind: RowKind,
         labels: Sequence[str] = (),
+        order: Shuffle | None = None,
     ) -> None:
         self.sizes = SplitSizes()
         self.unknown = Counter[str]()
         self._documents = documents
         self._masked = kind in MASKED
         self._labels = {label: number for number, label in enumerate(labels)}
+        self._order = order
+        self._dtypes: list[npt.DTypeLike] = []
         paths = [split_path(folder, part)]
         if self._masked:
             paths.append(counted_path(folder, part))
@@ -54,23 +59,38 @@ class IdWriter:
 
     def add(self, documents: Sequence[Document], tokenizer: Tokenizer) -> None:
         """Append documents, or pieces of one text."""
-        ids, counted = self._encode(documents, tokenizer)
-        if self._documents and self.sizes.tokens == 0:  # also the first document follows an end
-            ids = np.concatenate([np.array([tokenizer.end_id], ids.dtype), ids])
-            counted = np.concatenate([np.zeros(1, np.uint8), counted])
-        beside = self._count_labels(documents) if self._labels else counted
-        for file, array in zip(self._files, (ids, beside), strict=False):
-            file.write(array.tobytes())
+        ids, counted, lengths = self._encode(documents, tokenizer)
+        first = int(self._documents and self.sizes.tokens == 0)
+        if first:  # also the first document follows an end
+            begin = (np.array([tokenizer.end_id], tokenizer.dtype), np.zeros(1, np.uint8))
+            for file, item in zip(self._files, begin[: 1 + self._masked], strict=False):
+                file.write(item.tobytes())
+        columns: list[Column] = [(ids, lengths)]
+        if self._masked:
+            columns.append((counted, lengths))
+        if self._labels:
+            columns.append((self._count_labels(documents), np.ones_like(lengths)))
+        self._write(columns)
         texts = list(map(text_of, documents))
         self.sizes = replace(
             self.sizes,
-            tokens=self.sizes.tokens + len(ids),
+            tokens=self.sizes.tokens + first + len(ids),
             characters=self.sizes.characters + sum(map(len, texts)),
             documents=self.sizes.documents + (len(texts) if self._documents else 0),
             unknown=self.sizes.unknown + self._unknown(ids, texts, tokenizer),
+            spelt=self.sizes.spelt + tokenizer.count_spelt(ids),
         )
         if self._masked:
             self._count(documents, counted)
+
+    def _write(self, columns: Sequence[Column]) -> None:
+        """One column to each file, now or in the order."""
+        if self._order is not None:
+            self._dtypes = [values.dtype for values, _ in columns]
+            self._order.add(columns)
+            return
+        for file, (values, _) in zip(self._files, columns, strict=True):
+            file.write(values.tobytes())
 
     def _count_labels(self, documents: Sequence[Document]) -> npt.NDArray[np.uint16]:
         labels = [each.label for each in documents if isinstance(each, Labelled)]
@@ -78,16 +98,22 @@ class IdWriter:
         self.sizes = replace(self.sizes, classes=dict(sorted(classes.items())))
         return np.array([self._labels[label] for label in labels], np.uint16)
 
-    def _encode(self, documents: Sequence[Document], tokenizer: Tokenizer) -> tuple[Ids, Flags]:
+    def _encode(
+        self, documents: Sequence[Document], tokenizer: Tokenizer
+    ) -> tuple[Ids, Flags, Lengths]:
+        """The ids, which of them count, and how many each document has."""
         if not self._documents:
             ids = tokenizer.encode("".join(map(text_of, documents)))
-        elif not self._masked:
+            return ids, np.ones(len(ids), np.uint8), np.array([len(ids)])
+        if not self._masked:
             ids = tokenizer.encode_documents(map(text_of, documents))
-        else:
-            parts = [part for each in documents for part in encode_parts(each, tokenizer)]
-            flags = [np.full(len(part), counts, np.uint8) for part, _, counts in parts]
-            return np.concatenate([part for part, _, _ in parts]), np.concatenate(flags)
-        return ids, np.ones(len(ids), np.uint8)
+            ends = np.flatnonzero(ids == tokenizer.end_id)
+            return ids, np.ones(len(ids), np.uint8), np.diff(ends, prepend=-1)
+        rows = [encode_parts(each, tokenizer) for each in documents]
+        lengths = np.array([sum(len(ids) for ids, _, _ in row) for row in rows])
+        parts = [part for row in rows for part in row]
+        flags = [np.full(len(part), counts, np.uint8) for part, _, counts in parts]
+        return np.concatenate([part for part, _, _ in parts]), np.concatenate(flags), lengths
 
     def _unknown(self, ids: Ids, texts: list[str], tokenizer: Tokenizer) -> int:
         if tokenizer.unknown_id is None or not (ids == tokenizer.unknown_id).any():
@@ -112,6 +138,8 @@ class IdWriter:
 
     def publish(self) -> None:
         """Sync the files and give them their names."""
+        if self._order is not None:
+            self._order.write(self._files, self._dtypes)
         for file, (temporary, path) in zip(self._files, self._paths.items(), strict=True):
             file.flush()
             os.fsync(file.fileno())
@@ -127,6 +155,8 @@ class IdWriter:
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+        if self._order is not None:
+            self._order.close()
         for temporary in self._paths:
             temporary.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from textgen.corpus.documents import document_hash
 from textgen.corpus.encoding import BLOCK, Encoding
+from textgen.corpus.personal_data import Kind, count_personal_data
 from textgen.tokenizers.char import CharacterCounter
 
 _HASHES_KEPT = 500_000  # of different lines, in about 40 MB
@@ -25,6 +26,8 @@ _MESSAGES = {
     "duplicate_lines": "lines of 20 characters and more are repeats; they weigh as often as they "
     "stand there, and can make the validation loss look better than it is.",
     "long_lines": "lines are longer than 10,000 characters: often data rather than text.",
+    "junk_lines": "lines are mostly no letters: numbers, rules, tables or data.",
+    "personal_data": "places look like personal data; the option 'mask_personal_data' hides them.",
     "crlf": "lines end in carriage return and newline; the model will learn to write both.",
     "control_characters": "control characters, which few texts mean to hold.",
     "replacement_characters": "characters are U+FFFD: an earlier conversion damaged the text.",
@@ -52,6 +55,9 @@ class Tally:
         self.characters = CharacterCounter()
         self.lines = self.empty = self.duplicates = self.long_duplicates = 0
         self.longest = self.long_lines = self.crlf = self.html = self.mojibake = 0
+        self.junk = 0
+        self.lengths = Counter[int]()  # how many lines of each length, the long ones in one
+        self.personal = Counter[Kind]()
         self._seen = set[int]()
         self._waiting = list[str]()
         self._length = 0
@@ -60,6 +66,8 @@ class Tally:
         """Count one line or document."""
         content = text.rstrip("\r\n")
         self.lines += 1
+        self.lengths[min(len(content), _LONG_LINE)] += 1
+        self.junk += _is_junk(content)
         self.longest = max(self.longest, len(content))
         self.long_lines += len(content) > _LONG_LINE
         if content.strip():
@@ -84,9 +92,16 @@ class Tally:
         text = "".join(self._waiting)
         self._waiting, self._length = [], 0
         self.characters.add(text)
+        self.personal += count_personal_data(text)
         self.crlf += text.count("\r\n")
         self.html += sum(1 for _ in _HTML.finditer(text))
         self.mojibake += sum(1 for _ in _MOJIBAKE.finditer(text))
+
+
+def _is_junk(content: str) -> bool:
+    """Whether a line of some length has letters for less than a third of what is not space."""
+    shown = len(content) - content.count(" ")
+    return shown >= _SHORT_LINE and sum(map(str.isalpha, content)) * 3 < shown
 
 
 def find_oddities(tally: Tally, counts: Counter[str], encoding: Encoding) -> Iterator[Finding]:
@@ -106,6 +121,8 @@ def find_oddities(tally: Tally, counts: Counter[str], encoding: Encoding) -> Ite
     seen = {
         "duplicate_lines": tally.long_duplicates,
         "long_lines": tally.long_lines,
+        "junk_lines": tally.junk,
+        "personal_data": tally.personal.total(),
         "crlf": tally.crlf,
         "control_characters": controls,
         "replacement_characters": counts["\ufffd"],
@@ -116,6 +133,7 @@ def find_oddities(tally: Tally, counts: Counter[str], encoding: Encoding) -> Ite
     }
     usual = {
         "duplicate_lines": max(1, tally.lines // 20),
+        "junk_lines": max(1, tally.lines // 100),
         "mojibake": 1,
         "html": max(4, total // 2000),
         "rare_symbols": max(20, len(counts) // 10),

@@ -23,7 +23,7 @@ from textgen.corpus.documents import (
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
 from textgen.corpus.json_rows import READERS, kind_of_row, short, strict_json
 from textgen.errors import InvalidCorpus
-from textgen.options import CorpusFormat
+from textgen.options import CorpusFormat, Hyperparameters
 
 MAX_LINE = 16 << 20  # characters
 _SUFFIXES: dict[str, CorpusFormat] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
@@ -59,6 +59,20 @@ class Source:
     def has_documents(self) -> bool:
         """Whether it holds many documents rather than one text."""
         return self.kind != "text"
+
+
+def source_of(path: Path, options: Hyperparameters, name: str | None = None) -> Source:
+    """The file, to be read as the options of a training say."""
+    return Source(
+        path=path,
+        name=name,
+        format=options.format,
+        column=options.column,
+        prompt_column=options.prompt_column,
+        completion_column=options.completion_column,
+        label_column=options.label_column,
+        encoding=options.encoding,
+    )
 
 
 def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator[Document]:

@@ -13,61 +13,11 @@ import numpy.typing as npt
 import torch
 
 from textgen.errors import InvalidOption
+from textgen.evaluation.options import Canary
 
-_FEWEST_BELOW = 10  # fewer canaries that likely are too few to count
+_FEWEST_BELOW = 10  # fewer secrets that likely are too few to count
 
 Scorer = Callable[[Iterable[str]], Iterable[float]]  # the nats of each text, in order
-
-
-@dataclass(frozen=True)
-class CanaryFormat:
-    """A sentence with a hole, ``{}``, for ``length`` characters drawn from ``alphabet``."""
-
-    template: str
-    length: int
-    alphabet: str = "0123456789"
-
-    def __post_init__(self) -> None:
-        if self.template.count("{}") != 1:
-            raise InvalidOption(
-                f"'template' is {self.template[:80]!r}; it needs {{}} once, where the secret goes.",
-                param="template",
-            )
-        if self.length < 1:
-            raise InvalidOption(
-                f"'length' is {self.length}; a secret needs 1 character or more.", param="length"
-            )
-        if len(set(self.alphabet)) != len(self.alphabet) or len(self.alphabet) < 2:
-            raise InvalidOption(
-                f"'alphabet' is {self.alphabet[:80]!r}; give 2 or more characters, each once.",
-                param="alphabet",
-            )
-
-    @property
-    def size(self) -> int:
-        """How many secrets there are."""
-        size: int = len(self.alphabet) ** self.length
-        return size
-
-    def fill(self, secret: str) -> str:
-        """The sentence with ``secret``, which must be one of this format."""
-        if len(secret) != self.length or not set(secret) <= set(self.alphabet):
-            raise InvalidOption(
-                f"'secret' is {secret[:80]!r}; it must be {self.length} characters of "
-                f"{self.alphabet[:80]!r}.",
-                param="secret",
-            )
-        return self.template.replace("{}", secret)
-
-    def all(self) -> Iterator[str]:
-        """Every secret."""
-        return map("".join, itertools.product(self.alphabet, repeat=self.length))
-
-    def draw(self, generator: np.random.Generator, count: int) -> Iterator[str]:
-        """``count`` secrets, each as likely as any other."""
-        for _ in range(count):
-            places = generator.integers(len(self.alphabet), size=self.length)
-            yield "".join(self.alphabet[place] for place in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,39 +30,47 @@ class Exposure:
     method: Literal["exact", "sampled", "skew-normal"]
 
 
-def exposure(
-    scorer: Scorer, form: CanaryFormat, secret: str, *, samples: int = 10_000, seed: int = 0
-) -> Exposure:
-    """log2 of the number of secrets, less log2 of the rank of this one (Carlini et al. 2019, 4).
+def exposure(scorer: Scorer, canary: Canary, *, samples: int = 10_000, seed: int = 0) -> Exposure:
+    """log2 of the number of secrets, less log2 of the rank of this one by its nats.
 
-    Exact where the format has at most ``samples`` secrets. Else ``samples`` others are drawn: the
-    share that is as likely as this one is counted, or, where fewer than 10 are, taken from a
-    skew-normal distribution with the mean, variance and skewness of the drawn ones' nats; such
-    a value is an extrapolation, at most log2 of the number of secrets.
+    That is the exposure of Carlini et al. 2019, "The Secret Sharer" (4.2). Secrets are as long as
+    the canary's, of its alphabet. Where there are at most ``samples`` all are ranked. Else
+    ``samples`` are drawn, and the exposure is minus log2 of the chance that one is as likely as
+    the canary's (4.3): the share that was drawn, or, where fewer than 10 were, that chance under a
+    skew-normal distribution of the nats, an extrapolation that is cut at log2 of the number of
+    secrets. Ours are the limit of 10, the cut, and that the distribution is the one with the mean,
+    variance and skewness of the drawn nats.
     """
     if samples < 100:
         raise InvalidOption(
             f"'samples' is {samples}; 100 or more are needed to see a distribution.",
             param="samples",
         )
-    sentence = form.fill(secret)
-    most = form.length * math.log2(len(form.alphabet))
-    if form.size <= samples:
+    length, letters = len(canary.secret), canary.alphabet
+    size, most = len(letters) ** length, length * math.log2(len(letters))
+    if size <= samples:
         # Its nats come from the same pass as the others', so that rounding cannot part equals.
-        nats = np.fromiter(scorer(map(form.fill, form.all())), np.float64, form.size)
-        own = float(nats[next(i for i, other in enumerate(form.all()) if other == secret)])
+        secrets = ["".join(each) for each in itertools.product(letters, repeat=length)]
+        nats = np.fromiter(scorer(map(canary.fill, secrets)), np.float64, size)
+        own = float(nats[secrets.index(canary.secret)])
         rank = 1 + int(np.count_nonzero(nats < own))
-        return Exposure(most - math.log2(rank), form.size, own, "exact")
-    drawn = form.draw(np.random.default_rng(seed), samples)
-    scored = np.fromiter(
-        scorer(itertools.chain([sentence], map(form.fill, drawn))), np.float64, samples + 1
-    )
+        return Exposure(most - math.log2(rank), size, own, "exact")
+    drawn = map(canary.fill, _drawn(canary, np.random.default_rng(seed), samples))
+    sentences = itertools.chain([canary.fill(canary.secret)], drawn)
+    scored = np.fromiter(scorer(sentences), np.float64, samples + 1)
     own, nats = float(scored[0]), scored[1:]
     below = int(np.count_nonzero(nats <= own))
     if below >= _FEWEST_BELOW:
-        return Exposure(-math.log2(below / samples), form.size, own, "sampled")
+        return Exposure(-math.log2(below / samples), size, own, "sampled")
     bits = -_skew_normal_log_cdf(nats, own) / math.log(2)
-    return Exposure(min(bits, most), form.size, own, "skew-normal")
+    return Exposure(min(bits, most), size, own, "skew-normal")
+
+
+def _drawn(canary: Canary, generator: np.random.Generator, count: int) -> Iterator[str]:
+    """``count`` secrets, each as likely as any other."""
+    for _ in range(count):
+        places = generator.integers(len(canary.alphabet), size=len(canary.secret))
+        yield "".join(canary.alphabet[place] for place in places)
 
 
 def _skew_normal_log_cdf(values: npt.NDArray[np.float64], x: float) -> float:

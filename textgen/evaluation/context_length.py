@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from textgen.errors import InvalidCorpus, InvalidOption
+from textgen.evaluation.measures import Flags
+from textgen.evaluation.report import ContextLoss
 from textgen.model import Hidden, TextGenerator
 from textgen.tokenizers import Ids
 
@@ -18,26 +20,23 @@ _CHUNK = 128  # tokens a forward pass
 _LOGITS = 1 << 24  # at most so many at a time
 
 
-@dataclass(frozen=True, slots=True)
-class ContextLoss:
-    """Of the tokens that had ``fewest`` to ``most`` tokens before them to be predicted from."""
-
-    fewest: int
-    most: int
-    loss: float  # nats per token
-    tokens: int
-
-
 @torch.inference_mode()
 def loss_by_context(
-    model: TextGenerator, tokens: Ids, *, longest: int = 512
+    model: TextGenerator,
+    tokens: Ids,
+    *,
+    longest: int = 512,
+    counted: Flags | None = None,
+    on_segments: Callable[[], None] = lambda: None,
 ) -> tuple[ContextLoss, ...]:
     """The loss with 1, 2, 3 to 4, 5 to 8 and so on up to ``longest`` tokens of context.
 
     ``tokens`` is cut into segments of ``longest`` predictions, the state is zero where one
     begins, and position p within it is predicted from p + 1 tokens; every length is measured
-    on as many places of the text. What is left over at the end, less than a segment, is not
-    used. ``longest`` is a power of two. InvalidCorpus where ``tokens`` has no whole segment.
+    on as many places of the text, of which with ``counted`` (N,) only those that are not 0
+    count, and a length of which none does is left out. What is left over at the end, less than a
+    segment, is not used. Ends of documents are tokens like others. ``longest`` is a power of two.
+    ``on_segments`` is called now and then. InvalidCorpus where ``tokens`` has no whole segment.
     """
     if longest < 1 or longest & (longest - 1):
         raise InvalidOption(
@@ -52,7 +51,7 @@ def loss_by_context(
         )
     device = next(model.parameters()).device
     count = (tokens.size - 1) // longest  # segments; one's last target is the next one's first
-    sums = np.zeros(longest)  # nats by position
+    sums, sizes = np.zeros(longest), np.zeros(longest, np.int64)  # nats, tokens by position
     chunk = max(1, min(_CHUNK, _LOGITS // (min(_ROWS, count) * model.vocab_size)))
     was_training = model.training
     model.eval()
@@ -60,19 +59,29 @@ def loss_by_context(
         for begin in range(0, count, _ROWS):
             starts = np.arange(begin, min(begin + _ROWS, count))[:, None] * longest  # (B, 1)
             hidden: Hidden | None = None
+            on_segments()
             for place in range(0, longest, chunk):
                 end = min(place + chunk, longest)
-                ids = tokens[starts + np.arange(place, end + 1)].astype(np.int64)
+                places = starts + np.arange(place, end + 1)
+                ids = tokens[places].astype(np.int64)
                 both = torch.from_numpy(ids).to(device)  # inputs, and targets one further
                 logits, hidden = model(both[:, :-1], hidden)  # (B, T, V)
                 losses = functional.cross_entropy(
                     logits.transpose(1, 2), both[:, 1:], reduction="none"
                 )  # (B, T)
-                sums[place:end] += losses.double().sum(0).cpu().numpy()
+                here = np.ones_like(places[:, 1:]) if counted is None else counted[places[:, 1:]]
+                sums[place:end] += (losses.double().cpu().numpy() * here).sum(0)
+                sizes[place:end] += here.sum(0, dtype=np.int64)
     finally:
         model.train(was_training)
     edges = [0, *(2**power for power in range(longest.bit_length()))]  # 0, 1, 2, 4, 8 …
     return tuple(
-        ContextLoss(low + 1, high, float(sums[low:high].mean() / count), (high - low) * count)
+        ContextLoss(
+            fewest=low + 1,
+            most=high,
+            loss=float(sums[low:high].sum() / sizes[low:high].sum()),
+            tokens=int(sizes[low:high].sum()),
+        )
         for low, high in itertools.pairwise(edges)
+        if sizes[low:high].any()
     )

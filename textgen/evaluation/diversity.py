@@ -15,7 +15,7 @@ def distinct(samples: Iterable[Sample], n: int) -> float:
     From above 0 to 1; it falls as samples get longer or more, so compare equal amounts.
     InvalidInput where no sample is as long as ``n``.
     """
-    seen: set[tuple[Hashable, ...]] = set()
+    seen: set[Hashable] = set()
     total = 0
     for sample in samples:
         for gram in _grams(sample, n):
@@ -38,10 +38,11 @@ def repetition(samples: Iterable[Sample], n: int) -> float:
     return repeated / _some(total, n)
 
 
-def _grams(sample: Sample, n: int) -> Iterator[tuple[Hashable, ...]]:
+def _grams(sample: Sample, n: int) -> Iterator[Hashable]:
     if n < 1:
         raise InvalidOption(f"'n' is {n}; it must be 1 or more.", param="n")
-    return (tuple(sample[start : start + n]) for start in range(len(sample) - n + 1))
+    parts = (sample[start : start + n] for start in range(len(sample) - n + 1))
+    return parts if isinstance(sample, str) else map(tuple, parts)  # parts of texts are small
 
 
 def _some(total: int, n: int) -> int:

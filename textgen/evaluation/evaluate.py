@@ -12,7 +12,7 @@ import torch
 from textgen.bundles.bundle import Bundle, load_bundle
 from textgen.corpus.sources import Source
 from textgen.evaluation.options import PARTS, EvaluationOptions
-from textgen.evaluation.parts import MEASURES
+from textgen.evaluation.parts import measure
 from textgen.evaluation.report import ModelFacts, Report, TextFacts
 from textgen.evaluation.subject import NotMeasured, Stopped, Subject
 from textgen.evaluation.text import encode_text, read_as_taught
@@ -52,16 +52,9 @@ def evaluate_bundle(
         torch.set_num_threads(threads)
     if isinstance(bundle, Path):
         bundle = load_bundle(bundle, str(pick_device(device)))
-    training = TrainingText(training_sources, bundle.header)
-    text = encode_text(
-        read_as_taught(sources, bundle.header) if sources else training.held_out(),
-        bundle.tokenizer,
-        separate=bundle.header.documents,
-        limit=wanted.max_tokens,
-    )
-    subject = Subject(bundle, text, training, wanted, should_stop)
-    plan = bundle.header.plan
     try:
+        subject = _subject(bundle, sources, training_sources, wanted, should_stop)
+        plan = bundle.header.plan
         with use_kernel("native" if plan is None else plan.kernel):
             found = _measured(subject, on_event, started)
     except Stopped:
@@ -73,6 +66,30 @@ def evaluate_bundle(
         seconds=round(time.monotonic() - started, 3),
         **found,
     )
+
+
+def _subject(
+    bundle: Bundle,
+    sources: Sequence[Source],
+    training_sources: Sequence[Source],
+    options: EvaluationOptions,
+    should_stop: Callable[[], bool],
+) -> Subject:
+    """The text read and in ids."""
+
+    def check() -> None:
+        if should_stop():
+            raise Stopped
+
+    training = TrainingText(training_sources, bundle.header, check)
+    documents = read_as_taught(sources, bundle.header, check) if sources else training.held_out()
+    text = encode_text(
+        documents,
+        bundle.tokenizer,
+        separate=bundle.header.documents,
+        limit=options.max_tokens,
+    )
+    return Subject(bundle, text, training, options, check)
 
 
 def _measured(subject: Subject, on_event: OnEvent, started: float) -> dict[str, Any]:
@@ -90,7 +107,7 @@ def _measured(subject: Subject, on_event: OnEvent, started: float) -> dict[str, 
         }
         on_event(Event("progress", f"Measuring: {part}", data=data))
         try:
-            found[part] = MEASURES[part](subject)
+            found[part] = measure(part, subject)
         except NotMeasured as reason:
             missing[part] = str(reason)
     return {**found, "missing": missing}

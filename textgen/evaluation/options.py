@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from textgen.options import Options
 
@@ -26,20 +26,35 @@ class Canary(Options):
     template: str = Field(
         max_length=1000, description="the sentence, with {} where the secret stood"
     )
-    secret: str = Field(min_length=1, max_length=100, description="what stood there")
     alphabet: str = Field(
         "0123456789", min_length=2, max_length=200, description="characters that secrets have"
     )
+    secret: str = Field(min_length=1, max_length=100, description="what stood there")
 
-    @model_validator(mode="after")
-    def _one_hole(self) -> Self:
-        if self.template.count("{}") != 1:
-            raise ValueError("'template' needs {} once, where the secret goes")
-        if len(set(self.alphabet)) != len(self.alphabet):
-            raise ValueError("'alphabet' names a character twice")
-        if not set(self.secret) <= set(self.alphabet):
-            raise ValueError("'secret' has characters that are not in 'alphabet'")
-        return self
+    @field_validator("template")
+    @classmethod
+    def _one_hole(cls, value: str) -> str:
+        if value.count("{}") != 1:
+            raise ValueError("it needs {} once, where the secret goes")
+        return value
+
+    @field_validator("alphabet")
+    @classmethod
+    def _different(cls, value: str) -> str:
+        if len(set(value)) != len(value):
+            raise ValueError("it names a character twice")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _of_the_alphabet(cls, value: str, info: ValidationInfo) -> str:
+        if not set(value) <= set(info.data.get("alphabet", value)):
+            raise ValueError("it has characters that are not in 'alphabet'")
+        return value
+
+    def fill(self, secret: str) -> str:
+        """The sentence with another secret."""
+        return self.template.replace("{}", secret)
 
 
 class EvaluationOptions(Options):
@@ -49,7 +64,7 @@ class EvaluationOptions(Options):
         PARTS, min_length=1, description="what to measure: all parts where nothing is said"
     )
     max_tokens: int = Field(
-        500_000, ge=100, le=100_000_000, description="of the text; the rest is left out, and said"
+        500_000, ge=100, le=20_000_000, description="of the text; the rest is left out, and said"
     )
     top_k: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
         (1, 5, 10), min_length=1, max_length=10, description="accuracy among the k likeliest"
@@ -62,7 +77,7 @@ class EvaluationOptions(Options):
     tasks: int = Field(512, ge=1, le=10_000, description="of each objective such as infill")
     samples: int = Field(64, ge=1, le=1000, description="texts drawn from the model")
     sample_tokens: int | None = Field(
-        None, ge=1, le=10_000, description="of each; the model's own default where not given"
+        None, ge=1, le=2_000, description="of each; the model's own default where not given"
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="of samples; the model's own default where not given"

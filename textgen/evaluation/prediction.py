@@ -22,7 +22,7 @@ from textgen.evaluation.token_scores import TokenScores
 from textgen.tokenizers import Tokenizer
 
 _TENTHS = 10
-_LONGEST_ROW = 256  # tokens of a line of one text that are looked at as one
+_SHORTEST_PASSAGE, _LONGEST_PASSAGE = 32, 256  # tokens of whole lines of one text, as rows
 _SHOWN = 400  # characters
 
 Positions = npt.NDArray[np.int64]
@@ -96,9 +96,11 @@ def worst(
 ) -> tuple[WorstRow, ...]:
     """The rows of most nats a character, the worst first; equal ones in their order.
 
-    A row is a document, or a line of one text, long lines in pieces.
+    A row is a document, or some lines of one text, long lines in pieces. Blank ones are left out.
     """
-    starts = text.starts if len(text.starts) else _lines(text, tokenizer)
+    starts, numbers = text.starts, np.arange(1, len(text.starts) + 1)
+    if not len(starts):
+        starts, numbers = _passages(text, tokenizer)
     rows = np.searchsorted(starts, scores.places, "right") - 1
     nats = np.bincount(np.maximum(rows, 0), scores.nats, len(starts))
     tokens = np.bincount(np.maximum(rows, 0), minlength=len(starts))
@@ -109,7 +111,7 @@ def worst(
         ids, counts = text.ids[places], text.counted[places] != 0
         shown = tokenizer.decode(ids[counts])
         return WorstRow(
-            number=number + 1,
+            number=int(numbers[number]),
             before=_shortened(tokenizer.decode(ids[~counts])),
             text=_shortened(shown),
             nats=float(nats[number]),
@@ -118,24 +120,23 @@ def worst(
         )
 
     made = (row(number) for number in np.flatnonzero(tokens).tolist())
-    found = (each for each in made if each.characters)
+    found = (each for each in made if each.text.strip())
     return tuple(heapq.nlargest(count, found, key=lambda each: each.nats_per_character))
 
 
-def _lines(text: MeasuredText, tokenizer: Tokenizer) -> Positions:
-    """Where lines of one text begin, and pieces of long ones."""
-    ends = np.array(["\n" in tokenizer.token_text(token) for token in range(tokenizer.vocab_size)])[
-        text.ids
-    ]
-    starts = np.append(0, np.flatnonzero(ends) + 1)
-    starts = starts[starts < len(text.ids)]
-    stops = np.append(starts[1:], len(text.ids))
-    return np.concatenate(
-        [
-            np.arange(start, stop, _LONGEST_ROW)
-            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
-        ]
+def _passages(text: MeasuredText, tokenizer: Tokenizer) -> tuple[Positions, Positions]:
+    """Where passages of one text begin, and in which of its lines, counted from 1."""
+    breaks = np.array(
+        ["\n" in tokenizer.token_text(token) for token in range(tokenizer.vocab_size)]
     )
+    ends = np.flatnonzero(breaks[text.ids]) + 1  # of lines
+    starts = [0]
+    for end in [*ends.tolist(), len(text.ids)]:
+        while end - starts[-1] > _LONGEST_PASSAGE:
+            starts.append(starts[-1] + _LONGEST_PASSAGE)
+        if end - starts[-1] >= _SHORTEST_PASSAGE and end < len(text.ids):
+            starts.append(end)
+    return np.array(starts), 1 + np.searchsorted(ends, starts, "right")
 
 
 def _shortened(text: str) -> str:

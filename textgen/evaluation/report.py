@@ -89,9 +89,9 @@ class Calibration(Options):
 
 
 class WorstRow(Options):
-    """A row, or line of one text, that the model finds hard; long ones are shown in part."""
+    """A row, or some lines of one text, that the model finds hard; long ones in part."""
 
-    number: int  # from 1
+    number: int  # of the row, or of the line where it begins, in what was measured, from 1
     before: str  # what was read and does not count
     text: str
     nats: float
@@ -195,8 +195,8 @@ class Direction(Options):
     other: str
     rows: int
     gap: float  # nats a row, mean; above 0 where the row as it was is likelier
-    low: float  # 95 in 100 of the bootstrap's means are from here
-    high: float  # to here
+    low: float | None  # a bootstrap's interval of 95 %; None for fewer than 10 rows
+    high: float | None
     gap_per_character: float
     likelier: float  # share of rows that are likelier after the exchange
 
@@ -206,7 +206,7 @@ class TermPair(Options):
 
     term: str
     other: str
-    preference: float | None  # nats a row in favour of ``term``, both ways weighing the same
+    preference: float  # nats a row in favour of ``term``, both ways weighing the same
     low: float | None
     high: float | None
 

@@ -12,18 +12,27 @@ import torch
 from torch.nn import functional
 
 from textgen.bundles.bundle import Bundle
+from textgen.corpus.documents import Dialogue, Document, text_of
+from textgen.corpus.id_writer import encode_parts
 from textgen.engine.context import ContextMaker
 from textgen.errors import InvalidOption
 from textgen.model import Hidden, TextGenerator
-from textgen.tokenizers import Ids, Tokenizer
-
-Lead = npt.NDArray[np.int64]  # what is read before a row, at least one id
+from textgen.tokenizers import Tokenizer
 
 _ROWS = 64  # a batch
 _CHUNK = 128  # tokens a forward pass
 _LOGITS = 1 << 24  # at most so many at a time
 _WINDOW_ROWS = 4096  # sorted by length together
 _WINDOW_TOKENS = 1 << 20  # or so many tokens, whichever comes first
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """``counted`` says of each id whether predicting it counts; never of the first."""
+
+    text: str
+    ids: npt.NDArray[np.int64]  # (N,), at least one
+    counted: npt.NDArray[np.bool_]  # (N,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +66,24 @@ def score_rows(bundle: Bundle, rows: Iterable[str]) -> Iterator[RowScore]:
     rows. Nats a token are within 1e-5 of those of the row alone. InvalidInput for a row that
     holds half a surrogate pair.
     """
-    context = ContextMaker(
-        bundle.tokenizer, documents=bundle.header.documents, rows=bundle.header.rows
-    )
-    lead = context.make(np.empty(0, np.int64))
-    window: list[tuple[str, Ids]] = []
-    index = size = 0
-    for row in rows:
-        window.append((row, bundle.tokenizer.encode(row)))
-        size += len(window[-1][1])
-        if len(window) == _WINDOW_ROWS or size >= _WINDOW_TOKENS:
-            yield from _score_window(bundle, window, lead, index)
-            index += len(window)
-            window, size = [], 0
-    yield from _score_window(bundle, window, lead, index)
+    reader = _RowReader(bundle)
+    scored = _scored(bundle.model, map(reader.row, rows))
+    for index, (row, nats, place) in enumerate(scored):
+        ids = row.ids[row.counted]
+        before = None
+        if len(ids):
+            before = _characters_before(bundle.tokenizer, ids, place - len(row.ids) + len(ids))
+        yield RowScore(index, row.text, nats, len(ids), len(row.text), before)
+
+
+def score_documents(bundle: Bundle, documents: Iterable[Document]) -> Iterator[float]:
+    """The nats of what counts in each document, in order, as ``score_rows`` has those of texts.
+
+    Of turns that is what the loss of training counts, each with its end.
+    """
+    reader = _RowReader(bundle)
+    for _, nats, _ in _scored(bundle.model, map(reader.document, documents)):
+        yield nats
 
 
 def worst_rows(scores: Iterable[RowScore], count: int) -> list[RowScore]:
@@ -80,32 +93,64 @@ def worst_rows(scores: Iterable[RowScore], count: int) -> list[RowScore]:
     return heapq.nlargest(count, scores, key=lambda score: score.nats_per_character)
 
 
+class _RowReader:
+    """Texts and documents as what a model reads from its first state on."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        context = ContextMaker(
+            bundle.tokenizer, documents=bundle.header.documents, rows=bundle.header.rows
+        )
+        self._tokenizer = bundle.tokenizer
+        self._lead = context.make(np.empty(0, np.int64))
+
+    def row(self, text: str) -> _Row:
+        """All of the text counts."""
+        ids = np.concatenate([self._lead, self._tokenizer.encode(text).astype(np.int64)])
+        return _Row(text, ids, np.arange(len(ids)) >= len(self._lead))
+
+    def document(self, document: Document) -> _Row:
+        """Of turns those that are to be learnt count."""
+        if not isinstance(document, Dialogue):
+            return self.row(text_of(document))
+        parts = encode_parts(document, self._tokenizer)
+        end = np.array([self._tokenizer.end_id], np.int64)
+        ids = np.concatenate([end, *(part.astype(np.int64) for part, _, _ in parts)])
+        flags = [np.zeros(1, bool), *(np.full(len(part), flag) for part, _, flag in parts)]
+        return _Row(document.text, ids, np.concatenate(flags))
+
+
+def _scored(model: TextGenerator, rows: Iterable[_Row]) -> Iterator[tuple[_Row, float, int]]:
+    """Every row with the nats of what counts, and the place of the dearest token."""
+    window: list[_Row] = []
+    size = 0
+    for row in rows:
+        window.append(row)
+        size += len(row.ids)
+        if len(window) == _WINDOW_ROWS or size >= _WINDOW_TOKENS:
+            yield from _score_window(model, window)
+            window, size = [], 0
+    yield from _score_window(model, window)
+
+
 def _score_window(
-    bundle: Bundle, window: Sequence[tuple[str, Ids]], lead: Lead, index: int
-) -> Iterator[RowScore]:
-    lengths = np.array([len(ids) for _, ids in window], np.int64)
+    model: TextGenerator, window: Sequence[_Row]
+) -> Iterator[tuple[_Row, float, int]]:
+    lengths = np.array([len(row.ids) for row in window], np.int64)
     order = np.argsort(-lengths, kind="stable")
     totals, places = np.zeros(len(window)), np.zeros(len(window), np.int64)
     for begin in range(0, len(window), _ROWS):
         batch = order[begin : begin + _ROWS]
-        totals[batch], places[batch] = _score_batch(
-            bundle.model, [window[row][1] for row in batch], lead
-        )
-    for row, (text, ids) in enumerate(window):
-        place = _characters_before(bundle.tokenizer, ids, int(places[row])) if len(ids) else None
-        yield RowScore(index + row, text, float(totals[row]), len(ids), len(text), place)
+        totals[batch], places[batch] = _score_batch(model, [window[row] for row in batch])
+    yield from zip(window, totals.tolist(), places.tolist(), strict=True)
 
 
 @torch.inference_mode()
 def _score_batch(
-    model: TextGenerator, rows: Sequence[Ids], lead: Lead
+    model: TextGenerator, rows: Sequence[_Row]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Nats (B,) and the dearest token's place (B,) of rows that come longest first.
-
-    Each row follows ``lead``.
-    """
+    """Nats (B,) and the dearest token's place (B,) of rows that come longest first."""
     device = next(model.parameters()).device
-    lengths = np.array([len(row) for row in rows], np.int64)
+    lengths = np.array([len(row.ids) - 1 for row in rows], np.int64)  # predictions
     totals, dearest = np.zeros(len(rows)), np.full(len(rows), -np.inf)
     places = np.zeros(len(rows), np.int64)
     chunk = max(1, min(_CHUNK, _LOGITS // (len(rows) * model.vocab_size)))
@@ -113,17 +158,15 @@ def _score_batch(
     was_training = model.training
     model.eval()
     try:
-        if len(lead) > 1:
-            before = torch.from_numpy(lead[None, :-1].repeat(len(rows), 0)).to(device)
-            _, hidden = model.features(before)
         for begin in range(0, int(lengths[0]), chunk):
             width = min(chunk, int(lengths[0]) - begin)
             left = int(np.count_nonzero(lengths > begin))  # rows that are not finished
-            ids = np.full((left, width + 1), lead[-1], np.int64)  # inputs, and targets one further
-            for row in range(left):
-                part = rows[row][max(begin - 1, 0) : begin + width]
-                skipped = 1 if begin == 0 else 0
-                ids[row, skipped : skipped + len(part)] = part
+            ids = np.zeros((left, width + 1), np.int64)  # inputs, and targets one further
+            counted = np.zeros((left, width), bool)
+            for row, each in enumerate(rows[:left]):
+                part = each.ids[begin : begin + width + 1]
+                ids[row, : len(part)] = part
+                counted[row, : len(part) - 1] = each.counted[begin + 1 : begin + width + 1]
             both = torch.from_numpy(ids).to(device)
             if hidden is not None:
                 h, c = hidden
@@ -133,19 +176,18 @@ def _score_batch(
                 logits.transpose(1, 2), both[:, 1:], reduction="none"
             )  # (B, T)
             nats = losses.double().cpu().numpy()
-            inside = np.arange(begin, begin + width)[None] < lengths[:left, None]
-            totals[:left] += np.where(inside, nats, 0.0).sum(1)
-            here = np.where(inside, nats, -np.inf)
+            totals[:left] += np.where(counted, nats, 0.0).sum(1)
+            here = np.where(counted, nats, -np.inf)
             place, cost = here.argmax(1), here.max(1)
             dearer = cost > dearest[:left]
-            places[:left][dearer] = begin + place[dearer]
+            places[:left][dearer] = begin + 1 + place[dearer]
             dearest[:left][dearer] = cost[dearer]
     finally:
         model.train(was_training)
     return totals, places
 
 
-def _characters_before(tokenizer: Tokenizer, ids: Ids, place: int) -> int:
+def _characters_before(tokenizer: Tokenizer, ids: npt.NDArray[np.int64], place: int) -> int:
     """How many characters are complete before the token at ``place``."""
     decoder = tokenizer.decoder()
     return sum(len(decoder.push(token)) for token in ids[:place].tolist())

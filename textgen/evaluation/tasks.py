@@ -8,7 +8,7 @@ the right one: precision, recall and F1 of its tokens as a multiset, and the sha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,6 +21,7 @@ from textgen.model import Hidden, TextGenerator
 from textgen.objectives import Example, Objective, Passages, examples
 
 _ROWS = 64  # tasks at a time
+_LOGITS = 1 << 24  # at most so many at a time
 _SEED = 20_250_101  # of the tasks: the same whenever a model is measured on a text
 
 
@@ -55,13 +56,22 @@ def evaluate_tasks(model: TextGenerator, tasks: Sequence[Example]) -> TaskMetric
     loss, right, tokens = 0.0, 0, 0
     was_training = model.training
     model.eval()
-    for first in range(0, len(tasks), _ROWS):
-        logits, targets = _answers(model, tasks[first : first + _ROWS])
-        loss += functional.cross_entropy(logits, targets, reduction="sum").double().item()
-        right += int((logits.argmax(-1) == targets).sum())
-        tokens += len(targets)
-    model.train(was_training)
+    try:
+        for some in _batches(model, tasks):
+            logits, targets = _answers(model, some)
+            loss += functional.cross_entropy(logits, targets, reduction="sum").double().item()
+            right += int((logits.argmax(-1) == targets).sum())
+            tokens += len(targets)
+    finally:
+        model.train(was_training)
     return TaskMetrics(loss / max(tokens, 1), right / max(tokens, 1), len(tasks))
+
+
+def _batches(model: TextGenerator, tasks: Sequence[Example]) -> Iterator[Sequence[Example]]:
+    """The tasks in groups whose answers' logits fit into memory."""
+    longest = max((len(task.answer) for task in tasks), default=1)
+    rows = max(1, min(_ROWS, _LOGITS // (longest * model.vocab_size)))
+    return (tasks[first : first + rows] for first in range(0, len(tasks), rows))
 
 
 def _answers(model: TextGenerator, tasks: Sequence[Example]) -> tuple[Tensor, Tensor]:
@@ -78,44 +88,61 @@ def _answers(model: TextGenerator, tasks: Sequence[Example]) -> tuple[Tensor, Te
     return model.output(features[counted[:, 1:]]), ids[:, 1:][counted[:, 1:]]
 
 
-def score_answers(model: TextGenerator, tasks: Sequence[Example], end_id: int) -> AnswerScores:
-    """Let the model answer; an answer may be twice as long as the right one, and some more."""
-    scores = [
-        compare_answers(written, task.answer[:-1].tolist())
-        for first in range(0, len(tasks), _ROWS)
-        for task, written in zip(
-            tasks[first : first + _ROWS],
-            _write(model, tasks[first : first + _ROWS], end_id),
-            strict=True,
+def score_answers(
+    model: TextGenerator,
+    tasks: Sequence[Example],
+    end_id: int,
+    *,
+    on_batch: Callable[[], None] = lambda: None,
+) -> AnswerScores:
+    """Let the model answer; an answer may be twice as long as the right one, and 8 tokens more.
+
+    ``on_batch`` is called now and then.
+    """
+    scores: list[tuple[float, float, float, float]] = []
+    for first in range(0, len(tasks), _ROWS):
+        some = tasks[first : first + _ROWS]
+        on_batch()
+        scores += (
+            compare_answers(written, task.answer[:-1].tolist())
+            for task, written in zip(some, _write(model, some, end_id), strict=True)
         )
-    ]
     exact, precision, recall, f1 = map(float, np.mean(scores, 0) if scores else np.zeros(4))
     return AnswerScores(exact, precision, recall, f1, len(scores))
 
 
 @torch.inference_mode()
 def _write(model: TextGenerator, tasks: Sequence[Example], end_id: int) -> list[list[int]]:
-    """The likeliest token each time, up to the end, for each task."""
-    device = next(model.parameters()).device
+    """The likeliest token each time, up to the end or the most there may be, for each task."""
+    most = [2 * len(task.answer) + 8 for task in tasks]
     was_training = model.training
     model.eval()
-    states: list[Hidden] = []
-    tokens = []
-    for task in tasks:  # prompts differ in length, so each is read by itself
-        logits, state = model(torch.from_numpy(task.prompt).to(device)[None])
-        states.append(state)
-        tokens.append(logits[0, -1].argmax())
-    hidden: Hidden = (
-        torch.cat([h for h, _ in states], dim=1),
-        torch.cat([c for _, c in states], dim=1),
-    )
-    drawn = [torch.stack(tokens)]
-    for _ in range(2 * max(len(task.answer) for task in tasks) + 8):
-        logits, hidden = model(drawn[-1][:, None], hidden)
-        drawn.append(logits[:, 0].argmax(-1))
-    model.train(was_training)
-    rows = torch.stack(drawn, 1).tolist()
+    try:
+        token, hidden = _read_prompts(model, tasks)  # (B,)
+        drawn = [token]
+        ended = token == end_id
+        while len(drawn) < max(most) and not bool(ended.all()):
+            logits, hidden = model(drawn[-1][:, None], hidden)
+            drawn.append(logits[:, 0].argmax(-1))
+            ended |= drawn[-1] == end_id
+    finally:
+        model.train(was_training)
+    rows = [row[: most[i]] for i, row in enumerate(torch.stack(drawn, 1).tolist())]
     return [row[: row.index(end_id)] if end_id in row else row for row in rows]
+
+
+def _read_prompts(model: TextGenerator, tasks: Sequence[Example]) -> tuple[Tensor, Hidden]:
+    """The first token of each answer (B,) and the state; prompts differ in length: one by one."""
+    device = next(model.parameters()).device
+    states: list[Hidden] = []
+    tokens: list[Tensor] = []
+    for task in tasks:
+        features, state = model.features(torch.from_numpy(task.prompt).to(device)[None])
+        states.append(state)
+        tokens.append(model.output(features[0, -1]).argmax())
+    h = torch.cat([h for h, _ in states], dim=1)
+    c = torch.cat([c for _, c in states], dim=1)
+    return torch.stack(tokens), (h, c)
 
 
 def compare_answers(written: list[int], right: list[int]) -> tuple[float, float, float, float]:

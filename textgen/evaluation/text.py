@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,13 @@ class MeasuredText:
     counted: Flags  # (N,) whether predicting it counts; the first of all is never predicted
     starts: Places  # (D,) where each document begins; empty for one text
     documents: tuple[Document, ...]  # (D,) whole, though ids may stop within the last one
-    text: str  # what counts, joined
+    said: tuple[str, ...]  # (D,) what counts in each, as far as the ids go; of one text the pieces
     left_out: int  # characters that were read but are not here
+
+    @cached_property
+    def text(self) -> str:
+        """What counts, joined."""
+        return "".join(self.said)
 
     @property
     def bytes(self) -> int:
@@ -40,18 +46,29 @@ class MeasuredText:
         """How many are predicted and count."""
         return int(np.count_nonzero(self.counted[1:]))
 
+    def first_documents(self, characters: int) -> tuple[list[str], int]:
+        """What counts in the first documents, up to so many characters, and where they stop."""
+        sizes = np.cumsum([len(text) for text in self.said])
+        count = int(np.searchsorted(sizes, characters, "right"))
+        stop = self.ids.size if count == len(self.said) else int(self.starts[count])
+        return list(self.said[:count]), stop
 
-def read_as_taught(sources: Sequence[Source], header: BundleHeader) -> Iterator[Document]:
+
+def read_as_taught(
+    sources: Sequence[Source], header: BundleHeader, on_document: Callable[[], None] = lambda: None
+) -> Iterator[Document]:
     """The documents, or pieces of one text, of files, read in the way the model was taught.
 
     For one that learnt from documents a text is a document a line; for one that did not,
-    documents are lines of one text. InvalidCorpus for rows of another kind than it learnt from.
+    documents are lines of one text. ``on_document`` is called before each. InvalidCorpus for rows
+    of another kind than it learnt from.
     """
     for source in sources:
         wanted = replace(source, labels=header.rows == "labels")
         if header.documents and not source.has_documents:
             wanted = replace(wanted, format="lines")
         for document in read_documents(wanted):
+            on_document()
             kind = kind_of(document)
             if kind != header.rows:
                 raise InvalidCorpus(
@@ -99,7 +116,7 @@ class _Encoder:
         self._size = len(first)
         self._starts: list[int] = []
         self._documents: list[Document] = []
-        self._texts: list[str] = []
+        self._said: list[str] = []
         self._left_out = 0
 
     def add(self, document: Document) -> None:
@@ -112,18 +129,17 @@ class _Encoder:
             parts = encode_parts(document, self._tokenizer)
         else:
             parts = [(self._tokenizer.encode(text_of(document)), text_of(document), True)]
-        for ids, text, counts in parts:
-            self._add_part(ids, text, counts)
+        self._said.append("".join([self._add_part(*part) for part in parts]))
 
-    def _add_part(self, ids: Ids, text: str, counts: bool) -> None:
+    def _add_part(self, ids: Ids, text: str, counts: bool) -> str:
+        """As far as there is room for it; what counts of the text."""
         kept = ids[: self._limit - self._size]
         shown = text if len(kept) == len(ids) else text[: len(self._tokenizer.decode(kept))]
         self._left_out += len(text) - len(shown)
         self._ids.append(kept)
         self._counted.append(np.full(len(kept), counts, np.uint8))
         self._size += len(kept)
-        if counts:
-            self._texts.append(shown)
+        return shown if counts else ""
 
     def finish(self) -> MeasuredText:
         return MeasuredText(
@@ -131,7 +147,7 @@ class _Encoder:
             counted=np.concatenate(self._counted),
             starts=np.array(self._starts, np.int64),
             documents=tuple(self._documents),
-            text="".join(self._texts),
+            said=tuple(self._said),
             left_out=self._left_out,
         )
 

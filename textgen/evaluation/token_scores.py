@@ -35,18 +35,17 @@ def score_tokens(
     counted: Flags,
     *,
     streams: int = _STREAMS,
-    should_stop: Callable[[], bool],
-) -> TokenScores | None:
+    on_chunk: Callable[[], None] = lambda: None,
+) -> TokenScores:
     """Predict every token that counts once, the state carried along as in ``measures.evaluate``.
 
-    None where ``should_stop`` asked for an end. 16 bytes of memory a token.
+    ``on_chunk`` is called now and then. 16 bytes of memory a token.
     """
     nats = np.zeros(tokens.size, np.float32)
     ranks = np.zeros(tokens.size, np.int32)
     confidences = np.zeros(tokens.size, np.float32)
     for logits, targets, here, places in predictions(model, tokens, streams, counted):
-        if should_stop():
-            return None
+        on_chunk()
         scores = torch.log_softmax(logits[here], -1)  # (M, V)
         own = scores.gather(-1, targets[here][:, None])  # (M, 1)
         nats[places] = -own[:, 0].cpu().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -21,12 +21,20 @@ class TrainingText:
 
     A bundle says how many characters and documents each part had. One text was cut by position,
     and documents were dealt out by the order of their hashes, so that the sizes tell which is
-    which. Files of other sizes are another text, or parts of it were in files of their own.
+    which, where the files of one text come in the order that they had. Files of other sizes are
+    another text, or parts of it were in files of their own.
+    ``on_document`` is called before each that is read.
     """
 
-    def __init__(self, sources: Sequence[Source], header: BundleHeader) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        header: BundleHeader,
+        on_document: Callable[[], None] = lambda: None,
+    ) -> None:
         self.sources = tuple(sources)
         self._header = header
+        self._on_document = on_document
 
     def learnt(self) -> Iterator[Document]:
         """What the model learnt from, or all of the files where that cannot be told."""
@@ -52,10 +60,13 @@ class TrainingText:
         return self._part("valid")
 
     def _part(self, wanted: SplitName) -> Iterator[Document]:
-        documents = read_as_taught(self.sources, self._header)
+        documents = self._read()
         if self._splitter is None:
             return documents
         return (each for part, each in self._splitter.deal(documents) if part == wanted)
+
+    def _read(self) -> Iterator[Document]:
+        return read_as_taught(self.sources, self._header, self._on_document)
 
     def _size(self, part: SplitName) -> tuple[int, int]:
         """Characters and documents of a part of the corpus, as the bundle has them."""
@@ -66,7 +77,7 @@ class TrainingText:
     def _splitter(self) -> Splitter | None:
         """None where the files have not the size of a corpus that the bundle tells of."""
         characters, hashes = 0, array("Q")
-        for document in read_as_taught(self.sources, self._header):
+        for document in self._read():
             characters += len(document)
             if self._header.documents:
                 hashes.append(document_hash(document))

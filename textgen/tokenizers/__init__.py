@@ -13,6 +13,7 @@ from textgen.tokenizers.bpe import BpeTokenizer
 from textgen.tokenizers.byte import ByteTokenizer
 from textgen.tokenizers.char import CharTokenizer
 from textgen.tokenizers.marked import MarkedTokenizer, with_marks
+from textgen.tokenizers.normalized import NormalizedTokenizer, with_normalization
 from textgen.tokenizers.unigram import UnigramTokenizer
 from textgen.tokenizers.word import WordTokenizer
 
@@ -25,12 +26,14 @@ __all__ = [
     "IncrementalDecoder",
     "Learner",
     "MarkedTokenizer",
+    "NormalizedTokenizer",
     "Tokenizer",
     "TokenizerKind",
     "UnigramTokenizer",
     "WordTokenizer",
     "load_tokenizer",
     "with_marks",
+    "with_normalization",
 ]
 
 # A new tokenizer is one module with a TokenizerKind, its name in options.TokenizerName, and a line
@@ -55,7 +58,8 @@ def load_tokenizer(data: Mapping[str, Any]) -> Tokenizer:
             marks = values.pop("marks", [])
             if not isinstance(marks, list) or not all(isinstance(mark, str) for mark in marks):
                 raise InvalidBundle("The marks of a tokenizer are a list of names.", param="marks")
-            return with_marks(tokenizer.from_dict(values), marks)
+            form = values.pop("normalization", "none")
+            return with_normalization(with_marks(tokenizer.from_dict(values), marks), form)
     raise InvalidBundle(
         f"The model file names the tokenizer {name!r}, which this version does not know; "
         f"it knows {', '.join(TOKENIZERS)}.",

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.errors import InvalidInput
-from textgen.options import TokenizerName
+from textgen.options import Normalization, TokenizerName
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -67,6 +67,11 @@ class Tokenizer(ABC):
     @abstractmethod
     def special_ids(self) -> Mapping[str, int]:
         """The ids that stand for no text of their own, by name; ``end`` is always there."""
+
+    @property
+    def normalization(self) -> Normalization:
+        """The form that texts are brought into before they are encoded."""
+        return "none"
 
     @property
     def unknown_id(self) -> int | None:
@@ -122,6 +127,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def count_unknown(self, text: str) -> Counter[str]:
         """The characters of ``text`` that the tokenizer does not know, each with its count."""
+
+    def count_spelt(self, ids: Ids) -> int:  # noqa: ARG002 - for those that spell
+        """How many characters the ids write in parts, having no whole token for them."""
+        return 0
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:

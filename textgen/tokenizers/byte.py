@@ -25,6 +25,7 @@ END = 256
 _TEXTS = [*(bytes((byte,)) for byte in range(END)), b""]
 # No byte of UTF-8 is 0xFF, so it can stand for the end of a document while texts are joined.
 _SEPARATOR = b"\xff"
+_LEAST_LEAD = 0xC0  # the bytes from here on begin a character of several bytes
 
 
 class ByteTokenizer(TokenizerKind):
@@ -80,6 +81,10 @@ class ByteTokenizer(TokenizerKind):
     def count_unknown(self, text: str) -> Counter[str]:  # noqa: ARG002 - none can be
         """Always empty."""
         return Counter()
+
+    def count_spelt(self, ids: Ids) -> int:
+        """Every character beyond ASCII."""
+        return int(np.count_nonzero((ids >= _LEAST_LEAD) & (ids < END)))
 
     def to_dict(self) -> dict[str, Any]:
         """Only the name."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from textgen.errors import InvalidBundle
 from textgen.tokenizers.base import Ids, IncrementalDecoder, Tokenizer
+from textgen.tokenizers.normalized import NormalizedTokenizer
 
 _LONGEST_NAME = 120
 _MOST = 4000
@@ -83,6 +84,10 @@ class MarkedTokenizer(Tokenizer):
         """The inner tokenizer's."""
         return self.inner.count_unknown(text)
 
+    def count_spelt(self, ids: Ids) -> int:
+        """The inner tokenizer's: marks spell nothing."""
+        return self.inner.count_spelt(ids[ids < self.inner.vocab_size])
+
     def to_dict(self) -> dict[str, Any]:
         """The inner tokenizer's values and the marks."""
         return {**self.inner.to_dict(), "marks": list(self.marks)}
@@ -109,6 +114,8 @@ def with_marks(tokenizer: Tokenizer, marks: Sequence[str]) -> Tokenizer:
     new = [mark for mark in marks if mark not in tokenizer.special_ids]
     if not new:
         return tokenizer
+    if isinstance(tokenizer, NormalizedTokenizer):
+        return NormalizedTokenizer(with_marks(tokenizer.inner, new), tokenizer.normalization)
     if isinstance(tokenizer, MarkedTokenizer):
         return MarkedTokenizer(tokenizer.inner, (*tokenizer.marks, *new))
     return MarkedTokenizer(tokenizer, new)

@@ -46,6 +46,9 @@ class PieceTokenizer(TokenizerKind):
                 param="tokenizer",
             )
         self._bytes = [*_BYTES, b"", *pieces]
+        self._cut: npt.NDArray[np.bool_] = np.array(
+            [ends_within_a_character(p) for p in self._bytes]
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -97,6 +100,21 @@ class PieceTokenizer(TokenizerKind):
     def count_unknown(self, text: str) -> Counter[str]:  # noqa: ARG002 - none can be
         """Always empty."""
         return Counter()
+
+    def count_spelt(self, ids: Ids) -> int:
+        """Characters that are in no piece as a whole: each has one token in which it begins."""
+        return int(np.count_nonzero(self._cut[ids]))
+
+
+def ends_within_a_character(piece: bytes) -> bool:
+    """Whether the last character that begins in these bytes of UTF-8 does not end in them."""
+    for length in range(1, min(len(piece), 3) + 1):
+        lead = piece[-length]
+        if lead >= 0xC0:
+            return length < (2 if lead < 0xE0 else 3 if lead < 0xF0 else 4)
+        if lead < 0x80:
+            return False
+    return False
 
 
 class PieceLearner(Learner):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textgen.tokenizers.base import Tokenizer
 from textgen.tokenizers.char import CharTokenizer
 from textgen.tokenizers.marked import MarkedTokenizer, with_marks
+from textgen.tokenizers.normalized import NormalizedTokenizer, with_normalization
 
 
 def widened(tokenizer: Tokenizer, learnt: Tokenizer) -> Tokenizer:
@@ -12,6 +13,8 @@ def widened(tokenizer: Tokenizer, learnt: Tokenizer) -> Tokenizer:
 
     Only char has unknown characters: the others write every text, and stay as they are.
     """
+    if isinstance(tokenizer, NormalizedTokenizer):
+        return with_normalization(widened(tokenizer.inner, learnt), tokenizer.normalization)
     inner = tokenizer.inner if isinstance(tokenizer, MarkedTokenizer) else tokenizer
     if not isinstance(inner, CharTokenizer) or not isinstance(learnt, CharTokenizer):
         return tokenizer

@@ -19,8 +19,10 @@ from textgen.plan import Plan
 from textgen.presets import (
     DEFAULT_SECONDS,
     CorpusStats,
+    Pace,
     apply_hyperparameters,
     choose_preset,
+    estimated_pace,
     fit_to_text,
 )
 from textgen.training.mixture import make_mixture
@@ -31,6 +33,7 @@ _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _FINE_TUNING_RATE = 0.3  # of the peak from scratch: the weights are good already
 _WHOLE_TEXTS = 0.9  # of the texts to be classified fit into one sequence, unless too long for it
 _LONGEST_SEQUENCE = 256
+_MEASURED = "lstm-small"  # what tells how fast this machine is
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
 
 
@@ -59,7 +62,7 @@ def make_plan(
     stats = CorpusStats(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
-    preset = _preset(stats, preset_name, wanted, device, threads, on_event, base)
+    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base)
     if "classify" in wanted.weights and wanted.sequence_length is None:
         preset = _long_enough(preset, corpus, on_event)
     plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
@@ -81,6 +84,7 @@ def make_plan(
 
 
 def _preset(
+    corpus: EncodedCorpus,
     stats: CorpusStats,
     name: str,
     wanted: Hyperparameters,
@@ -93,7 +97,8 @@ def _preset(
     if base is not None:
         preset = apply_hyperparameters(_preset_of(base, wanted), wanted)
     elif name == AUTO_PRESET:
-        preset, reasons = choose_preset(stats, wanted, threads=threads, device=device.type)
+        pace = _measured_pace(corpus, stats, wanted, device, threads)
+        preset, reasons = choose_preset(stats, wanted, pace=pace)
         for reason in reasons:
             on_event(reason)
         return preset
@@ -122,6 +127,22 @@ def _long_enough(preset: Preset, corpus: EncodedCorpus, on_event: OnEvent) -> Pr
     reason = f"nine in ten of the texts have at most {most:,} tokens"
     on_event(choice("sequence_length", wanted, reason))
     return preset.model_copy(update={"sequence_length": wanted})
+
+
+def _measured_pace(
+    corpus: EncodedCorpus,
+    stats: CorpusStats,
+    wanted: Hyperparameters,
+    device: torch.device,
+    threads: int,
+) -> Pace:
+    """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
+    estimated = estimated_pace(stats.vocab_size, threads=threads, device=device.type)
+    preset = fit_to_text(PRESETS[_MEASURED], stats.tokens, Hyperparameters())
+    plan = _draft(corpus, _MEASURED, preset, wanted, device, threads, None)
+    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0])
+    factor = measured / estimated(preset)
+    return lambda other: factor * estimated(other)
 
 
 def _preset_of(base: Base, wanted: Hyperparameters) -> Preset:

@@ -33,7 +33,7 @@ from textgen.training.trainer import Trainer, new_model
 from textgen.training.transfer import fitted_to
 
 _DEFAULT_CHARACTERS = 400
-_TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
+TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
 
 
 def never() -> bool:
@@ -46,6 +46,7 @@ def train_files(
     *,
     folder: Path,
     validation_sources: Sequence[Source] = (),
+    test_sources: Sequence[Source] = (),
     preset: str = AUTO_PRESET,
     hyperparameters: Hyperparameters | None = None,
     base: Path | None = None,
@@ -62,6 +63,8 @@ def train_files(
     None where ``should_stop`` asked for an end; the ``checkpoint`` event came before. With that
     checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
     the same weights, bit for bit, as one that never stopped, on equal numerics.
+
+    ``test_sources`` are measured once, at the end: nothing is chosen by them.
 
     ``base`` is a bundle to continue from: its shape stays, and its tokenizer but for characters
     that it does not know yet. Torch's number of threads
@@ -80,7 +83,9 @@ def train_files(
     if plan is not None and wanted.objectives is None:
         wanted = wanted.model_copy(update={"objectives": dict(plan.objectives)})
     start = None if base is None else load_bundle(base)
-    corpus = _encode(sources, validation_sources, wanted, folder, on_event, start, checkpoint)
+    corpus = _encode(
+        (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
+    )
     if plan is None:
         wanted = _with_objectives(wanted, corpus, on_event)
         known = None if base is None or start is None else Base(start.header, _sha256(base))
@@ -108,8 +113,7 @@ def _with_objectives(
 
 
 def _encode(
-    sources: Sequence[Source],
-    validation_sources: Sequence[Source],
+    files: tuple[Sequence[Source], Sequence[Source], Sequence[Source]],
     wanted: Hyperparameters,
     folder: Path,
     on_event: OnEvent,
@@ -122,13 +126,16 @@ def _encode(
         tokenizer = _kept_tokenizer(start.tokenizer, wanted)
     elif checkpoint is not None and checkpoint.header.base is not None:
         tokenizer = load_tokenizer(checkpoint.header.tokenizer)
+    sources, validation_sources, test_sources = files
     return encode_corpus(
         sources,
         wanted,
         folder / "corpus",
         validation_sources=validation_sources,
+        test_sources=test_sources,
         on_event=on_event,
         tokenizer=tokenizer,
+        resumed=None if checkpoint is None else checkpoint.training.corpus_hash,
     )
 
 
@@ -137,6 +144,7 @@ def _kept_tokenizer(tokenizer: Tokenizer, wanted: Hyperparameters) -> Tokenizer:
     for option, value, kept in (
         ("tokenizer", wanted.tokenizer, tokenizer.name),
         ("vocab_size", wanted.vocab_size, tokenizer.vocab_size),
+        ("normalization", wanted.normalization, tokenizer.normalization),
     ):
         if value not in (None, kept):
             raise InvalidOption(
@@ -230,7 +238,7 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     if valid is not None:
         metrics |= valid.named("valid") | valid.named("full_valid")
     if valid is not None and valid.text is not None:
-        few = beginning(corpus, "valid", max(2, _TEMPERATURE_LOGITS // plan.vocab_size))
+        few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
         temperature = tune_temperature(model, few, corpus.counted("valid"))
         defaults = _defaults(corpus, temperature)
     test = validate(model, corpus, plan, "test", whole=True)

@@ -150,6 +150,8 @@ def describe(job: Mapping[str, Any]) -> str:
             parts.append(f"{counts['failed']:,} failed")
     if progress.get("seconds_left") is not None:
         parts.append(f"{span(progress['seconds_left'])} left")
+    if not parts and progress.get("doing"):
+        parts.append(str(progress["doing"]))
     if not parts:
         phase = job.get("phase")
         parts.append(str(phase).replace("_", " ") if phase else job["state"])

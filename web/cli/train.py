@@ -75,6 +75,11 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
     help="A text to measure on; without one, the last tenth of FILE.",
 )
 @click.option(
+    "--test",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text to measure on once, at the end; nothing is chosen by it.",
+)
+@click.option(
     "--set",
     "pairs",
     multiple=True,
@@ -89,6 +94,7 @@ def train(
     model: str,
     max_seconds: float | None,
     validation: Path | None,
+    test: Path | None,
     pairs: tuple[str, ...],
     detach: bool,
     as_json: bool,
@@ -107,8 +113,9 @@ def train(
         "training_files": more,
         "hyperparameters": hyperparameters,
     }
-    if validation is not None:
-        body["validation_file"] = upload(api, validation, "fine-tune", console)["id"]
+    for field, path in (("validation_file", validation), ("test_file", test)):
+        if path is not None:
+            body[field] = upload(api, path, "fine-tune", console)["id"]
     if name is not None:
         body["alias"] = name
     job = api.post("/v1/fine_tuning/jobs", body)

@@ -47,6 +47,9 @@ class TrainingBody(Body):
         [], max_length=1000, description="further files of the same kind, read after the first"
     )
     validation_file: Id | None = None
+    test_file: Id | None = Field(
+        None, description="measured once at the end; nothing is chosen by it"
+    )
     method: Method | None = None
     hyperparameters: HyperparametersGiven | None = Field(
         None, description="the older place for what method.supervised.hyperparameters says"
@@ -131,6 +134,7 @@ class FineTuningJob(Shape):
     training_file: str
     training_files: list[str] = Field(description="further files, as in the request")
     validation_file: str | None
+    test_file: str | None
     result_files: list[str]
     trained_tokens: int | None
     seed: int

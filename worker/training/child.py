@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from textgen.errors import TextgenError
 from textgen.events import Event
-from worker.training.child_process import TrainingOrder
+from worker.training.child_process import SourceFile, TrainingOrder
 
 NICENESS = 10  # interactive requests on the same machine come first
 NEEDS_ACKNOWLEDGEMENT = ("plan", "checkpoint")
@@ -86,6 +86,7 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     """Run the training; returns the closing message."""
     from textgen.corpus.sources import (
         Source,  # late, so that a broken order fails before torch loads
+        source_of,
     )
     from textgen.options import Hyperparameters
     from textgen.plan import Plan
@@ -93,21 +94,13 @@ def _train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
 
     hyperparameters = Hyperparameters.parse(order.hyperparameters, within="hyperparameters")
 
-    def source(path: Any, name: str) -> Source:
-        return Source(
-            path=path,
-            name=name,
-            format=hyperparameters.format,
-            column=hyperparameters.column,
-            prompt_column=hyperparameters.prompt_column,
-            completion_column=hyperparameters.completion_column,
-            label_column=hyperparameters.label_column,
-            encoding=hyperparameters.encoding,
-        )
+    def source(file: SourceFile) -> Source:
+        return source_of(file.path, hyperparameters, file.name)
 
     bundle = train_files(
-        [source(item.path, item.name) for item in order.sources],
-        validation_sources=[source(item.path, item.name) for item in order.validation_sources],
+        [source(file) for file in order.sources],
+        validation_sources=[source(file) for file in order.validation_sources],
+        test_sources=[source(file) for file in order.test_sources],
         preset=order.preset,
         hyperparameters=hyperparameters,
         folder=order.folder,

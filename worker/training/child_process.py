@@ -31,6 +31,7 @@ class TrainingOrder(Options):
 
     sources: tuple[SourceFile, ...]
     validation_sources: tuple[SourceFile, ...] = ()
+    test_sources: tuple[SourceFile, ...] = ()
     preset: str
     hyperparameters: dict[str, Any]
     folder: Path

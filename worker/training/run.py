@@ -66,11 +66,11 @@ class TrainingRun:
         spec = self._job.spec
         self._folder.mkdir(parents=True, exist_ok=True)
         hyperparameters = {"seed": spec["seed"], **spec["hyperparameters"]}
-        validation = [spec["validation_file"]] if spec.get("validation_file") else []
         base = spec.get("base_artifact")
         return TrainingOrder(
             sources=tuple(map(self._source, spec["files"])),
-            validation_sources=tuple(map(self._source, validation)),
+            validation_sources=self._held_out("validation_file"),
+            test_sources=self._held_out("test_file"),
             preset=spec["preset"],
             hyperparameters=hyperparameters,
             folder=self._folder,
@@ -84,6 +84,11 @@ class TrainingRun:
                 self._settings.checkpoint_max_seconds,
             ),
         )
+
+    def _held_out(self, field: str) -> tuple[SourceFile, ...]:
+        """The file in ``field`` of the job, where one was given."""
+        file = self._job.spec.get(field)
+        return (self._source(file),) if file else ()
 
     def _source(self, file: dict[str, str]) -> SourceFile:
         return SourceFile(path=self._local(file), name=file["filename"])

@@ -88,3 +88,8 @@ def test_spans(seconds: float, words: str) -> None:
 )
 def test_sizes(count: float, words: str) -> None:
     assert size(count) == words
+
+
+def test_before_the_first_step_it_says_what_is_being_done() -> None:
+    assert describe(job(progress={"doing": "encoding, 4 s so far"})) == "encoding, 4 s so far"
+    assert describe(job(progress={"doing": None, "train_loss": 1.5})) == "loss 1.500"

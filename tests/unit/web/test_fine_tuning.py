@@ -93,6 +93,7 @@ def test_hyperparameters_from_both_places(
         ({"model": "lstm-hugo"}, "model_not_found", "model", "lstm-auto"),
         ({"training_file": "file-none"}, "file_not_found", "training_file", "POST /v1/files"),
         ({"validation_file": "file-none"}, "file_not_found", "validation_file", "no such file"),
+        ({"test_file": "file-none"}, "file_not_found", "test_file", "no such file"),
         ({"suffix": "a b"}, "invalid_value", "suffix", "a b"),
         ({"alias": "lstm-tiny"}, "invalid_alias", "alias", "preset"),
         ({"metadata": {"k": 1}}, "invalid_value", "metadata", "string"),
@@ -344,6 +345,19 @@ def test_a_file_that_a_training_needs_is_kept_wherever_it_is_named(
     answer = call("DELETE", f"/v1/files/{second}")
 
     assert answer.status_code == 409
+
+
+def test_a_test_file_goes_with_the_training_and_is_kept(
+    call: Caller, upload: Callable[..., str], services: Services
+) -> None:
+    first, test = upload(name="1.txt"), upload(name="2.txt")
+
+    body = start(call, first, test_file=test)
+
+    assert (body["validation_file"], body["test_file"]) == (None, test)
+    strictly(body)
+    assert services.jobs.get("acme", body["id"]).spec["test_file"]["filename"] == "2.txt"
+    assert call("DELETE", f"/v1/files/{test}").status_code == 409
 
 
 @pytest.mark.parametrize("twice", ["first", "second"])

@@ -1,0 +1,1 @@
+"""Measurements, each compared side by side in one run."""

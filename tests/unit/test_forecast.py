@@ -1,0 +1,71 @@
+"""What is said of a training's time is made of what it would really do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.unit.training_files import Listener, small, text_file
+from textgen.errors import InvalidInput
+from textgen.options import Hyperparameters
+from textgen.training.forecast import forecast
+from textgen.training.train import train_files
+from web.cli.app import textgen
+from web.cli.forecast import forecast_apart
+
+
+def test_it_is_the_plan_that_a_training_makes(tmp_path: Path) -> None:
+    source, told = text_file(tmp_path), Listener()
+    found = forecast([source], "lstm-tiny", small(max_steps=90), threads=1)
+    train_files(
+        [source], folder=tmp_path / "work", preset="lstm-tiny", hyperparameters=small(max_steps=90),
+        threads=1, on_event=told,
+    )  # fmt: skip
+    assert found.steps == told.plan.total_steps == 90
+    assert found.model == "2×24"
+    assert found.corpus == told.all("corpus")[0]
+    assert found.training_seconds == pytest.approx(90 * found.step_seconds)
+    parts = (
+        found.starting_seconds + found.preparing_seconds + found.training_seconds
+    ) + found.validating_seconds
+    assert found.seconds == pytest.approx(parts)
+    assert min(found.preparing_seconds, found.step_seconds, found.validating_seconds) > 0
+
+
+def test_without_validation_there_is_nothing_to_validate(tmp_path: Path) -> None:
+    options = small(validation_fraction=0)
+    assert forecast([text_file(tmp_path)], "lstm-tiny", options).validating_seconds == 0
+
+
+def test_a_refusal_comes_back_as_it_was_made(tmp_path: Path) -> None:
+    path = text_file(tmp_path, "short").path
+    with pytest.raises(InvalidInput, match="at least 32 are") as caught:
+        forecast_apart(path, "lstm-tiny", Hyperparameters(), threads=1)
+    assert caught.value.code == "corpus_too_small"
+
+
+def test_doctor_says_how_long_it_takes_and_what_overlaps(tmp_path: Path) -> None:
+    text = "".join(f"Line {number} of a plain story that goes on.\n" for number in range(300))
+    path, valid = text_file(tmp_path, text).path, text_file(tmp_path, text[2000:6000], "v.txt").path
+    command = ["doctor", str(path), "--model", "lstm-tiny", "--validation", str(valid)]
+    command += ["--set", "max_steps=5", "--set", "hidden_size=16"]
+    people = CliRunner().invoke(textgen, command)
+    assert people.exit_code == 0, people.output
+    assert "A training of lstm-tiny here takes about" in people.output
+    assert "100.0% of the validation text stands in the training text too" in people.output
+    found = json.loads(CliRunner().invoke(textgen, [*command, "--json"]).output)
+    assert found["forecast"]["steps"] == 5
+    assert found["forecast"]["corpus"]["overlap"] == 1.0
+    assert found["personal_data"] == {}
+    without = json.loads(CliRunner().invoke(textgen, [*command, "--json", "--no-measure"]).output)
+    assert without["forecast"] is None
+
+
+def test_doctor_counts_personal_data_and_shows_none(tmp_path: Path) -> None:
+    text = "Write to jane.doe@example.org or call +44 20 7946 0958.\n" * 40
+    path = text_file(tmp_path, text).path
+    found = CliRunner().invoke(textgen, ["doctor", str(path), "--no-measure"])
+    assert "email 40, phone 40" in found.output
+    assert "jane.doe" not in found.output
+    assert "7946" not in found.output
