@@ -58,6 +58,7 @@ class CorpusFacts:
     masked: Mapping[str, int] = field(default_factory=dict)  # personal data, by kind
     overlap: float | None = None  # of the validation text's passages that are in the training's
     left_out: Mapping[str, int] = field(default_factory=dict)  # documents: copies, near
+    order_seed: int | None = None  # of the documents' order; None: as in the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class EncodedCorpus:
             "overlap": self.facts.overlap,
             "masked": dict(self.facts.masked),
             "left_out": dict(self.facts.left_out),
+            "order_seed": self.facts.order_seed,
             "tokenizer": self.tokenizer.name,
             "normalization": self.tokenizer.normalization,
             "vocab_size": self.tokenizer.vocab_size,

@@ -119,6 +119,7 @@ def _facts(corpus: CorpusFiles, scan: Scan, written: Written) -> CorpusFacts:
         masked=dict(sorted(corpus.masker.counts.items())),
         overlap=written.overlap,
         left_out={} if found is None else {"copies": found.copies, "near": found.near},
+        order_seed=corpus.seed if corpus.shuffle else None,
     )
 
 

@@ -149,13 +149,10 @@ class CorpusFiles:
 
         InvalidCorpus where a row is of another kind than the first that was read.
         """
-        cleaning = Cleaning(self.form, self.masker if self.masks else None)
-        if not self.documents:
-            return cleaning.pieces(self._as_written(part))
-        documents = cleaning.documents(self._as_written(part))
-        if part != "train" or self.deduplicator is None:
-            return documents
-        return self.deduplicator.kept(documents)
+        masker = self.masker if self.masks else None
+        cleaning = Cleaning(self.form, masker, self.deduplicator if part == "train" else None)
+        clean = cleaning.documents if self.documents else cleaning.pieces
+        return clean(self._as_written(part))
 
     def _as_written(self, part: SplitName) -> Iterator[Document]:
         encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))

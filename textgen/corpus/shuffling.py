@@ -7,13 +7,18 @@ files there are nor on any library's random numbers.
 
 from __future__ import annotations
 
+import pickle
 import shutil
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from textgen.corpus.documents import Document
 
 Array = npt.NDArray[Any]
 Keys = npt.NDArray[np.uint64]
@@ -53,9 +58,9 @@ class Shuffle:
             self._append(int(buckets[chosen[0]]), parts)
 
     def _append(self, bucket: int, arrays: Sequence[Array]) -> None:
-        for number, array in enumerate(arrays):
+        for number, values in enumerate(arrays):
             with (self._folder / f"{bucket}.{number}").open("ab") as file:
-                file.write(array.tobytes())
+                file.write(values.tobytes())
 
     def write(self, files: Sequence[IO[bytes]], dtypes: Sequence[npt.DTypeLike]) -> None:
         """Append all documents to the files, one for each column, and delete what was kept."""
@@ -74,6 +79,19 @@ class Shuffle:
     def close(self) -> None:
         """Delete what was kept."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def in_order(documents: Iterable[Document], seed: int) -> Iterator[Document]:
+    """The documents in the order that ``Shuffle`` gives them, in a file of ours meanwhile."""
+    with TemporaryFile() as file:
+        places = array("Q")
+        for document in documents:
+            places.append(file.tell())
+            pickle.dump(document, file)
+        keys = _keys(np.arange(len(places), dtype=np.uint64), seed)
+        for number in np.argsort(keys, kind="stable").tolist():
+            file.seek(places[number])
+            yield pickle.load(file)  # noqa: S301 - nobody else can write to it
 
 
 def _places(sizes: Lengths, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
