@@ -50,7 +50,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/pip || { echo "Making $(VENV) with $$("$(PYTHON)" --version)"; \
 		rm -rf $(VENV); "$(PYTHON)" -m venv $(VENV); }
 	@echo "Installing the packages of requirements.lock, each checked against its hash"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.lock
 	@echo "Installing torch $(TORCH)$(if $(TORCH_INDEX), from $(TORCH_INDEX)); the large one"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(TORCH_FROM) "torch==$(TORCH)"
 	@echo "Installing textgen itself, from this folder"
@@ -72,7 +72,7 @@ test-all: install lint ## make test, and what takes longer
 	@$(BIN)/pytest $(ARGS)
 
 bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
-	@for file in $(if $(ARGS),$(ARGS),$(sort $(wildcard benchmarks/*.py))); do \
+	@for file in $(if $(ARGS),$(ARGS),$(filter-out %/__init__.py,$(sort $(wildcard benchmarks/*.py)))); do \
 		echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
 
 chaos: install ## the fault suite at full length (REPEAT repetitions of each kill)
@@ -93,6 +93,7 @@ format: install ## put the sources into the common form
 
 # torch is bound to its CPU build here, so that no CUDA library gets into the locks (where pip's
 # own index has none, set TORCH_INDEX); which build is used is decided by `make install`.
+# The lock is whole but for torch, which opacus asks for, so pip is told not to look for more.
 # pip-compile drops the platform conditions of an extra's packages; sed puts pgserver's back.
 COMPILE = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package torch \
 	--constraint $(VENV)/constraints.txt --no-emit-index-url --no-emit-trusted-host \

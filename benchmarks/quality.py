@@ -85,7 +85,10 @@ def hyperparameters(arguments: argparse.Namespace) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for change in arguments.set:
         name, _, value = change.partition("=")
-        changes[name] = value if value.isalpha() else json.loads(value)
+        try:
+            changes[name] = json.loads(value)
+        except ValueError:
+            changes[name] = value  # a word
     if not changes.keys() & {"max_steps", "n_epochs", "max_seconds"}:
         changes["max_seconds"] = arguments.seconds
     return {"seed": int(arguments.seeds), "tokenizer": "char", **changes}

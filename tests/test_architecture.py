@@ -41,7 +41,7 @@ def test_loads_without_torch(module: str) -> None:
 
 
 # They hand the environment on to a child process, as it is.
-HAND_ON = {"worker/training/child_process.py", "worker/generation/engine_link.py"}
+HAND_ON = {"worker/children/process.py", "worker/generation/engine_link.py"}
 
 
 def test_only_the_settings_read_the_environment() -> None:

@@ -7,6 +7,7 @@
     │   ├── InvalidBundle       a model file is damaged, foreign or of an unknown version
     │   └── InvalidCheckpoint   a checkpoint is damaged or belongs to another training
     ├── TrainingDiverged        the loss left the finite numbers
+    ├── WorkerLost              one of the processes that train together is gone
     └── EngineFull              the generation engine takes no more requests just now
 
 Each carries a ``code`` for programs, a ``message`` for people that names the value and the way
@@ -66,6 +67,12 @@ class TrainingDiverged(TextgenError):
     """The loss left the finite numbers; a smaller learning rate is the usual way out."""
 
     default_code = "training_diverged"
+
+
+class WorkerLost(TextgenError):
+    """One of the processes that train together is gone; go on from the last checkpoint."""
+
+    default_code = "worker_lost"
 
 
 class EngineFull(TextgenError):

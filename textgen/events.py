@@ -5,7 +5,12 @@
     overlap          much of the validation text stands in the training text: overlap, a share
     corpus           a text was read: encoding, characters, tokens, symbols, unknown, coverage
     classes          of labelled rows: labels, rows of each in each part, rare (too few to learn)
+    replay           the text of an earlier training was read, to be kept: as ``corpus``
+    base             how the model to continue from does on the new text: step 0, valid_loss
+    no_gain          no step did better on it than that model, whose weights are kept: valid_loss
     choice           an option was chosen for the user: option, value, reason
+    privacy          what a private training promises: epsilon, delta, noise_multiplier,
+                     max_gradient_norm, documents, documents_per_step, cut_documents
     plan             the training's plan, before its first step: plan
     progress         about once a second: step, total_steps, train_loss, tokens_per_second,
                      seconds_left, seconds; before the first step only doing, in words; of an
@@ -15,7 +20,10 @@
                      valid_bits_per_character, valid_perplexity; at the end full_valid_loss and
                      full_valid_mean_token_accuracy. Losses are nats per token. Of classes
                      valid_accuracy, valid_precision, valid_recall, valid_f1, valid_weighted_f1,
-                     valid_calibration_error, and at the end classification, class by class
+                     valid_calibration_error, and at the end classification, class by class.
+                     What is measured on an earlier text is valid_replay_loss and so on.
+                     A private training tells epsilon_spent and delta in place of what is measured
+                     on the training text, here and in progress.
     sample           a text drawn from the model: text, step
     checkpoint       a checkpoint is safe on disk: path, step, metrics
     time_cap         the training took 1.25 times the seconds it was given

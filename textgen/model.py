@@ -55,6 +55,9 @@ class TextGenerator(nn.Module):
                 f"{hidden_dim}.",
                 param="tie_weights",
             )
+        # A call may see but some rows of a batch of B, as (B, which): its masks are then those that
+        # these rows have in a call with all B.
+        self.part_of: tuple[int, slice] | None = None
         self.residual = residual
         self.hidden_dropout = dropout
         self.output_dropout = dropout if output_dropout is None else output_dropout
@@ -191,4 +194,6 @@ class TextGenerator(nn.Module):
         """Dropout (B, T, X) by one mask a row, the same for all its tokens."""
         if not self.training or share == 0:
             return states
-        return states * functional.dropout(states.new_ones(len(states), 1, states.shape[2]), share)
+        total, rows = (len(states), slice(None)) if self.part_of is None else self.part_of
+        mask = functional.dropout(states.new_ones(total, 1, states.shape[2]), share)
+        return states * mask[rows]

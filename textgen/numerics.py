@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 
 from textgen.errors import InvalidOption
+from textgen.options import Auto, Precision
 from textgen.plan import Kernel
+
+_DTYPES: Mapping[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def pick_device(name: str) -> torch.device:
@@ -32,13 +39,57 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def describe_numerics(device: torch.device, threads: int, kernel: Kernel) -> str:
+def describe_numerics(
+    device: torch.device,
+    threads: int,
+    kernel: Kernel,
+    workers: int = 1,
+    precision: Precision = "float32",
+) -> str:
     """All that the last bit of a result depends on, but for the plan itself."""
     if device.type == "cuda":
         where = f"{torch.cuda.get_device_name(device)} CUDA {torch.version.cuda}"
     else:
         where = f"CPU {torch.backends.cpu.get_cpu_capability()} threads {threads}"
-    return f"{where} float32 torch {torch.__version__} kernel {kernel}"
+    together = f" workers {workers}" if workers > 1 else ""
+    return f"{where}{together} {precision} torch {torch.__version__} kernel {kernel}"
+
+
+def computes_in(device: torch.device, precision: Precision) -> bool:
+    """Whether the device has instructions for it; a CPU without is many times slower."""
+    if precision == "float32":
+        return True
+    if device.type == "cuda":
+        return precision == "float16" or torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return precision == "bfloat16" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def precisions(wanted: Precision | Auto | None, device: torch.device) -> tuple[Precision, ...]:
+    """What to choose from, the likeliest first; InvalidOption where the device cannot do it.
+
+    A GPU is faster with the shorter numbers. On a CPU it depends on the shape, so that is measured.
+    None is auto on a CPU; on a GPU, where nobody has compared the losses yet, it is float32.
+    """
+    if wanted is None:
+        wanted = "auto" if device.type == "cpu" else "float32"
+    if wanted == "auto":
+        if device.type == "cuda":
+            return ("bfloat16",) if computes_in(device, "bfloat16") else ("float16",)
+        return ("float32", "bfloat16") if computes_in(device, "bfloat16") else ("float32",)
+    if not computes_in(device, wanted):
+        raise InvalidOption(
+            f"'precision' is {wanted!r}, but this {device.type} device has no instructions for it, "
+            "so it would be slower, not faster. Leave it out, or give auto, which takes what is "
+            "fastest here.",
+            param="precision",
+        )
+    return (wanted,)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Within it recurrent layers multiply in that precision; sums and weights stay float32."""
+    return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "float32")
 
 
 @contextmanager

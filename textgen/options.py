@@ -6,13 +6,13 @@ keys by naming the nearest known one, and load no torch.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from textgen.errors import InvalidOption
+from textgen.option_model import Options as Options
+from textgen.privacy_options import PrivacyOptions, check_private
 
 TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 # Those whose ids begin with the 256 bytes, so that no text is lost, before the pieces they learn
@@ -25,47 +25,9 @@ Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]
 CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
+Precision = Literal["float32", "bfloat16", "float16"]
+SoftmaxName = Literal["exact", "sampled"]
 Auto = Literal["auto"]
-
-
-class Options(BaseModel):
-    """Base of every option model: frozen, strict about names, errors that name the way out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any], *, within: str = "") -> Self:
-        """Check ``values``; raise InvalidOption naming the field (prefixed with ``within``)."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise _explain(cls, error, within) from None
-
-
-def _explain(cls: type[BaseModel], error: ValidationError, within: str) -> InvalidOption:
-    """Turn pydantic's complaints about the first bad field into one sentence for a person."""
-    complaints = error.errors(include_url=False)
-    first = complaints[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    param = ".".join(part for part in (within, name) if part)
-    if first["type"] == "extra_forbidden":
-        known = sorted(cls.model_fields)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known options: {', '.join(known)}."
-        return InvalidOption(
-            f"Unknown option {param!r}. {hint}", code="unknown_option", param=param
-        )
-    if first["type"] == "missing":
-        return InvalidOption(f"{param!r} is required.", code="missing_option", param=param)
-    # A field of several types complains once for each of them.
-    reasons = dict.fromkeys(
-        other["msg"].removeprefix("Value error, ")
-        for other in complaints
-        if other["loc"][:1] == first["loc"][:1]
-    )
-    value = repr(first["input"])
-    shown = value if len(value) <= 80 else value[:77] + "..."
-    return InvalidOption(f"{param!r} is {shown}: {', or '.join(reasons)}.", param=param)
 
 
 class ModelOptions(Options):
@@ -131,6 +93,15 @@ class Hyperparameters(Options):
     patience: int | None = Field(
         None, ge=1, le=1000, description="stop after this many validations without improvement"
     )
+    # how it is computed
+    workers: int | None = Field(
+        None, ge=1, le=64, description="processes on one machine that share every batch"
+    )
+    precision: Precision | Auto | None = Field(
+        None,
+        description="in which recurrent layers multiply; auto takes a shorter one where that is "
+        "faster, and so does a CPU where nothing is said",
+    )
     # the text
     format: CorpusFormat | None = Field(
         None, description="text, lines, jsonl or csv; from the file's name where not given"
@@ -183,6 +154,14 @@ class Hyperparameters(Options):
         min_length=1,
         description="causal, infill, mask, order, classify: names, or with weights in the loss",
     )
+    replay_fraction: float | None = Field(
+        None, ge=0.02, le=0.9, description="of each batch, read from what the base learnt before"
+    )
+    privacy: PrivacyOptions | None = Field(
+        None,
+        description="differentially private training on documents: an epsilon, or an object with "
+        "it. Needs the tokenizer byte or that of a base model",
+    )
     # the model
     layers: int | None = Field(None, ge=1, le=8)
     hidden_size: int | None = Field(None, ge=8, le=4096)
@@ -202,6 +181,11 @@ class Hyperparameters(Options):
     learning_rate: float | None = Field(None, gt=0, le=1, description="peak, overrides the preset")
     weight_decay: float | None = Field(None, ge=0, le=1)
     gradient_clip: float | None = Field(None, gt=0, le=1000, description="largest gradient norm")
+    softmax: SoftmaxName | None = Field(
+        None,
+        description="exact (where not given), or sampled: large vocabularies train faster on a "
+        "part of it each step; what is measured on held-out text is exact either way",
+    )
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
 
     @property
@@ -216,6 +200,28 @@ class Hyperparameters(Options):
         if isinstance(value, str):
             value = value.split(",")
         return dict.fromkeys(map(str, value), 1.0) if isinstance(value, (list, tuple)) else value
+
+    @field_validator("privacy", mode="before")
+    @classmethod
+    def _epsilon_alone(cls, value: object) -> object:
+        """A number is an epsilon."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = {"epsilon": value}
+        return PrivacyOptions.parse(value, within="privacy") if isinstance(value, dict) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_held_out_in_private(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What is held out is measured exactly and so not protected: only where it is asked for."""
+        if values.get("privacy") is None:
+            return values
+        return {"validation_fraction": 0.0, **values}
+
+    @model_validator(mode="after")
+    def _fit_for_privacy(self) -> Self:
+        if self.privacy is not None:
+            check_private(self)
+        return self
 
     @field_validator("vocab_size")
     @classmethod

@@ -8,9 +8,30 @@ from typing import Literal
 
 from pydantic import Field
 
-from textgen.options import ModelOptions, ObjectiveName, Options, TokenizerName
+from textgen.options import ModelOptions, ObjectiveName, Options, Precision, TokenizerName
 
 Kernel = Literal["onednn", "native"]
+
+
+class PrivacyPlan(Options):
+    """How a training keeps its documents private. Published with the model, so no secret is in it.
+
+    In a step each document is drawn by itself with the chance ``sample_rate``.
+    """
+
+    epsilon: float = Field(gt=0, description="that is not exceeded after the last step")
+    delta: float = Field(gt=0, lt=1)
+    noise_multiplier: float = Field(
+        gt=0, description="standard deviation of the noise, in units of max_gradient_norm"
+    )
+    max_gradient_norm: float = Field(gt=0, description="of the gradient of one document")
+    documents: int = Field(ge=1, description="that are protected, all of the training part")
+    documents_per_step: int = Field(ge=1, description="drawn on average")
+
+    @property
+    def sample_rate(self) -> float:
+        """The chance of a document to be in a step."""
+        return min(self.documents_per_step / self.documents, 1.0)
 
 
 class Plan(Options):
@@ -24,6 +45,8 @@ class Plan(Options):
     objectives: dict[ObjectiveName, float] = Field(
         default={"causal": 1.0}, description="what is learnt, each with its weight in the loss"
     )
+    replay: str | None = Field(None, description="SHA-256 of the earlier text that is to be kept")
+    replay_fraction: float = Field(0.0, ge=0, lt=1, description="of the rows, for that text")
     batch_size: int = Field(ge=1, description="parallel streams of text (B)")
     sequence_length: int = Field(ge=1, description="tokens per truncated back-propagation (T)")
     total_steps: int = Field(ge=1, description="optimizer steps")
@@ -33,18 +56,39 @@ class Plan(Options):
     weight_decay: float = Field(ge=0, le=1)
     gradient_clip: float = Field(gt=0, description="largest gradient norm")
     seed: int = Field(ge=0, description="of the weights and of dropout")
-    threads: int = Field(ge=1, description="CPU threads")
+    threads: int = Field(ge=1, description="CPU threads of each worker")
+    workers: int = Field(1, ge=1, description="processes that share every batch")
     validate_every: int = Field(ge=1, description="steps between two validations")
     max_seconds: float | None = Field(None, gt=0, description="of training; None for no limit")
     patience: int | None = Field(
         None, ge=1, description="validations without improvement before it stops"
     )
+    privacy: PrivacyPlan | None = Field(
+        None,
+        description="where it is there, sequence_length is how much of a document is read, and "
+        "batch_size how many are computed at once",
+    )
     device: str = Field(description="cpu, cuda or cuda:N")
     kernel: Kernel = Field("native", description="which LSTM of torch's was faster on this CPU")
+    precision: Precision = Field(
+        "float32", description="of the LSTM's products; weights and optimizer are always float32"
+    )
+    sampled_classes: int = Field(
+        0,
+        ge=0,
+        description="symbols, beside those to predict, that stand for all in a step's softmax; "
+        "0 for all of them",
+    )
     numerics: str = Field(
         description="what the last bit depends on: device, dtype, torch, instruction set, "
         "threads, kernels"
     )
+
+    @property
+    def tokens_per_step(self) -> int:
+        """That a step reads; at most, where documents are drawn."""
+        rows = self.batch_size if self.privacy is None else self.privacy.documents_per_step
+        return rows * self.sequence_length
 
     def digest(self) -> str:
         """SHA-256 of the plan, the same for equal plans in any process.

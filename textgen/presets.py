@@ -12,7 +12,7 @@ from textgen.options import Hyperparameters, ModelOptions, Preset
 
 DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
 Pace = Callable[[Preset], float]  # seconds that a step takes
-_WEIGHTS_PER_TOKEN = 8  # more than that and a text is learnt by heart
+_WEIGHTS_PER_TOKEN = 20  # more than that and a text is learnt by heart, whatever the dropout
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,28 @@ class CorpusStats:
 
     tokens: int  # of the training part
     vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A dropout that grows each time the text is seen, from pass ``first`` on, up to ``most``."""
+
+    option: str
+    a_pass: float
+    most: float
+    first: int = 0
+
+    def after_passes(self, epochs: float) -> float:
+        """Its value for so many passes; none for fewer than two."""
+        grown = 0.0 if epochs < 2 else self.a_pass * max(epochs - self.first, 0)
+        return round(min(grown, self.most), 2)
+
+
+FROM_SCRATCH = (
+    Growth("dropout", 0.04, 0.6),
+    Growth("input_dropout", 0.01, 0.2),
+    Growth("weight_dropout", 0.01, 0.3, first=10),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +70,17 @@ def _candidate(steps: int, shape: tuple[int, int, int], batch: int, rate: float)
     )
 
 
-# Smallest first. At short budgets steps beat width: small batches, and as wide as still leaves
-# the steps that width needs (measured on tiny Shakespeare; docs/experiments.md).
+# Smallest first: one layer, as wide as leaves it about two thousand steps (measured on tiny
+# Shakespeare for half a minute to two; docs/experiments.md). More layers learn slower.
 _CANDIDATES: Sequence[_Candidate] = (
     _candidate(0, (1, 128, 32), 16, 8e-3),
-    _candidate(1_000, (1, 192, 48), 16, 6e-3),
-    _candidate(1_400, (1, 256, 64), 16, 5e-3),
+    _candidate(1_500, (1, 192, 48), 16, 6e-3),
+    _candidate(1_700, (1, 256, 64), 16, 5e-3),
     _candidate(1_800, (1, 384, 64), 16, 6e-3),
-    _candidate(4_500, (1, 512, 64), 16, 4e-3),
-    _candidate(12_000, (2, 512, 128), 32, 3e-3),
+    _candidate(2_000, (1, 512, 64), 16, 4e-3),
+    _candidate(2_200, (1, 768, 64), 16, 3e-3),
+    _candidate(4_000, (1, 1024, 64), 16, 3e-3),
+    _candidate(12_000, (2, 1024, 128), 32, 2e-3),
     _candidate(30_000, (3, 1024, 256), 64, 2e-3),
 )
 
@@ -89,7 +113,8 @@ def choose_preset(
             break
         best, steps = preset, expected
     epochs = steps * best.batch_size * best.sequence_length / stats.tokens
-    best = _against_repetition(best, epochs, hyperparameters)
+    model = against_repetition(best.model, epochs, hyperparameters)
+    best = best.model_copy(update={"model": model})
     return best, _reasons(best, stats, limit, epochs)
 
 
@@ -122,13 +147,24 @@ def _fitted(
     return preset, max(1, int(min(limits)))
 
 
-def _against_repetition(preset: Preset, epochs: float, wanted: Hyperparameters) -> Preset:
-    """Dropout that grows with the number of times the text is seen."""
+def against_repetition(
+    model: ModelOptions,
+    epochs: float,
+    wanted: Hyperparameters,
+    growth: Sequence[Growth] = FROM_SCRATCH,
+) -> ModelOptions:
+    """The model with dropouts for a text that is seen ``epochs`` times.
+
+    What the user fixed stays; with ``dropout`` fixed nothing else is chosen either.
+    """
     if wanted.dropout is not None:
-        return preset
-    dropout = 0.0 if epochs < 2 else min(0.3, round(0.02 * epochs, 2))
-    model = preset.model.model_copy(update={"dropout": dropout})
-    return preset.model_copy(update={"model": model})
+        return model
+    update = {
+        each.option: each.after_passes(epochs)
+        for each in growth
+        if getattr(wanted, each.option) is None
+    }
+    return model.model_copy(update=update)
 
 
 def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> list[Event]:
@@ -138,7 +174,7 @@ def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> l
     return [
         choice("model", shape, limit),
         choice("batch_size", preset.batch_size, "small batches make more steps in the same time"),
-        choice("dropout", model.dropout, seen),
+        *(choice(each.option, getattr(model, each.option), seen) for each in FROM_SCRATCH),
     ]
 
 

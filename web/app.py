@@ -18,11 +18,13 @@ from web.views.classify import classify
 from web.views.completions import completions
 from web.views.dashboard import dashboard
 from web.views.documentation import documentation
+from web.views.evaluations import evaluations
 from web.views.files import files
 from web.views.fine_tuning import fine_tuning
 from web.views.health import health
 from web.views.jobs import jobs
 from web.views.models import models
+from web.views.scores import scores
 from web.views.sessions import sessions
 
 RESOURCES: tuple[Resource, ...] = (
@@ -33,6 +35,8 @@ RESOURCES: tuple[Resource, ...] = (
     completions,
     classify,
     batches,
+    scores,
+    evaluations,
     jobs,
     health,
     documentation,

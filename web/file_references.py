@@ -8,9 +8,12 @@ from worker.errors import NotFound
 
 
 def reference(
-    services: Services, tenant: str, file_id: str, param: str, purpose: str
+    services: Services, tenant: str, file_id: str, param: str, *purposes: str
 ) -> dict[str, str]:
-    """{id, artifact, file, filename}; raises InvalidInput naming ``param``."""
+    """{id, artifact, file, filename} of a file with one of the purposes.
+
+    Raises InvalidInput naming ``param``.
+    """
     try:
         row = services.files.get(tenant, file_id)
     except NotFound:
@@ -19,10 +22,11 @@ def reference(
             code="file_not_found",
             param=param,
         ) from None
-    if row.purpose != purpose:
+    if row.purpose not in purposes:
+        wanted = " or ".join(map(repr, purposes))
         raise InvalidInput(
             f"{param!r} is {file_id!r}, a file uploaded with the purpose {row.purpose!r}; it needs "
-            f"the purpose {purpose!r}.",
+            f"the purpose {wanted}.",
             code="wrong_purpose",
             param=param,
         )

@@ -10,6 +10,7 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from textgen.evaluation.options import EvaluationOptions
 from textgen.options import Hyperparameters
 from web.errors import INVALID
 from web.resource import Operation
@@ -57,6 +58,7 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[str, Any], dict[Name
     wanted: dict[Named, None] = {
         (ErrorEnvelope, "serialization"): None,
         (Hyperparameters, "validation"): None,
+        (EvaluationOptions, "validation"): None,
     }
     for operation in operations:
         for model in (operation.body, operation.query):

@@ -10,9 +10,11 @@ from textgen.errors import InvalidInput
 from textgen.options import AUTO_PRESET, PRESET_NAMES, SHAPE_OPTIONS
 from web.alias_names import check_name
 from web.file_references import reference
+from web.replayed_files import replay_spec
 from web.schemas.fine_tuning import TrainingBody
 from web.services import Services
 from worker.errors import NotFound
+from worker.storage.models import Model
 
 PURPOSE = "fine-tune"
 # What a model that is trained further brings with it: its weights fit no other shape.
@@ -32,12 +34,15 @@ def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[s
         for file_id in body.training_files
     ]
     _check_once([training, *more])
+    base = _base(services, tenant, body.model, hyperparameters)
+    replay = replay_spec(services, tenant, base, body.replay_files, hyperparameters, PURPOSE)
     return {
-        **_start(services, tenant, body.model, hyperparameters),
+        **_start(body.model, base),
         "training_file": training["id"],
         "validation_file": _held_out(services, tenant, body.validation_file, "validation_file"),
         "test_file": _held_out(services, tenant, body.test_file, "test_file"),
         "files": [training, *more],
+        "replay": replay,
         "hyperparameters": hyperparameters,
         "suffix": body.suffix,
         "seed": seed,
@@ -65,12 +70,12 @@ def _check_once(files: list[dict[str, str]]) -> None:
             )
 
 
-def _start(
+def _base(
     services: Services, tenant: str, name: str, hyperparameters: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Where the training begins: a preset, or the weights of a model."""
+) -> Model | None:
+    """The model that the training goes on from; None for a preset."""
     if name in PRESET_NAMES:
-        return {"model": name, "preset": name, "base_artifact": None}
+        return None
     try:
         model = services.models.resolve(tenant, name)
     except NotFound:
@@ -88,14 +93,23 @@ def _start(
                 code="shape_is_given",
                 param=f"hyperparameters.{option}",
             )
-    base = {"artifact": model.artifact, "file": model.file}
-    return {"model": model.id, "preset": AUTO_PRESET, "base_artifact": base}
+    return model
+
+
+def _start(preset: str, base: Model | None) -> dict[str, Any]:
+    """Where the training begins: a preset, or the weights of a model."""
+    if base is None:
+        return {"model": preset, "preset": preset, "base_artifact": None}
+    artifact = {"artifact": base.artifact, "file": base.file}
+    return {"model": base.id, "preset": AUTO_PRESET, "base_artifact": artifact}
 
 
 def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The files that must not be deleted while the training lives."""
-    held_out = (spec["validation_file"], spec.get("test_file"))
-    return [file["id"] for file in (*spec["files"], *held_out) if file is not None]
+    replay = spec.get("replay") or {"files": [], "validation_file": None}
+    files = (*spec["files"], *replay["files"])
+    held_out = (spec["validation_file"], spec.get("test_file"), replay["validation_file"])
+    return [file["id"] for file in (*files, *held_out) if file is not None]
 
 
 def models_of(spec: Mapping[str, Any]) -> list[str]:

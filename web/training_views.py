@@ -27,6 +27,7 @@ def training_view(job: Job) -> FineTuningJob:
     spec = job.spec
     hyperparameters = chosen(job)
     validation, test = spec.get("validation_file"), spec.get("test_file")
+    replay = spec.get("replay") or {"files": []}
     return FineTuningJob.model_construct(
         id=job.id,
         created_at=int(job.created_at),
@@ -41,6 +42,7 @@ def training_view(job: Job) -> FineTuningJob:
         training_files=[file["id"] for file in spec["files"][1:]],
         validation_file=None if validation is None else validation["id"],
         test_file=None if test is None else test["id"],
+        replay_files=[file["id"] for file in replay["files"]],
         result_files=result.get("result_files", []),
         trained_tokens=result.get("trained_tokens"),
         seed=spec["seed"],

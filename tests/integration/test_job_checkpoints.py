@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.conftest import run
 from worker.backend import Backend
+from worker.errors import NotFound
 from worker.jobs import Job, Jobs
-from worker.storage.models import NewModel
+from worker.storage.models import NewModel, add_model
 
 
 def start(jobs: Jobs) -> Job:
@@ -147,3 +150,24 @@ def test_published_ones_are_listed_newest_first(jobs: Jobs) -> None:
     assert checkpoint.metrics == {"valid_loss": 1.5}
     assert checkpoint.model_id == "ft:x:ckpt-step-30"
     assert jobs.checkpoints("other", job.id).items == []
+
+
+def test_a_training_stands_for_its_newest_checkpoint_and_then_for_its_model(
+    backend: Backend,
+) -> None:
+    jobs, models = backend.jobs, backend.models
+    job = start(jobs)
+    with pytest.raises(NotFound, match="no checkpoint yet"):
+        models.resolve("default", job.id)
+
+    for step in (900, 1000):  # as numbers, not as words
+        save(jobs, job, step, model_of(job, step))
+    assert models.resolve("default", job.id).id == "ft:x:ckpt-step-1000"
+    with pytest.raises(NotFound):
+        models.resolve("other", job.id)
+
+    final = NewModel(id="ft:x", owned_by="default", artifact="jobs/j/1/model", file="m")
+    with backend.database.write() as connection:
+        now = backend.database.now(connection)
+        add_model(connection, "default", final, now - 3600, job_id=job.id)
+    assert models.resolve("default", job.id).id == "ft:x"

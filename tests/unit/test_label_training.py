@@ -20,9 +20,10 @@ from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.labelled import LabelledTexts
 from textgen.corpus.sources import Source
-from textgen.errors import InvalidBundle
+from textgen.errors import InvalidBundle, InvalidOption
 from textgen.options import Hyperparameters
 from textgen.training.label_streams import LabelStreams
+from textgen.training.replay import OldText
 from textgen.training.run import checkpoints
 from textgen.training.streams import IGNORED
 from textgen.training.train import train_files
@@ -218,6 +219,70 @@ def test_a_language_model_learns_labels_and_may_keep_its_text(tmp_path: Path) ->
         tmp_path / "further", write(tmp_path / "further", texts), base=folder / "model.safetensors"
     )
     assert further.header.labels == ()
+
+
+def test_an_old_text_is_kept_without_its_labels(tmp_path: Path) -> None:
+    texts = [{"text": row["text"]} for row in rows(200)]
+    base = train(tmp_path / "base", write(tmp_path / "base", texts))
+    source = write(tmp_path, rows(200, seed=1))
+    old = OldText([write(tmp_path, rows(150), "old.jsonl")])
+    told = Listener()
+    options = {"objectives": {"classify": 1, "causal": 1}}
+    bundle = trained(tmp_path / "on", source, told, base=base, replay=old, options=options)
+    last = next(each for each in told.all("metrics") if "valid_loss" in each)
+    losses = {name for name in last if name.startswith("train_") and name.endswith("_loss")}
+    assert losses == {"train_loss", "train_classify_loss", "train_causal_loss", "train_replay_loss"}
+    assert last["train_loss"] == pytest.approx(
+        0.4 * (last["train_classify_loss"] + last["train_causal_loss"])
+        + 0.2 * last["train_replay_loss"]
+    )
+    assert bundle.header.labels == ("cold", "warm")
+    with pytest.raises(InvalidOption, match="labels cannot be kept"):
+        train(tmp_path / "alone", source, base=base, replay=old)
+
+
+def test_several_processes_learn_what_one_does(tmp_path: Path) -> None:
+    """Rows of both kinds, some of which begin a block, on both sides of the border."""
+    options = {
+        "objectives": {"classify": 2, "causal": 1}, "batch_size": 5, "max_steps": 30,
+        "precision": "float32", "workers": 2,
+    }  # fmt: skip
+    source = write(tmp_path, rows(120))
+    together, alone = Listener(), Listener()
+    first = trained(tmp_path / "two", source, together, options=options, threads=2, device="cpu")
+    plan = together.plan.model_copy(update={"workers": 1})
+    options["workers"] = None
+    second = trained(tmp_path / "one", source, alone, options=options, plan=plan, device="cpu")
+    assert together.plan.workers == 2
+    for name, value in second.model.state_dict().items():
+        torch.testing.assert_close(
+            first.model.state_dict()[name], value, atol=1e-4, rtol=1e-3, msg=name
+        )
+    last = [each.all("metrics")[-1]["train_classify_loss"] for each in (together, alone)]
+    assert last[0] == pytest.approx(last[1], abs=2e-5)
+
+
+def test_a_private_training_reads_labelled_rows_as_texts(tmp_path: Path) -> None:
+    wanted = Hyperparameters.parse({"privacy": {"epsilon": 8}, "validation_fraction": 0})
+    corpus = encode_corpus([write(tmp_path, rows(60))], wanted, tmp_path / "out")
+    assert (corpus.kind, corpus.labels) == ("text", ())
+
+
+def test_a_large_vocabulary_may_be_sampled_beside_labels(tmp_path: Path) -> None:
+    signs = [chr(0x4E00 + number) for number in range(7000)]
+    entries = [
+        {"text": "".join(signs[at : at + 14]) + ("fire" if at % 28 else "snow"),
+         "label": "warm" if at % 28 else "cold"}
+        for at in range(0, 7000, 14)
+    ]  # fmt: skip
+    told = Listener()
+    options = {
+        "objectives": {"classify": 1, "causal": 1}, "tokenizer": "char", "softmax": "sampled",
+        "max_steps": 80, "validation_fraction": 0.2,
+    }  # fmt: skip
+    bundle = trained(tmp_path, write(tmp_path, entries), told, options=options)
+    assert told.plan.sampled_classes > 0
+    assert bundle.header.metrics["full_valid_accuracy"] > 0.8
 
 
 def test_each_loss_is_told_of_a_mixture(tmp_path: Path) -> None:

@@ -100,9 +100,7 @@ def test_every_text_keeps_its_label(
 
 
 def test_a_label_follows_its_row_through_all_that_is_done_to_texts(tmp_path: Path) -> None:
-    texts = [
-        f"\N{LATIN SMALL LIGATURE FI}ne row {n:03d}, write to r{n}@example.org" for n in range(200)
-    ]
+    texts = [f"\N{LATIN SMALL LIGATURE FI}ne row {n:03d}, to r{n}@example.org" for n in range(200)]
     rows = [{"text": text, "label": f"class {n % 7}"} for n, text in enumerate(texts)]
     copies = [{"text": texts[n], "label": "class 0"} for n in range(0, 200, 3)]
     wanted = Hyperparameters(

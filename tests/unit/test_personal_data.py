@@ -68,6 +68,11 @@ parts = st.lists(
 ).map("".join)
 
 
+def test_what_is_glued_to_something_masked_is_found_too() -> None:
+    text = "+49-30-901820DE89 3704 0044 0532 0130 00"
+    assert Masker().mask(text) == "<PHONE><IBAN>"
+
+
 @given(parts)
 def test_masking_twice_is_masking_once(text: str) -> None:
     masked = Masker().mask(text)

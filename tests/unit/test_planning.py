@@ -85,7 +85,7 @@ def test_choices_are_told_with_their_reasons(corpus: EncodedCorpus) -> None:
     told = Listener()
     made = plan(corpus, told)
     choices = {choice["option"]: choice for choice in told.all("choice")}
-    assert choices["kernel"]["value"] == f"{made.kernel} on 1 thread"
+    assert choices["kernel"]["value"] == str(Way(made.kernel, 1, made.precision))
     assert "ms" in choices["kernel"]["reason"]
     assert choices["n_epochs"]["value"] == 30
 
@@ -95,10 +95,10 @@ def test_an_unknown_preset_names_those_there_are(corpus: EncodedCorpus) -> None:
         make_plan(corpus, "lstm-huge", small(), device=CPU, threads=1, on_event=Listener())
 
 
-def test_numerics_name_threads_and_kernel(corpus: EncodedCorpus) -> None:
+def test_numerics_name_threads_kernel_and_precision(corpus: EncodedCorpus) -> None:
     made = plan(corpus, max_steps=5)
-    assert made.numerics == describe_numerics(CPU, 1, made.kernel)
-    assert made.numerics != describe_numerics(CPU, 2, made.kernel)
+    assert made.numerics == describe_numerics(CPU, 1, made.kernel, precision=made.precision)
+    assert made.numerics != describe_numerics(CPU, 2, made.kernel, precision=made.precision)
     assert torch.__version__ in made.numerics
 
 
@@ -136,3 +136,17 @@ def test_a_device_that_cannot_be_had_names_what_can(name: str) -> None:
 
 def test_auto_is_a_device_that_works() -> None:
     assert torch.zeros(1, device=pick_device("auto")).item() == 0
+
+
+def test_the_softmax_is_sampled_where_that_is_wanted_and_the_vocabulary_is_large(
+    corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Listener()
+    assert plan(corpus, told, max_steps=1, softmax="sampled").sampled_classes == 0
+    reasons = {each["option"]: each["reason"] for each in told.all("choice")}
+    assert "would save nothing" in reasons["softmax"]
+    half = corpus.tokenizer.vocab_size // 2
+    monkeypatch.setattr(planning, "_SAMPLED_CLASSES", half)
+    assert plan(corpus, max_steps=1, softmax="sampled").sampled_classes == half
+    assert plan(corpus, max_steps=1, softmax="exact").sampled_classes == 0
+    assert plan(corpus, max_steps=1).sampled_classes == 0

@@ -126,3 +126,19 @@ def test_the_worst_rows_come_worst_first() -> None:
     assert len(worst_rows(iter(rows), 10)) == 5
     with pytest.raises(InvalidOption, match="'count' is 0"):
         worst_rows(rows, 0)
+
+
+def test_each_forward_pass_is_a_sign_of_life_and_a_place_to_stop(make_bundle: BundleMaker) -> None:
+    steps = 0
+
+    def on_step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise KeyboardInterrupt
+
+    bundle = make_bundle()
+    assert len(list(score_rows(bundle, ["abc", "ab"], on_step=on_step))) == 2
+    assert steps == 1
+    with pytest.raises(KeyboardInterrupt):  # the second of two: a row longer than one pass
+        list(score_rows(bundle, ["abc " * 1000], on_step=on_step))

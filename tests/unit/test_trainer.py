@@ -11,6 +11,7 @@ from textgen.options import ModelOptions
 from textgen.plan import Kernel, Plan
 from textgen.tokenizers import Ids
 from textgen.training.mixture import Mixture, Part
+from textgen.training.sampled_classes import SampledClasses
 from textgen.training.schedule import learning_rate
 from textgen.training.streams import TextStreams
 from textgen.training.trainer import Trainer, new_model
@@ -33,7 +34,10 @@ def make_plan(**changes: object) -> Plan:
 def mixture(plan: Plan, tokens: Ids = TOKENS) -> Mixture:
     rows = slice(0, plan.batch_size)
     streams = TextStreams(tokens, plan.batch_size, plan.sequence_length)
-    return Mixture([Part("causal", 1.0, rows, streams)])
+    classes = None
+    if plan.sampled_classes:
+        classes = SampledClasses(tokens, plan.vocab_size, plan.sampled_classes, plan.seed)
+    return Mixture([Part("causal", 1.0, rows, streams)], classes)
 
 
 def start(plan: Plan) -> Trainer:
@@ -48,10 +52,11 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("sampled", [0, 4])
 @pytest.mark.parametrize("kernel", ["onednn", "native"])
 @pytest.mark.parametrize("stop", [1, 2, 17])
-def test_going_on_from_a_state_changes_no_bit(kernel: Kernel, stop: int) -> None:
-    plan = make_plan(kernel=kernel)
+def test_going_on_from_a_state_changes_no_bit(kernel: Kernel, stop: int, sampled: int) -> None:
+    plan = make_plan(kernel=kernel, sampled_classes=sampled)
     whole = start(plan)
     for _ in range(30):
         whole.advance()
@@ -130,10 +135,12 @@ def test_a_loss_that_leaves_the_numbers_says_the_way_out() -> None:
     assert same(before, weights(trainer))  # no step was taken
 
 
-def test_it_learns_what_can_be_learnt() -> None:
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("sampled", [0, 4])
+def test_it_learns_what_can_be_learnt(sampled: int, tied: bool) -> None:
     tokens = np.tile(np.arange(9, dtype=np.uint16), 100)
-    model = ModelOptions(layers=1, hidden_size=16, embedding_size=8)
-    plan = make_plan(model=model, total_steps=301, learning_rate=0.02)
+    model = ModelOptions(layers=1, hidden_size=16, embedding_size=16, tie_weights=tied)
+    plan = make_plan(model=model, total_steps=301, learning_rate=0.02, sampled_classes=sampled)
     trainer = Trainer(plan, new_model(plan), mixture(plan, tokens))
     for _ in range(300):
         trainer.advance()
@@ -150,3 +157,12 @@ def test_a_state_of_another_shape_is_refused() -> None:
         other.restore(1, {"causal": 1.0}, trainer.state())
     with pytest.raises(InvalidCheckpoint, match="None"):
         start(make_plan()).restore(1, {"causal": 1.0}, {})
+
+
+def test_sampling_all_classes_is_the_exact_softmax() -> None:
+    exact, sampled = start(make_plan()), start(make_plan(sampled_classes=9))
+    exact.advance()
+    sampled.advance()
+    assert sampled.loss == pytest.approx(exact.loss, abs=1e-6)
+    for name, value in exact.model.state_dict().items():
+        torch.testing.assert_close(sampled.model.state_dict()[name], value, atol=1e-5, rtol=1e-4)

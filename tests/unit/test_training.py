@@ -16,6 +16,7 @@ from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidBundle, InvalidCheckpoint, InvalidOption, TrainingDiverged
 from textgen.options import Hyperparameters
+from textgen.training import planning
 from textgen.training.run import checkpoints
 from textgen.training.train import train_files
 
@@ -57,10 +58,16 @@ def test_it_trains_a_model_that_can_be_loaded_and_tells_how(tmp_path: Path) -> N
     assert json.loads(json.dumps([event.as_dict() for event in told.events]))
 
 
+@pytest.mark.parametrize("sampled", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_stops_at_random_steps_change_no_bit(tmp_path: Path, seed: int) -> None:
+def test_stops_at_random_steps_change_no_bit(
+    tmp_path: Path, seed: int, sampled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_SAMPLED_CLASSES", 8)
+    wanted = small(softmax="sampled" if sampled else "exact")
     told = Listener()
-    whole, facts = outcome(finished(tmp_path / "whole", told))
+    whole, facts = outcome(finished(tmp_path / "whole", told, hyperparameters=wanted))
+    assert (told.plan.sampled_classes > 0) == sampled
 
     generator = random.Random(seed)
     folder, resume, done = tmp_path / "parts", None, None
@@ -68,7 +75,12 @@ def test_stops_at_random_steps_change_no_bit(tmp_path: Path, seed: int) -> None:
     while done is None:
         part = Listener()
         done = train(
-            folder, part, plan=told.plan, resume=resume, should_stop=after(generator.randrange(40))
+            folder,
+            part,
+            plan=told.plan,
+            hyperparameters=wanted,
+            resume=resume,
+            should_stop=after(generator.randrange(40)),
         )
         told_in_parts += part.all("metrics")
         if done is None:

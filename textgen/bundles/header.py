@@ -31,8 +31,8 @@ class TrainingState(Options):
 
     step: int = Field(ge=0, description="optimizer steps done")
     seconds: float = Field(ge=0, description="of training, without waiting and validation")
-    train_losses: dict[ObjectiveName, float] = Field(
-        default_factory=dict, description="running mean of each objective, nats per token"
+    train_losses: dict[str, float] = Field(
+        default_factory=dict, description="running mean of each part, nats per token"
     )
     best_step: int | None = Field(None, description="with the lowest validation loss")
     best_valid_loss: float | None = None

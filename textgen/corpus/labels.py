@@ -11,11 +11,12 @@ from textgen.options import Hyperparameters
 
 
 def labels_are_wanted(options: Hyperparameters) -> bool:
-    """Whether labels are learnt where rows have them.
+    """Whether labels are learnt where rows have them; a private training learns texts alone.
 
     InvalidOption where their column is named and nothing would learn them.
     """
     wanted = options.objectives is None or "classify" in options.objectives
+    wanted = wanted and options.privacy is None
     if options.label_column is not None and not wanted:
         raise InvalidOption(
             f"'label_column' is {options.label_column!r}, but 'objectives' has no 'classify' that "

@@ -19,6 +19,7 @@ from typing import Literal
 Kind = Literal["secret", "credentials", "email", "iban", "id_number", "card", "ip", "phone"]
 _HELD = 1 << 16  # characters of a line that are held back at most
 _AROUND = 256  # characters: longer than any candidate
+_PASSES = 8  # over a text at most, so that the time stays within a multiple of its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,18 @@ class Masker:
         self.counts = Counter[Kind]()
 
     def mask(self, text: str) -> str:
-        """``text`` with ``<EMAIL>`` for an e-mail address, and so on."""
-        for recogniser in RECOGNISERS:
-            if recogniser.hint in text:
-                text = recogniser.pattern.sub(self._replacing(recogniser), text)
+        """``text`` with ``<EMAIL>`` for an e-mail address, and so on.
+
+        What was masked may have hidden where something glued to it begins, so it is looked at
+        again as long as more is found.
+        """
+        for _ in range(_PASSES):
+            before = self.counts.total()
+            for recogniser in RECOGNISERS:
+                if recogniser.hint in text:
+                    text = recogniser.pattern.sub(self._replacing(recogniser), text)
+            if self.counts.total() == before:
+                break
         return text
 
     def mask_pieces(self, pieces: Iterable[str]) -> Iterator[str]:

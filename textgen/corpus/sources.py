@@ -83,18 +83,29 @@ def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator
     one text are at most a block long and are cut anywhere between two characters. ``encoding``
     saves the detection where the caller has already made it.
     """
+    if source.has_documents:
+        yield from (document for _, document in read_rows(source, encoding))
+    else:
+        yield from _pieces(source, encoding)
+
+
+def read_rows(source: Source, encoding: Encoding | None = None) -> Iterator[tuple[int, Document]]:
+    """``read_documents``, each with the number from 1 of the line on which it ends.
+
+    Of a source that has documents.
+    """
+    pieces = _pieces(source, encoding)
+    if source.kind == "jsonl":
+        return _json_documents(source, pieces)
+    if source.kind == "csv":
+        return _csv_documents(source, pieces)
+    return ((number, line) for number, line in _lines(source, pieces) if line)
+
+
+def _pieces(source: Source, encoding: Encoding | None) -> Iterator[str]:
     if encoding is None:
         encoding = detect_encoding(source.path, source.encoding, name=source.shown)
-    pieces = decode_file(source.path, encoding, name=source.shown)
-    match source.kind:
-        case "text":
-            yield from pieces
-        case "lines":
-            yield from (line for _, line in _lines(source, pieces) if line)
-        case "jsonl":
-            yield from _json_documents(source, pieces)
-        case "csv":
-            yield from _csv_documents(source, pieces)
+    return decode_file(source.path, encoding, name=source.shown)
 
 
 def _lines(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, str]]:
@@ -114,7 +125,7 @@ def _lines(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, str]]:
         yield number, "".join(parts).removesuffix("\r")
 
 
-def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]:
+def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, Document]]:
     kind = ""
     for number, line in _lines(source, pieces):
         if not line.strip():
@@ -131,10 +142,10 @@ def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]
         except ValueError as error:
             _refuse(source, number, str(error), "invalid_jsonl_line")
         if document:
-            yield document
+            yield number, document
 
 
-def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]:
+def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, Document]]:
     # The module's limit of 131,072 characters a cell is for the whole process; raising it lets
     # through nothing that _lines would not stop.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
@@ -149,7 +160,7 @@ def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[Document]:
                 what = f"{len(row)} cells where the first line has {len(header)}"
                 _refuse(source, rows.line_num, what, "invalid_csv_row")
             if document := document_of(row):
-                yield document
+                yield rows.line_num, document
     except BadRow as error:
         _refuse(source, rows.line_num, str(error), "invalid_csv_row")
     except csv.Error as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +19,17 @@ from textgen.errors import InvalidOption
 from textgen.model import Hidden, TextGenerator
 from textgen.tokenizers import Tokenizer
 
+OnStep = Callable[[], None]
+
 _ROWS = 64  # a batch
 _CHUNK = 128  # tokens a forward pass
 _LOGITS = 1 << 24  # at most so many at a time
 _WINDOW_ROWS = 4096  # sorted by length together
 _WINDOW_TOKENS = 1 << 20  # or so many tokens, whichever comes first
+
+
+def _nothing() -> None:
+    """Do nothing: the listener of callers who want no signs of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +63,20 @@ class RowScore:
         return self.nats / self.characters if self.characters else 0.0
 
 
-def score_rows(bundle: Bundle, rows: Iterable[str]) -> Iterator[RowScore]:
+def score_rows(
+    bundle: Bundle, rows: Iterable[str], *, on_step: OnStep = _nothing
+) -> Iterator[RowScore]:
     """The score of every row, in order, each as if the model read nothing else before it.
 
     The state is zero and the model first reads what the engine reads before an empty prompt;
     every token of the row counts, the end of a document is not one of them. Characters outside a
     closed alphabet cost what the unknown token costs. Memory does not grow with the number of
     rows. Nats a token are within 1e-5 of those of the row alone. InvalidInput for a row that
-    holds half a surrogate pair.
+    holds half a surrogate pair. ``on_step`` is called after each forward pass, as a sign of life;
+    what it raises ends the scoring.
     """
     reader = _RowReader(bundle)
-    scored = _scored(bundle.model, map(reader.row, rows))
+    scored = _scored(bundle.model, map(reader.row, rows), on_step)
     for index, (row, nats, place) in enumerate(scored):
         ids = row.ids[row.counted]
         before = None
@@ -119,7 +128,9 @@ class _RowReader:
         return _Row(document.text, ids, np.concatenate(flags))
 
 
-def _scored(model: TextGenerator, rows: Iterable[_Row]) -> Iterator[tuple[_Row, float, int]]:
+def _scored(
+    model: TextGenerator, rows: Iterable[_Row], on_step: OnStep = _nothing
+) -> Iterator[tuple[_Row, float, int]]:
     """Every row with the nats of what counts, and the place of the dearest token."""
     window: list[_Row] = []
     size = 0
@@ -127,26 +138,27 @@ def _scored(model: TextGenerator, rows: Iterable[_Row]) -> Iterator[tuple[_Row, 
         window.append(row)
         size += len(row.ids)
         if len(window) == _WINDOW_ROWS or size >= _WINDOW_TOKENS:
-            yield from _score_window(model, window)
+            yield from _score_window(model, window, on_step)
             window, size = [], 0
-    yield from _score_window(model, window)
+    yield from _score_window(model, window, on_step)
 
 
 def _score_window(
-    model: TextGenerator, window: Sequence[_Row]
+    model: TextGenerator, window: Sequence[_Row], on_step: OnStep
 ) -> Iterator[tuple[_Row, float, int]]:
     lengths = np.array([len(row.ids) for row in window], np.int64)
     order = np.argsort(-lengths, kind="stable")
     totals, places = np.zeros(len(window)), np.zeros(len(window), np.int64)
     for begin in range(0, len(window), _ROWS):
         batch = order[begin : begin + _ROWS]
-        totals[batch], places[batch] = _score_batch(model, [window[row] for row in batch])
+        some = [window[row] for row in batch]
+        totals[batch], places[batch] = _score_batch(model, some, on_step)
     yield from zip(window, totals.tolist(), places.tolist(), strict=True)
 
 
 @torch.inference_mode()
 def _score_batch(
-    model: TextGenerator, rows: Sequence[_Row]
+    model: TextGenerator, rows: Sequence[_Row], on_step: OnStep
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Nats (B,) and the dearest token's place (B,) of rows that come longest first."""
     device = next(model.parameters()).device
@@ -182,6 +194,7 @@ def _score_batch(
             dearer = cost > dearest[:left]
             places[:left][dearer] = begin + 1 + place[dearer]
             dearest[:left][dearer] = cost[dearer]
+            on_step()
     finally:
         model.train(was_training)
     return totals, places

@@ -106,8 +106,7 @@ def beginning(corpus: EncodedCorpus, split: SplitName, length: int) -> Ids:
 
 def _enough(plan: Plan) -> int:
     """Tokens of text for one of many validations."""
-    trained = plan.total_steps * plan.batch_size * plan.sequence_length
-    return max(_FEWEST, int(_SHARE * trained))
+    return max(_FEWEST, int(_SHARE * plan.total_steps * plan.tokens_per_step))
 
 
 def named(metrics: Metrics, prefix: str) -> dict[str, float | None]:

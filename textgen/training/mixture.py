@@ -1,4 +1,4 @@
-"""The rows of a batch, shared among the objectives of a training."""
+"""The rows of a batch, shared among the objectives of a training and the texts it reads."""
 
 from __future__ import annotations
 
@@ -16,26 +16,34 @@ from textgen.objectives import OBJECTIVES, Passages, examples
 from textgen.options import ObjectiveName
 from textgen.plan import Plan
 from textgen.training.label_streams import LabelStreams
+from textgen.training.sampled_classes import SampledClasses
 from textgen.training.streams import Batch, Streams, TextStreams
 from textgen.training.tasks import TaskStreams
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One objective: its share of the loss, its rows of the batch and what they read."""
+    """One objective on one text: its share of the loss, its rows of the batch, what they read."""
 
     name: ObjectiveName
     weight: float
     rows: slice
     streams: Streams
     choices: Tensor | None = None  # the only ids that its targets can be, ascending; None: any
+    replayed: bool = False  # whether the text is that which the model learnt before
+
+    @property
+    def label(self) -> str:
+        """What its loss is called."""
+        return _label(self.name, self.replayed)
 
 
 class Mixture:
     """Batches with rows for every part, in their order; the parts' weights sum to 1."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], classes: SampledClasses | None = None) -> None:
         self.parts = tuple(parts)
+        self.classes = classes  # None: every step computes the softmax over all symbols
 
     def batch(self, step: int) -> Batch:
         """What step ``step``, counted from 0, reads."""
@@ -60,48 +68,78 @@ def _fresh(batches: Sequence[Batch]) -> Tensor | None:
     )
 
 
-def make_mixture(plan: Plan, corpus: EncodedCorpus) -> Mixture:
-    """What a training of ``plan`` reads. InvalidOption where the text has no task of a kind."""
-    tokens, tokenizer = corpus.tokens("train"), corpus.tokenizer
-    passages = Passages(tokens, tokenizer, documents=corpus.documents)
-    total = sum(plan.objectives.values())
+def make_mixture(plan: Plan, corpus: EncodedCorpus, replay: EncodedCorpus | None = None) -> Mixture:
+    """What a training of ``plan`` reads; ``replay`` is the text of an earlier one, to be kept.
+
+    Labels are learnt of the new text alone. InvalidOption where a text has no task of a kind, or
+    the batch too few rows.
+    """
+    texts = [(corpus, 1 - plan.replay_fraction, plan.objectives)]
+    if replay is not None:
+        texts.append((replay, plan.replay_fraction, without_labels(plan.objectives)))
+    weights = {
+        _label(name, text is replay): weight / sum(objectives.values()) * share
+        for text, share, objectives in texts
+        for name, weight in objectives.items()
+    }
+    rows = share_rows(plan.batch_size, weights)
     parts: list[Part] = []
     first = 0
-    for name, count in share_rows(plan.batch_size, plan.objectives).items():
-        streams: Streams
-        choices: Tensor | None = None
-        if name == "causal":
-            streams = TextStreams(tokens, count, plan.sequence_length, corpus.counted("train"))
-        elif name == "classify":
-            texts, ids = LabelledTexts(corpus, "train"), corpus.label_ids
-            streams = LabelStreams(
-                texts, ids, count, plan.sequence_length, tokenizer.end_id, plan.seed
-            )
-            choices = torch.tensor(sorted(ids))
-        else:
-            objective = OBJECTIVES[name](tokenizer)
-            if next(examples(objective, passages, np.random.default_rng(plan.seed)), None) is None:
-                raise InvalidOption(
-                    f"'objectives' has {name!r}, but no task of that kind can be made of this "
-                    "text: its lines, documents or sentences are too short, or it has none. "
-                    "Leave it out, or give a text with whole sentences.",
-                    param="objectives",
-                )
-            streams = TaskStreams(objective, passages, count, plan.sequence_length, plan.seed)
-        share = plan.objectives[name] / total
-        parts.append(Part(name, share, slice(first, first + count), streams, choices))
-        first += count
-    return Mixture(parts)
+    for text, _, objectives in texts:
+        for name in objectives:
+            label = _label(name, text is replay)
+            streams = _streams(name, text, rows[label], plan)
+            choices = torch.tensor(sorted(text.label_ids)) if name == "classify" else None
+            place = slice(first, first + rows[label])
+            parts.append(Part(name, weights[label], place, streams, choices, text is replay))
+            first = place.stop
+    classes = None
+    if plan.sampled_classes:
+        tokens = corpus.tokens("train")
+        classes = SampledClasses(tokens, plan.vocab_size, plan.sampled_classes, plan.seed)
+    return Mixture(parts, classes)
 
 
-def share_rows(batch_size: int, weights: Mapping[ObjectiveName, float]) -> dict[ObjectiveName, int]:
-    """Rows for each objective, at least one, else by its weight.
+def without_labels(objectives: Mapping[ObjectiveName, float]) -> dict[ObjectiveName, float]:
+    """Those that can be learnt of an old text too."""
+    return {name: weight for name, weight in objectives.items() if name != "classify"}
 
-    InvalidOption where there are fewer rows than objectives.
+
+def _streams(name: ObjectiveName, corpus: EncodedCorpus, rows: int, plan: Plan) -> Streams:
+    """``rows`` rows of one objective on one text."""
+    tokens, length = corpus.tokens("train"), plan.sequence_length
+    if name == "causal":
+        return TextStreams(tokens, rows, length, corpus.counted("train"))
+    end_id = corpus.tokenizer.end_id
+    if name == "classify":
+        texts = LabelledTexts(corpus, "train")
+        return LabelStreams(texts, corpus.label_ids, rows, length, end_id, plan.seed)
+    passages = Passages(tokens, corpus.tokenizer, documents=corpus.documents)
+    objective = OBJECTIVES[name](corpus.tokenizer)
+    if next(examples(objective, passages, np.random.default_rng(plan.seed)), None) is None:
+        raise InvalidOption(
+            f"'objectives' has {name!r}, but no task of that kind can be made of this "
+            "text: its lines, documents or sentences are too short, or it has none. "
+            "Leave it out, or give a text with whole sentences.",
+            param="objectives",
+        )
+    return TaskStreams(objective, passages, rows, length, plan.seed)
+
+
+def _label(name: ObjectiveName, replayed: bool) -> str:
+    if not replayed:
+        return name
+    return "replay" if name == "causal" else f"replay_{name}"
+
+
+def share_rows(batch_size: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Rows for each part, at least one, else by its weight.
+
+    InvalidOption where there are fewer rows than parts.
     """
     if batch_size < len(weights):
         raise InvalidOption(
-            f"'batch_size' is {batch_size}, too few rows for {len(weights)} objectives: "
+            f"'batch_size' is {batch_size}, too few rows for {len(weights)} parts: "
             f"{', '.join(weights)}. Give at least {len(weights)}, or fewer objectives.",
             param="batch_size",
         )

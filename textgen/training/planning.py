@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from textgen.bundles.header import BundleHeader
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.labelled import LabelledTexts
 from textgen.errors import InvalidOption
 from textgen.events import Event, OnEvent, choice
-from textgen.numerics import describe_numerics
-from textgen.options import AUTO_PRESET, PRESETS, SHAPE_OPTIONS, Hyperparameters, Preset
+from textgen.numerics import describe_numerics, precisions
+from textgen.options import AUTO_PRESET, PRESETS, Hyperparameters, Preset
 from textgen.plan import Plan
 from textgen.presets import (
     DEFAULT_SECONDS,
@@ -25,24 +23,24 @@ from textgen.presets import (
     estimated_pace,
     fit_to_text,
 )
+from textgen.training.fine_tuning import (
+    Base,
+    kept_of_old,
+    preset_of,
+    say_what_is_not_practised,
+    with_dropout,
+)
+from textgen.training.group import ALONE, Group
 from textgen.training.mixture import make_mixture
 from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
-_FINE_TUNING_RATE = 0.3  # of the peak from scratch: the weights are good already
 _WHOLE_TEXTS = 0.9  # of the texts to be classified fit into one sequence, unless too long for it
 _LONGEST_SEQUENCE = 256
 _MEASURED = "lstm-small"  # what tells how fast this machine is
+_SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The bundle that a training starts from."""
-
-    header: BundleHeader
-    sha256: str
 
 
 def make_plan(
@@ -54,25 +52,38 @@ def make_plan(
     threads: int,
     on_event: OnEvent,
     base: Base | None = None,
+    replay: EncodedCorpus | None = None,
+    group: Group = ALONE,
 ) -> Plan:
     """The plan for training on ``corpus``; InvalidOption where the wishes contradict.
 
-    It uses at most ``threads`` threads, fewer where that is faster, and leaves torch set to them.
+    It uses at most ``threads`` threads in each process of ``group``, fewer where that is faster,
+    and leaves torch set to them.
     """
+    if base is not None:
+        say_what_is_not_practised(base, wanted, on_event)
     stats = CorpusStats(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
-    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base)
+    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base, group)
     if "classify" in wanted.weights and wanted.sequence_length is None:
         preset = _long_enough(preset, corpus, on_event)
-    plan = _draft(corpus, preset_name, preset, wanted, device, threads, base)
+    plan = draft(corpus, preset_name, preset, wanted, device, threads, base)
+    plan = plan.model_copy(
+        update={
+            **kept_of_old(wanted, replay, on_event),
+            "sampled_classes": _sampled_classes(stats.vocab_size, wanted, group, on_event),
+            "workers": _workers(group, wanted, preset),
+        }
+    )
     seconds = wanted.max_seconds
     unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
     if unlimited and preset_name == AUTO_PRESET:
         seconds = DEFAULT_SECONDS
         on_event(choice("max_seconds", seconds, "no limit was given"))
-    mixture = make_mixture(plan, corpus)
-    times = {way: step_seconds(plan, mixture, way) for way in ways(device, threads)}
+    mixture = make_mixture(plan, corpus, replay)
+    possible = ways(device, threads, precisions(wanted.precision, device))
+    times = {way: step_seconds(plan, mixture, way, group) for way in possible}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
     steps = [_steps_of_epochs(plan, stats.tokens, wanted, unlimited and seconds is None, on_event)]
@@ -80,7 +91,8 @@ def make_plan(
         steps.append(wanted.max_steps)
     if seconds is not None:
         steps.append(int(seconds / times[way]))
-    return _finish(plan, min(steps), way, seconds, device)
+    plan = finish(plan, min(steps), way, seconds, device)
+    return plan if base is None else with_dropout(plan, stats.tokens, wanted, on_event)
 
 
 def _preset(
@@ -92,21 +104,19 @@ def _preset(
     threads: int,
     on_event: OnEvent,
     base: Base | None,
+    group: Group,
 ) -> Preset:
     """The preset with the user's values, fitted to the text."""
     if base is not None:
-        preset = apply_hyperparameters(_preset_of(base, wanted), wanted)
+        preset = apply_hyperparameters(preset_of(base, wanted, on_event), wanted)
     elif name == AUTO_PRESET:
-        pace = _measured_pace(corpus, stats, wanted, device, threads)
+        pace = _measured_pace(corpus, stats, wanted, device, threads, group)
         preset, reasons = choose_preset(stats, wanted, pace=pace)
         for reason in reasons:
             on_event(reason)
         return preset
-    elif name in PRESETS:
-        preset = apply_hyperparameters(PRESETS[name], wanted)
     else:
-        known = ", ".join((AUTO_PRESET, *PRESETS))
-        raise InvalidOption(f"There is no preset {name!r}; there are {known}.", param="model")
+        preset = apply_hyperparameters(named_preset(name), wanted)
     fitted = fit_to_text(preset, stats.tokens, wanted)
     for option in ("batch_size", "sequence_length"):
         if getattr(fitted, option) != getattr(preset, option):
@@ -129,50 +139,34 @@ def _long_enough(preset: Preset, corpus: EncodedCorpus, on_event: OnEvent) -> Pr
     return preset.model_copy(update={"sequence_length": wanted})
 
 
+def named_preset(name: str) -> Preset:
+    """The preset of that name; InvalidOption where there is none."""
+    if name not in PRESETS:
+        known = ", ".join((AUTO_PRESET, *PRESETS))
+        raise InvalidOption(f"There is no preset {name!r}; there are {known}.", param="model")
+    return PRESETS[name]
+
+
 def _measured_pace(
     corpus: EncodedCorpus,
     stats: CorpusStats,
     wanted: Hyperparameters,
     device: torch.device,
     threads: int,
+    group: Group,
 ) -> Pace:
     """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
-    estimated = estimated_pace(stats.vocab_size, threads=threads, device=device.type)
+    estimated = estimated_pace(stats.vocab_size, threads=threads * group.size, device=device.type)
     preset = fit_to_text(PRESETS[_MEASURED], stats.tokens, Hyperparameters())
-    plan = _draft(corpus, _MEASURED, preset, wanted, device, threads, None)
-    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0])
+    if preset.batch_size < group.size:
+        return estimated  # too few rows for all of them
+    plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)
+    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0], group)
     factor = measured / estimated(preset)
     return lambda other: factor * estimated(other)
 
 
-def _preset_of(base: Base, wanted: Hyperparameters) -> Preset:
-    """What trained the base, gentler; its shape stays, and a wish for another is refused."""
-    model = base.header.model
-    for option in SHAPE_OPTIONS:
-        value = getattr(wanted, option)
-        if value is not None and value != getattr(model, option):
-            raise InvalidOption(
-                f"{option!r} is {value}, but the model to continue from has "
-                f"{getattr(model, option)}. Leave it out, or train from scratch.",
-                param=option,
-            )
-    plan = base.header.plan
-    near = PRESETS["lstm-small"]
-    for preset in PRESETS.values():
-        if preset.model.layers <= model.layers and preset.model.hidden_size <= model.hidden_size:
-            near = preset
-    return Preset(
-        description="as the model to continue from",
-        model=model,
-        batch_size=near.batch_size if plan is None else plan.batch_size,
-        sequence_length=near.sequence_length if plan is None else plan.sequence_length,
-        learning_rate=near.learning_rate * _FINE_TUNING_RATE,
-        weight_decay=near.weight_decay if plan is None else plan.weight_decay,
-        gradient_clip=near.gradient_clip if plan is None else plan.gradient_clip,
-    )
-
-
-def _draft(
+def draft(
     corpus: EncodedCorpus,
     name: str,
     preset: Preset,
@@ -207,7 +201,43 @@ def _draft(
     )
 
 
-def _finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
+def _sampled_classes(
+    vocab_size: int, wanted: Hyperparameters, group: Group, on_event: OnEvent
+) -> int:
+    """How many symbols stand for all of them in the softmax of a step; 0 for the exact one."""
+    if wanted.softmax != "sampled":
+        return 0
+    if group.size > 1:
+        raise InvalidOption(
+            f"'softmax' is sampled, but {group.size} workers share a training, and each would move "
+            "other rows. Leave it out, or train with one worker.",
+            param="softmax",
+        )
+    if vocab_size < 2 * _SAMPLED_CLASSES:
+        reason = f"sampling among {vocab_size:,} symbols would save nothing"
+        on_event(choice("softmax", "exact", reason))
+        return 0
+    return _SAMPLED_CLASSES
+
+
+def _workers(group: Group, wanted: Hyperparameters, preset: Preset) -> int:
+    if wanted.workers not in (None, group.size):
+        raise InvalidOption(
+            f"'workers' is {wanted.workers}, but {group.size} processes were started. Leave it out "
+            "where something else starts them.",
+            param="workers",
+        )
+    if group.size > preset.batch_size:
+        raise InvalidOption(
+            f"'workers' is {group.size}, but a batch has {preset.batch_size} rows to share. Give "
+            "fewer workers, or a larger batch_size.",
+            param="workers",
+        )
+    return group.size
+
+
+def finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
+    """The plan with its number of steps, and all that follows from it."""
     steps = max(steps, 1)
     return plan.model_copy(
         update={
@@ -218,7 +248,10 @@ def _finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: tor
             "max_seconds": seconds,
             "kernel": way.kernel,
             "threads": way.threads,
-            "numerics": describe_numerics(device, way.threads, way.kernel),
+            "precision": way.precision,
+            "numerics": describe_numerics(
+                device, way.threads, way.kernel, plan.workers, way.precision
+            ),
         }
     )
 
@@ -234,7 +267,8 @@ def _steps_of_epochs(
     else:
         epochs = min(max(round(_AUTO_TOKENS / tokens), _FEWEST_EPOCHS), _MOST_EPOCHS)
         on_event(choice("n_epochs", epochs, f"the text has {tokens:,} tokens"))
-    return math.ceil(epochs * tokens / (plan.batch_size * plan.sequence_length))
+    new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
+    return math.ceil(epochs * tokens / new)
 
 
 def announce(plan: Plan, on_event: OnEvent) -> None:
@@ -243,8 +277,15 @@ def announce(plan: Plan, on_event: OnEvent) -> None:
     on_event(
         Event(
             "plan",
-            f"{plan.total_steps:,} steps of {plan.batch_size}×{plan.sequence_length} tokens with "
+            f"{plan.total_steps:,} steps of {_step_size(plan)} with "
             f"an LSTM of {shape}, learning rate {plan.learning_rate:g}",
             data={"plan": plan.model_dump(mode="json")},
         )
     )
+
+
+def _step_size(plan: Plan) -> str:
+    if plan.privacy is None:
+        return f"{plan.batch_size}×{plan.sequence_length} tokens"
+    drawn = plan.privacy.documents_per_step
+    return f"about {drawn:,} documents of up to {plan.sequence_length} tokens"

@@ -11,11 +11,11 @@ from textgen.bundles.checkpoint import Checkpoint, save_checkpoint
 from textgen.bundles.header import BundleHeader, TrainingState
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.engine.preview import preview
-from textgen.evaluation.validation import validate
+from textgen.evaluation.validation import Validation, validate
 from textgen.events import Event, OnEvent
 from textgen.plan import Plan
 from textgen.training.best_weights import BestWeights
-from textgen.training.trainer import Trainer
+from textgen.training.steps import Steps
 
 KEPT_CHECKPOINTS = 3
 _PROGRESS_SECONDS = 1.0
@@ -27,22 +27,27 @@ _SAMPLE_TOKENS = 200
 
 
 class Run:
-    """One training; ``header`` is what its bundle will say of model, tokenizer and corpus."""
+    """One training; ``header`` is what its bundle will say of model, tokenizer and corpus.
+
+    ``replay`` is the text of an earlier one, which it is not to forget.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        trainer: Trainer,
+        trainer: Steps,
         corpus: EncodedCorpus,
         header: BundleHeader,
         folder: Path,
         on_event: OnEvent,
+        replay: EncodedCorpus | None = None,
     ) -> None:
         self.plan = plan
         self.trainer = trainer
         self.best = BestWeights(trainer.model)
         self.metrics: dict[str, float | None] = {}  # the latest of each
         self._corpus = corpus
+        self._replay = replay
         self._header = header
         self._folder = folder
         self._on_event = on_event
@@ -68,7 +73,10 @@ class Run:
         Either way there is a checkpoint of the last step when it returns.
         """
         shortest, longest = checkpoint_seconds
+        if self.trainer.step == 0 and self.trainer.state():
+            self._save()  # what it holds would be another's if it were started again
         next_save = time.monotonic() + shortest
+        self._measure_base()
         while not self._is_over():
             if should_stop():
                 self._save()
@@ -80,6 +88,28 @@ class Run:
                 next_save = time.monotonic() + pause
         self._save()
         return True
+
+    def validate(self, *, whole: bool) -> tuple[Validation | None, dict[str, float | None]]:
+        """How the model does on the validation text, and all figures, of the old text too."""
+        model, plan = self.trainer.model, self.plan
+        valid = validate(model, self._corpus, plan, "valid", whole=whole)
+        figures = {} if valid is None else valid.named("valid")
+        if self._replay is not None:
+            old = validate(model, self._replay, plan, "valid", whole=whole)
+            figures |= {} if old is None else old.named("valid_replay")
+        return valid, figures
+
+    def _measure_base(self) -> None:
+        """The weights to continue from are the first candidate for the best."""
+        if self.plan.base is None or self.trainer.step > 0 or self.best.step is not None:
+            return
+        valid, figures = self.validate(whole=False)
+        if valid is None:
+            return
+        self.best.compare(valid.loss, 0)
+        self.metrics |= {f"base_{name}": value for name, value in figures.items()}
+        message = f"Before the first step the validation loss is {valid.loss:.3f} nats per token"
+        self._on_event(Event("base", message, data={"step": 0, **figures}))
 
     def _is_over(self) -> bool:
         plan, step = self.plan, self.trainer.step
@@ -118,17 +148,12 @@ class Run:
 
     def _measure(self, validation_due: bool) -> None:
         trainer, plan = self.trainer, self.plan
-        metrics: dict[str, float | None] = {
-            "train_loss": trainer.loss,
-            "train_mean_token_accuracy": _finite(trainer.accuracy),
-        }
-        if len(trainer.losses) > 1:
-            metrics |= {f"train_{name}_loss": loss for name, loss in trainer.losses.items()}
-        message = f"Step {trainer.step:,} of {plan.total_steps:,}: training loss {trainer.loss:.3f}"
+        metrics = trainer.metrics()
+        message = f"Step {trainer.step:,} of {plan.total_steps:,}: {trainer.summary()}"
         if validation_due:
-            valid = validate(trainer.model, self._corpus, plan, "valid", whole=False)
+            valid, figures = self.validate(whole=False)
+            metrics |= figures
             if valid is not None:
-                metrics |= valid.named("valid")
                 message += f", validation loss {valid.loss:.3f} nats per token"
                 if valid.classes is not None:
                     message += f", accuracy {valid.classes.accuracy:.3f}"
@@ -154,16 +179,16 @@ class Run:
         self._on_event(Event("sample", text, data={"text": text, "step": step}))
 
     def _progress(self) -> None:
-        plan, step, loss = self.plan, self.trainer.step, self.trainer.loss
+        plan, step = self.plan, self.trainer.step
         data = {
             "step": step,
             "total_steps": plan.total_steps,
-            "train_loss": loss,
-            "tokens_per_second": round(plan.batch_size * plan.sequence_length / self._step_seconds),
+            **self.trainer.progress(),
+            "tokens_per_second": round(plan.tokens_per_step / self._step_seconds),
             "seconds_left": round((plan.total_steps - step) * self._step_seconds, 1),
             "seconds": round(self._seconds, 1),
         }
-        message = f"Step {step:,} of {plan.total_steps:,}, training loss {loss:.3f}"
+        message = f"Step {step:,} of {plan.total_steps:,}, {self.trainer.summary()}"
         self._on_event(Event("progress", message, data=data))
 
     def _save_if_there_is_room(self) -> float:
@@ -198,17 +223,13 @@ class Run:
         return TrainingState(
             step=self.trainer.step,
             seconds=self._seconds,
-            train_losses=self.trainer.losses,
+            train_losses=dict(self.trainer.losses),
             best_step=self.best.step,
             best_valid_loss=self.best.loss,
             validations_without_gain=self.best.validations_without_gain,
             plan_hash=self.plan.digest(),
             corpus_hash=self._corpus.sha256,
         )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -6,13 +6,17 @@ Measuring runs throw-away steps on a model of its own; every random generator is
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from textgen.events import OnEvent, choice
+from textgen.options import Precision
 from textgen.plan import Kernel, Plan
+from textgen.training.group import ALONE, Group
 from textgen.training.mixture import Mixture
+from textgen.training.steps import Steps
 from textgen.training.trainer import Trainer, new_model
 
 _MEASURE_SECONDS = 0.5  # for each way
@@ -22,25 +26,32 @@ _CLEARLY_FASTER = 0.9  # of the time; near ties must not be decided by noise
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How to compute: an LSTM kernel and a number of CPU threads."""
+    """How to compute: an LSTM kernel, a number of CPU threads and a precision."""
 
     kernel: Kernel
     threads: int
+    precision: Precision = "float32"
 
     def __str__(self) -> str:
-        return f"{self.kernel} on {self.threads} thread{'s' * (self.threads > 1)}"
+        precision = "" if self.precision == "float32" else f" in {self.precision}"
+        return f"{self.kernel} on {self.threads} thread{'s' * (self.threads > 1)}{precision}"
 
 
-def ways(device: torch.device, threads: int) -> tuple[Way, ...]:
+def ways(
+    device: torch.device, threads: int, precisions: Sequence[Precision] = ("float32",)
+) -> tuple[Way, ...]:
     """What to measure, most likely the best first.
 
     One thread wins where layers are so narrow, or other programs so busy, that two wait for each
     other more than they compute.
     """
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return (Way("native", threads),)
+        return tuple(Way("native", threads, precision) for precision in precisions)
     counts = dict.fromkeys((threads, 1))
-    return (*(Way("onednn", count) for count in counts), Way("native", threads))
+    found = [Way("onednn", count, precision) for precision in precisions for count in counts]
+    if "float32" in precisions:  # torch's own loops are slow in anything shorter
+        found.append(Way("native", threads))
+    return tuple(found)
 
 
 def fastest_way(times: dict[Way, float], on_event: OnEvent) -> Way:
@@ -54,14 +65,19 @@ def fastest_way(times: dict[Way, float], on_event: OnEvent) -> Way:
     return best
 
 
-def step_seconds(plan: Plan, mixture: Mixture, way: Way) -> float:
+def step_seconds(plan: Plan, mixture: Mixture, way: Way, group: Group = ALONE) -> float:
     """How long a step of this shape takes, on weights that are thrown away.
 
     A quarter of the steps were faster: what other programs did meanwhile counts little.
     """
     torch.set_num_threads(way.threads)
-    plan = plan.model_copy(update={"kernel": way.kernel, "total_steps": 2**30})
-    trainer = Trainer(plan, new_model(plan).to(plan.device), mixture)
+    changes = {"kernel": way.kernel, "precision": way.precision, "total_steps": 2**30}
+    plan = plan.model_copy(update=changes)
+    return seconds_of(Trainer(plan, new_model(plan).to(plan.device), mixture, group))
+
+
+def seconds_of(trainer: Steps) -> float:
+    """How long a step of ``trainer`` takes, by some that it makes."""
     trainer.advance()
     times: list[float] = []
     fewest, most = _MEASURE_STEPS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,21 @@ from textgen.evaluation.measures import tune_temperature
 from textgen.evaluation.validation import beginning, validate
 from textgen.events import Event, OnEvent, choice, ignore
 from textgen.model import TextGenerator
-from textgen.numerics import describe_numerics, pick_device
+from textgen.numerics import computes_in, describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.tokenizers import Tokenizer, load_tokenizer
+from textgen.training.fine_tuning import Base
+from textgen.training.group import Group
+from textgen.training.local_group import local_group, workers_here
 from textgen.training.mixture import make_mixture
-from textgen.training.planning import Base, announce, make_plan
+from textgen.training.planning import announce, make_plan
+from textgen.training.private.documents import protected_documents
+from textgen.training.private.planning import make_private_plan
+from textgen.training.private.trainer import PrivateTrainer
+from textgen.training.replay import OldText, check_replay, encode_replay
 from textgen.training.run import Run
+from textgen.training.steps import Steps
 from textgen.training.trainer import Trainer, new_model
 from textgen.training.transfer import fitted_to
 
@@ -50,6 +59,7 @@ def train_files(
     preset: str = AUTO_PRESET,
     hyperparameters: Hyperparameters | None = None,
     base: Path | None = None,
+    replay: OldText | None = None,
     plan: Plan | None = None,
     resume: Path | None = None,
     device: str = "auto",
@@ -57,6 +67,7 @@ def train_files(
     on_event: OnEvent = ignore,
     should_stop: Callable[[], bool] = never,
     checkpoint_seconds: tuple[float, float] = (10, 300),
+    group: Group | None = None,
 ) -> Path | None:
     """Train on ``sources`` and return the finished bundle's path; all files lie under ``folder``.
 
@@ -67,11 +78,15 @@ def train_files(
     ``test_sources`` are measured once, at the end: nothing is chosen by them.
 
     ``base`` is a bundle to continue from: its shape stays, and its tokenizer but for characters
-    that it does not know yet. Torch's number of threads
-    in this process becomes ``threads``, or less where that is faster, and the process keeps the
-    memory that it frees (``textgen.allocator``). Checkpoints are as far apart
+    that it does not know yet. ``replay`` is what it learnt before and is not to forget. Torch's
+    number of threads in this process becomes ``threads``, or less where that is faster, and the
+    process keeps the memory that it frees (``textgen.allocator``). Checkpoints are as far apart
     as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
     second.
+
+    With ``workers`` among the hyperparameters as many processes share the threads and every
+    batch; this one starts and ends them (docs/distributed.md). ``group`` is for processes that
+    were started otherwise; ``threads`` is then for each of them. WorkerLost where one dies.
     """
     wanted = Hyperparameters() if hyperparameters is None else hyperparameters
     torch.set_num_threads(threads)
@@ -86,18 +101,39 @@ def train_files(
     corpus = _encode(
         (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
     )
-    if plan is None:
-        wanted = _with_objectives(wanted, corpus, on_event)
-        known = None if base is None or start is None else Base(start.header, _sha256(base))
-        plan = make_plan(
-            corpus, preset, wanted, device=where, threads=threads, on_event=on_event, base=known
-        )
-        announce(plan, on_event)
-    threads = min(threads, plan.threads)
-    torch.set_num_threads(threads)
-    _check_numerics(plan, where, threads, on_event)
-    run = _run(plan, corpus, start, checkpoint, where, folder, on_event)
-    if not run.train(should_stop, checkpoint_seconds):
+    wanted = _with_objectives(wanted, corpus, on_event)
+    old = None
+    if replay is not None:
+        old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
+    with ExitStack() as stack:
+        if group is None:
+            workers = workers_here(wanted, plan, where, threads)
+            group = stack.enter_context(local_group(workers, where, folder))
+            threads //= workers
+        read = [corpus] if old is None else [corpus, old]
+        group.tell("read", corpora=[(str(each.folder.resolve()), each.sha256) for each in read])
+        if plan is None:
+            known = None if base is None or start is None else Base(start.header, _sha256(base))
+            plan_it = make_plan if wanted.privacy is None else make_private_plan
+            plan = plan_it(
+                corpus,
+                preset,
+                wanted,
+                device=where,
+                threads=threads,
+                on_event=on_event,
+                base=known,
+                replay=old,
+                group=group,
+            )
+            announce(plan, on_event)
+        threads = min(threads, plan.threads)
+        torch.set_num_threads(threads)
+        here = _as_here(plan, where, threads, group.size, on_event)
+        run = _run(plan, here, corpus, old, start, checkpoint, where, folder, on_event, group)
+        finished = run.train(should_stop, checkpoint_seconds)
+        group.tell("end")
+    if not finished:
         return None
     return _finish(run, corpus, folder, on_event)
 
@@ -126,6 +162,9 @@ def _encode(
         tokenizer = _kept_tokenizer(start.tokenizer, wanted)
     elif checkpoint is not None and checkpoint.header.base is not None:
         tokenizer = load_tokenizer(checkpoint.header.tokenizer)
+    elif wanted.privacy is not None and wanted.tokenizer is None:
+        on_event(choice("tokenizer", "byte", "the others are learnt from the text"))
+        wanted = wanted.model_copy(update={"tokenizer": "byte"})
     sources, validation_sources, test_sources = files
     return encode_corpus(
         sources,
@@ -136,6 +175,7 @@ def _encode(
         on_event=on_event,
         tokenizer=tokenizer,
         resumed=None if checkpoint is None else checkpoint.training.corpus_hash,
+        widen=wanted.privacy is None,
     )
 
 
@@ -155,8 +195,12 @@ def _kept_tokenizer(tokenizer: Tokenizer, wanted: Hyperparameters) -> Tokenizer:
     return tokenizer
 
 
-def _check_numerics(plan: Plan, device: torch.device, threads: int, on_event: OnEvent) -> None:
-    now = describe_numerics(device, threads, plan.kernel)
+def _as_here(
+    plan: Plan, device: torch.device, threads: int, workers: int, on_event: OnEvent
+) -> Plan:
+    """The plan as this machine can follow it; a difference in numerics is told."""
+    precision = plan.precision if computes_in(device, plan.precision) else "float32"
+    now = describe_numerics(device, threads, plan.kernel, workers, precision)
     if now != plan.numerics:
         message = (
             f"The training began on {plan.numerics!r} and goes on on {now!r}: it will end with "
@@ -164,18 +208,23 @@ def _check_numerics(plan: Plan, device: torch.device, threads: int, on_event: On
         )
         data = {"was": plan.numerics, "now": now}
         on_event(Event("numerics_changed", message, "warn", data))
+    return plan.model_copy(update={"precision": precision})
 
 
 def _run(
     plan: Plan,
+    here: Plan,
     corpus: EncodedCorpus,
+    replay: EncodedCorpus | None,
     start: Bundle | None,
     checkpoint: Checkpoint | None,
     device: torch.device,
     folder: Path,
     on_event: OnEvent,
+    group: Group,
 ) -> Run:
     """The training at its first step, or where the checkpoint left it."""
+    check_replay(plan, replay)
     if checkpoint is not None:
         _check_belongs(checkpoint, plan, corpus)
         model = checkpoint.model
@@ -184,12 +233,25 @@ def _run(
         model.set_dropouts(plan.model)
     else:
         model = new_model(plan)
-    trainer = Trainer(plan, model.to(device), make_mixture(plan, corpus))
+    trainer = _trainer(here, model.to(device), corpus, replay, group)
     header = _header(plan, corpus, model)
-    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event)
+    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
     if checkpoint is not None:
         run.restore(checkpoint)
     return run
+
+
+def _trainer(
+    plan: Plan,
+    model: TextGenerator,
+    corpus: EncodedCorpus,
+    replay: EncodedCorpus | None,
+    group: Group,
+) -> Steps:
+    if plan.privacy is None:
+        return Trainer(plan, model, make_mixture(plan, corpus, replay), group)
+    documents = protected_documents(corpus, plan.sequence_length)
+    return PrivateTrainer(plan, plan.privacy, model, documents)
 
 
 def _check_belongs(checkpoint: Checkpoint, plan: Plan, corpus: EncodedCorpus) -> None:
@@ -213,18 +275,20 @@ def _header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> BundleHe
         parameters=count_parameters(model),
         base=plan.base,
         plan=plan,
-        corpus=corpus.as_dict(),
+        # Its hash and sizes would tell whether a text is among those of a private training.
+        corpus=corpus.as_dict() if plan.privacy is None else {},
         documents=corpus.documents,
         objectives=tuple(plan.objectives),
         rows=corpus.kind,
         labels=corpus.labels if "classify" in plan.objectives else (),
-        generation_defaults=_defaults(corpus),
+        generation_defaults=_defaults(plan, corpus),
     )
 
 
-def _defaults(corpus: EncodedCorpus, temperature: float = 0.8) -> GenerationDefaults:
-    train = corpus.splits["train"]
-    length = max(1, round(_DEFAULT_CHARACTERS * train.tokens / max(train.characters, 1)))
+def _defaults(plan: Plan, corpus: EncodedCorpus, temperature: float = 0.8) -> GenerationDefaults:
+    train, length = corpus.splits["train"], _DEFAULT_CHARACTERS
+    if plan.privacy is None:
+        length = max(1, round(length * train.tokens / max(train.characters, 1)))
     return GenerationDefaults(max_tokens=length, temperature=temperature)
 
 
@@ -232,20 +296,23 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     """Measure the best weights on all that was held out, and write the bundle."""
     plan, model = run.plan, run.trainer.model
     model.load_state_dict(run.best.weights())
-    defaults = _defaults(corpus)
+    defaults = _defaults(plan, corpus)
     metrics = dict(run.metrics)
-    valid = validate(model, corpus, plan, "valid", whole=True)
+    valid, figures = run.validate(whole=True)
+    metrics |= figures
     if valid is not None:
-        metrics |= valid.named("valid") | valid.named("full_valid")
+        metrics |= valid.named("full_valid")
     if valid is not None and valid.text is not None:
         few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
         temperature = tune_temperature(model, few, corpus.counted("valid"))
-        defaults = _defaults(corpus, temperature)
+        defaults = _defaults(plan, corpus, temperature)
     test = validate(model, corpus, plan, "test", whole=True)
     if test is not None:
         metrics |= test.named("test")
     classes = None if valid is None or valid.classes is None else valid.classes.as_dict()
     on_event(_final_metrics(run, metrics, classes))
+    if run.best.step == 0:
+        on_event(_no_gain(run))
     update: dict[str, Any] = {
         "metrics": metrics,
         "classification": classes,
@@ -273,6 +340,15 @@ def _final_metrics(
         message += f"; accuracy {classes['accuracy']:.3f}, macro F1 {classes['macro']['f1']:.3f}"
         data["classification"] = classes
     return Event("metrics", message, data=data)
+
+
+def _no_gain(run: Run) -> Event:
+    message = (
+        "No step of this training brought a lower validation loss than the model to continue from "
+        f"has ({run.best.loss:.4f} nats per token): its weights are kept. More text would help, "
+        "or a smaller learning_rate."
+    )
+    return Event("no_gain", message, "warn", {"valid_loss": run.best.loss})
 
 
 def _sha256(path: Path) -> str:

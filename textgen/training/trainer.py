@@ -12,132 +12,230 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import Hidden, TextGenerator
-from textgen.numerics import use_kernel
-from textgen.options import ObjectiveName
+from textgen.numerics import autocast, use_kernel
 from textgen.plan import Plan
+from textgen.training.group import ALONE, Group, own_rows
 from textgen.training.mixture import Mixture, Part
+from textgen.training.optimizer import MOMENTS, Optimizer
+from textgen.training.output_loss import OutputLoss, output_loss
+from textgen.training.sampled_classes import Classes, only
 from textgen.training.schedule import learning_rate
 from textgen.training.streams import IGNORED, Batch
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-_BETAS = (0.9, 0.99)
+_SCALING = ("scale", "_growth_tracker")
 _MEAN_OVER = 50  # steps, for the running loss
 
 
 class Trainer:
-    """A model in training. The generators of the caller are left as they are."""
+    """A model in training. The generators of the caller are left as they are.
 
-    def __init__(self, plan: Plan, model: TextGenerator, mixture: Mixture) -> None:
+    In a group each process has a trainer of the same plan and mixture, computes its rows of every
+    batch, and takes the same steps. What is called on the leader's is called on the others, which
+    ``textgen.training.follower`` sees to.
+    """
+
+    def __init__(
+        self, plan: Plan, model: TextGenerator, mixture: Mixture, group: Group = ALONE
+    ) -> None:
         self.plan = plan
         self.model = model
         self.step = 0
-        self.losses: dict[ObjectiveName, float] = {}  # running means, nats per counted token
+        self.losses: dict[str, float] = {}  # running means, nats per counted token
         self.accuracy = math.nan  # of the last measured step
         self._device = next(model.parameters()).device
+        self._weights = torch.tensor([part.weight for part in mixture.parts], device=self._device)
         self._hidden: Hidden | None = None
         self._mixture = mixture
-        self._optimizer = _optimizer(model, plan)
+        self._optimizer = Optimizer(model, plan.learning_rate, plan.weight_decay)
+        model.embedding.sparse = plan.sampled_classes > 0
+        # Short gradients are multiplied, so that small ones do not vanish (Micikevicius et al.
+        # 2018, §3.2); a step whose gradients overflow is left out.
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=plan.precision == "float16")
+        self._group = group
+        self._rows = own_rows(group, plan.batch_size)
+        model.part_of = None if group.size == 1 else (plan.batch_size, self._rows)
+        group.tell("begin", plan=plan.model_dump(mode="json"), threads=torch.get_num_threads())
+        group.copy(list(model.parameters()))
 
     @property
     def loss(self) -> float:
-        """The objectives' running means, summed by their weights; NaN before the first step."""
+        """The parts' running means, summed by their weights; NaN before the first step."""
         if not self.losses:
             return math.nan
-        return sum(part.weight * self.losses[part.name] for part in self._mixture.parts)
+        return sum(part.weight * self.losses[part.label] for part in self._mixture.parts)
 
     def advance(self, *, measure: bool = False) -> None:
         """One step; ``measure`` also sets ``accuracy``. TrainingDiverged where the loss is NaN."""
-        batch = self._mixture.batch(self.step)
-        x, y = batch.inputs.to(self._device), batch.targets.to(self._device)  # (B, T)
-        rate = learning_rate(self.plan, self.step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        self._group.tell("advance", measure=measure)
+        batch, rows = self._mixture.batch(self.step), self._rows
+        counts = self._counts(batch)  # (parts,)
         self.model.train()
         with use_kernel(self.plan.kernel), _generators(self.plan, self.step, self._device):
-            logits, (h, c) = self.model(x, self._before(batch))  # (B, T, V)
-            losses = self._losses(logits, y)
-            loss = torch.stack(
-                [part.weight * losses[part.name] for part in self._mixture.parts]
-            ).sum()
+            x = batch.inputs[rows].to(self._device)  # (b, T)
+            with autocast(self._device, self.plan.precision):
+                features, (h, c) = self.model.features(x, self._before(batch))  # (b, T, H)
+            features, h, c = features.float(), h.float(), c.float()
+            found = self._outputs(features, batch.targets[rows])
+            losses = torch.stack([part.total for part in found]) / counts.clamp(min=1)  # (parts,)
             self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.gradient_clip)
-        self._check(loss.item(), norm.item(), rate)
-        self._optimizer.step()
+            self._scaler.scale((self._weights * losses).sum()).backward()  # type: ignore[no-untyped-call]
+        losses = losses.detach()
+        self._group.sum([losses, *self._gradients()])
+        self._scaler.unscale_(self._optimizer)
+        norm = self._optimizer.clip(self.plan.gradient_clip).item()
+        rate = learning_rate(self.plan, self.step)
+        self._check((self._weights * losses).sum().item(), norm, rate)
+        if math.isfinite(norm):
+            self._optimizer.advance(rate)
+        self._scaler.update()
         self._hidden = (h.detach(), c.detach())
         self.step += 1
         self._average(losses)
         if measure:
-            self.accuracy = self._accuracy(logits, y)
+            right = torch.stack([part.right for part in found])
+            self._group.sum([right])
+            counted = counts.sum().item()
+            self.accuracy = right.sum().item() / counted if counted else math.nan
+
+    def progress(self) -> dict[str, float]:
+        """The running loss."""
+        return {"train_loss": self.loss}
+
+    def metrics(self) -> dict[str, float | None]:
+        """The running loss, each objective's where there are several, and the accuracy."""
+        accuracy = self.accuracy if math.isfinite(self.accuracy) else None
+        found: dict[str, float | None] = {
+            "train_loss": self.loss,
+            "train_mean_token_accuracy": accuracy,
+        }
+        if len(self.losses) > 1:
+            found |= {f"train_{name}_loss": loss for name, loss in self.losses.items()}
+        return found
+
+    def summary(self) -> str:
+        """The running loss."""
+        return f"training loss {self.loss:.3f}"
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, beside the model's, that the next step depends on."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self.model.named_parameters():
-            moments = self._optimizer.state.get(parameter, {})
-            tensors |= {f"optimizer.{name}.{key}": moments[key] for key in moments}
+        self._group.tell("state")
+        tensors = moments(self._optimizer, self.model)
         if self._hidden is not None:
-            tensors |= {"hidden.h": self._hidden[0], "hidden.c": self._hidden[1]}
-        return tensors
+            h, c = (self._whole(part) for part in self._hidden)
+            self._group.sum([h, c])
+            tensors |= {"hidden.h": h, "hidden.c": c}
+        return tensors | self._scaling()
 
     def restore(
-        self, step: int, losses: Mapping[ObjectiveName, float], tensors: Mapping[str, Tensor]
+        self, step: int, losses: Mapping[str, float], tensors: Mapping[str, Tensor]
     ) -> None:
         """Go on from ``state`` after ``step`` steps; InvalidCheckpoint where it does not fit."""
+        self._group.tell("restore", step=step)
         self.step, self.losses = step, dict(losses)
         if step == 0:
             return
-        for name, parameter in self.model.named_parameters():
-            moments = {key: tensors.get(f"optimizer.{name}.{key}") for key in _MOMENTS}
-            shapes = {"exp_avg": parameter.shape, "exp_avg_sq": parameter.shape, "step": ()}
-            self._optimizer.state[parameter] = {
-                key: _fitting(moments[key], shapes[key], name, self._device) for key in _MOMENTS
-            }
-        lstm = self.model.lstm
-        shape = (lstm.num_layers, self.plan.batch_size, lstm.hidden_size)
-        h, c = (_fitting(tensors.get(f"hidden.{name}"), shape, name, self._device) for name in "hc")
+        found = {
+            name: _fitting(tensors.get(name), shape, name, self._device)
+            for name, shape in self._state_shapes().items()
+        }
+        scaling = {name: tensors.get(name, value) for name, value in self._scaling().items()}
+        found |= {name: value.to(self._device) for name, value in scaling.items()}
+        self._group.copy(list(found.values()))
+        restore_moments(self._optimizer, self.model, found)
+        scaled = {name.removeprefix("scaling."): found[name].item() for name in scaling}
+        self._scaler.load_state_dict(self._scaler.state_dict() | scaled)
+        h, c = (found[f"hidden.{name}"][:, self._rows].contiguous() for name in "hc")
         self._hidden = (h, c)
 
     def _before(self, batch: Batch) -> Hidden | None:
-        """The state that the rows go on from."""
+        """The state (L, b, H) that the rows go on from."""
         if self._hidden is None or batch.fresh is None:
             return self._hidden
-        fresh = batch.fresh.to(self._device)[None, :, None]
+        fresh = batch.fresh[self._rows].to(self._device)[None, :, None]
         h, c = self._hidden
         return h.masked_fill(fresh, 0.0), c.masked_fill(fresh, 0.0)
 
-    def _accuracy(self, logits: Tensor, targets: Tensor) -> float:
-        """Share of all targets that count which are the likeliest; NaN where none counts."""
-        right = []
+    def _outputs(self, features: Tensor, targets: Tensor) -> list[OutputLoss]:
+        """The loss of each part over its targets (b, T) here, on the CPU, that count."""
+        found, first = [], self._rows.start
         for part in self._mixture.parts:
-            scores, wanted = _predicted(part, logits, targets)
-            right.append((scores.argmax(-1) == wanted)[wanted != IGNORED])
-        found = torch.cat(right)
-        return found.float().mean().item() if len(found) else math.nan
+            own = slice(max(part.rows.start - first, 0), max(part.rows.stop - first, 0))
+            rows, wanted = features[own].flatten(0, 1), targets[own].flatten()
+            places = (wanted != IGNORED).nonzero()[:, 0]
+            if len(places) < len(wanted):
+                rows, wanted = rows[places.to(self._device)], wanted[places]
+            found.append(self._output_loss(rows, wanted, self._classes(part, wanted)))
+        return found
 
-    def _losses(self, logits: Tensor, targets: Tensor) -> dict[ObjectiveName, Tensor]:
-        """Mean loss of each objective over its targets that count; 0 where none does."""
-        losses = {}
-        for part in self._mixture.parts:
-            scores, wanted = _predicted(part, logits, targets)
-            found = functional.cross_entropy(scores, wanted, ignore_index=IGNORED, reduction="sum")
-            losses[part.name] = found / (wanted != IGNORED).sum().clamp(min=1)
-        return losses
+    def _classes(self, part: Part, targets: Tensor) -> Classes | None:
+        """The symbols among which a part predicts in this step; None: all."""
+        if part.choices is not None:
+            return only(part.choices, targets)
+        sampled = self._mixture.classes
+        return None if sampled is None else sampled.choose(targets, self.step)
 
-    def _average(self, losses: Mapping[ObjectiveName, Tensor]) -> None:
+    def _output_loss(
+        self, features: Tensor, targets: Tensor, classes: Classes | None
+    ) -> OutputLoss:
+        """Over all symbols, or over few."""
+        output = self.model.output
+        if classes is None:
+            return output_loss(features, output.weight, output.bias, targets.to(self._device))
+        ids, sparse = classes.ids.to(self._device), self._mixture.classes is not None
+        weight = functional.embedding(ids, output.weight, sparse=sparse)  # (K, H)
+        bias = output.bias.index_select(0, ids) + classes.shift.to(self._device)
+        return output_loss(features, weight, bias, classes.targets.to(self._device))
+
+    def _scaling(self) -> dict[str, Tensor]:
+        """The state of what scales short gradients; nothing where they are not short."""
+        state = self._scaler.state_dict()
+        return {f"scaling.{name}": torch.tensor(float(state[name])) for name in _SCALING if state}
+
+    def restore_as_leader_does(self, step: int) -> None:
+        """``restore`` in a process that follows: all comes from the leader."""
+        zeros = {name: torch.zeros(shape) for name, shape in self._state_shapes().items()}
+        self.restore(step, {}, zeros)
+
+    def _state_shapes(self) -> dict[str, Sequence[int]]:
+        """Of the tensors in ``state`` after any step."""
+        lstm = self.model.lstm
+        shapes: dict[str, Sequence[int]] = {}
+        for name, parameter in self.model.named_parameters():
+            of_moments = (parameter.shape, parameter.shape, ())
+            for key, shape in zip(MOMENTS, of_moments, strict=True):
+                shapes[f"optimizer.{name}.{key}"] = shape
+        hidden = (lstm.num_layers, self.plan.batch_size, lstm.hidden_size)
+        return shapes | {"hidden.h": hidden, "hidden.c": hidden}
+
+    def _gradients(self) -> list[Tensor]:
+        return [each.grad for each in self.model.parameters() if each.grad is not None]
+
+    def _whole(self, part: Tensor) -> Tensor:
+        """The states (L, b, H) of this process's rows among zeros (L, B, H) for the others'."""
+        layers, _, width = part.shape
+        whole = part.new_zeros(layers, self.plan.batch_size, width)
+        whole[:, self._rows] = part
+        return whole
+
+    def _counts(self, batch: Batch) -> Tensor:
+        """How many targets of each part (parts,) count in the whole batch."""
+        counted = batch.targets != IGNORED
+        counts = [counted[part.rows].sum() for part in self._mixture.parts]
+        return torch.stack(counts).to(self._device)
+
+    def _average(self, losses: Tensor) -> None:
         weight = max(1 / self.step, 1 / _MEAN_OVER)
-        for name, tensor in losses.items():
-            loss = tensor.item()
-            before = self.losses.get(name, loss)
-            self.losses[name] = before + weight * (loss - before)
+        for part, loss in zip(self._mixture.parts, losses.tolist(), strict=True):
+            before = self.losses.get(part.label, loss)
+            self.losses[part.label] = before + weight * (loss - before)
 
     def _check(self, loss: float, norm: float, rate: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
+        if math.isfinite(loss) and (math.isfinite(norm) or self._scaler.is_enabled()):
             return
         raise TrainingDiverged(
             f"The training diverged at step {self.step + 1} of {self.plan.total_steps}: its loss "
@@ -164,14 +262,25 @@ def new_model(plan: Plan) -> TextGenerator:
         return TextGenerator.from_options(plan.vocab_size, plan.model)
 
 
-def _optimizer(model: TextGenerator, plan: Plan) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019); only matrices decay, not biases."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": plan.weight_decay},
-        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=_BETAS, fused=True)
+def moments(optimizer: torch.optim.Optimizer, model: TextGenerator) -> dict[str, Tensor]:
+    """What the optimizer keeps of each parameter; nothing before its first step."""
+    return {
+        f"optimizer.{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_moments(
+    optimizer: torch.optim.Optimizer, model: TextGenerator, tensors: Mapping[str, Tensor]
+) -> None:
+    """As ``moments`` told them; InvalidCheckpoint where they are not of this model."""
+    for name, parameter in model.named_parameters():
+        shapes = {"exp_avg": parameter.shape, "exp_avg_sq": parameter.shape, "step": ()}
+        found = {key: tensors.get(f"optimizer.{name}.{key}") for key in MOMENTS}
+        optimizer.state[parameter] = {
+            key: _fitting(found[key], shapes[key], name, parameter.device) for key in MOMENTS
+        }
 
 
 @contextmanager
@@ -179,7 +288,14 @@ def _generators(plan: Plan, step: int, device: torch.device) -> Iterator[None]:
     """Dropout's randomness follows from seed and step, so no generator has to be saved."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed((plan.seed << 32) + step)
+        # A CPU's generator takes 32 bits of a seed; the factor keeps the steps of two apart.
+        seed = (plan.seed * 2654435761 + step) % 2**32
+        # torch.manual_seed would format three stack traces for devices that are not there, every
+        # step: a third of a millisecond.
+        torch.default_generator.manual_seed(seed)
+        for each in cuda:
+            with torch.cuda.device(each):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -16,6 +16,8 @@ COMMANDS = {
     "generate": "web.cli.generate:generate",
     "classify": "web.cli.classify:classify",
     "batch": "web.cli.batch:batch",
+    "score": "web.cli.score:score",
+    "eval": "web.cli.evaluate:evaluate",
     "jobs": "web.cli.jobs:jobs",
     "models": "web.cli.models:models",
     "alias": "web.cli.alias:alias",

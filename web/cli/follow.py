@@ -131,6 +131,8 @@ def share(job: Mapping[str, Any]) -> tuple[float, float | None]:
         return float(counts["completed"] + counts["failed"]), float(counts["total"])
     if progress.get("total_steps"):
         return float(progress.get("step", 0)), float(progress["total_steps"])
+    if progress.get("total"):
+        return float(progress["done"]), float(progress["total"])
     return 0.0, None
 
 
@@ -141,6 +143,8 @@ def describe(job: Mapping[str, Any]) -> str:
     progress, parts = job["progress"], []
     if progress.get("train_loss") is not None:
         parts.append(f"loss {progress['train_loss']:.3f}")
+    if progress.get("epsilon_spent") is not None:
+        parts.append(f"epsilon {progress['epsilon_spent']:.2f}")
     if progress.get("tokens_per_second") is not None:
         parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
     counts = progress.get("request_counts")
@@ -148,6 +152,13 @@ def describe(job: Mapping[str, Any]) -> str:
         parts.append(f"{counts['completed']:,} of {counts['total']:,} lines")
         if counts["failed"]:
             parts.append(f"{counts['failed']:,} failed")
+    if progress.get("part"):
+        parts.append(f"measuring {progress['part'].replace('_', ' ')}")
+    if progress.get("total"):
+        parts.append(f"{progress['done']:,} of {progress['total']:,} {progress['unit']}")
+    if progress.get("rate"):
+        digits = 0 if progress["rate"] >= 10 else 1
+        parts.append(f"{progress['rate']:,.{digits}f} {progress['unit']}/s")
     if progress.get("seconds_left") is not None:
         parts.append(f"{span(progress['seconds_left'])} left")
     if not parts and progress.get("doing"):

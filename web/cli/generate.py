@@ -48,7 +48,11 @@ def defaults_of(api: Api, model: str) -> dict[str, Any]:
 @sampling_options
 @json_option
 def generate(model: str, prompt: str, as_json: bool, **given: Any) -> int:
-    """Continue PROMPT with MODEL (an id or a name); a PROMPT of - is read from standard input."""
+    """Continue PROMPT with MODEL; a PROMPT of - is read from standard input.
+
+    MODEL is an id or a name. The id of a training is its model, and while it runs its newest
+    checkpoint.
+    """
     api = connect()
     text = sys.stdin.read() if prompt == "-" else prompt
     body = {**body_of(api, model, given), "prompt": text}

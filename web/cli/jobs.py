@@ -1,10 +1,10 @@
-"""``textgen jobs``: every training and batch, and what can be done with it."""
+"""``textgen jobs``: every job of every kind, and what can be done with it."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -12,18 +12,21 @@ from web.cli.api import connect, path_of
 from web.cli.follow import ENDED, Left, describe, follow, print_events
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, results, span
 from web.cli.train import say_how_to_come_back, say_not_done
+from worker.jobs.states import Kind
+
+KINDS = get_args(Kind)
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def jobs(context: click.Context) -> None:
-    """Trainings and batches; without a command, list them."""
+    """Trainings, batches, scorings, evaluations; without a command, list them."""
     if context.invoked_subcommand is None:
         context.invoke(show_list, kind=None, state=None, limit=20, as_json=False)
 
 
 @jobs.command("list", epilog="Example: textgen jobs list --state running")
-@click.option("--kind", type=click.Choice(["training", "batch"]))
+@click.option("--kind", type=click.Choice(KINDS))
 @click.option(
     "--state",
     type=click.Choice(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
@@ -148,7 +151,7 @@ def remark(job: dict[str, Any]) -> str:
     if job["error"]:
         return str(job["error"]["message"])
     result = job["result"] if job["result"] is not None else {}
-    return str(result.get("model", ""))
+    return str(result.get("fine_tuned_model", ""))
 
 
 def _print_job(job: dict[str, Any]) -> None:
@@ -164,5 +167,12 @@ def _print_job(job: dict[str, Any]) -> None:
     rows.append(("now", remark(job)))
     rows += [(name, value) for name, value in job["metadata"].items()]
     if job["result"] is not None:
-        rows += [(name, value) for name, value in job["result"].items()]
+        rows += [(name, _plain(value)) for name, value in job["result"].items()]
     print_table(("", ""), [row for row in rows if row[1] not in ("", None)], "")
+
+
+def _plain(value: Any) -> Any:
+    """A value, or of an object what fits into a line."""
+    if not isinstance(value, dict):
+        return value
+    return {key: inner for key, inner in value.items() if not isinstance(inner, (dict, list))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from textgen.errors import InvalidOption
 from textgen.options import AUTO_PRESET, Hyperparameters
 from web.cli.api import Api, connect, path_of
 from web.cli.follow import Left, follow
+from web.cli.options import set_option, values_of
 from web.cli.terminal import json_option, notes, print_json
 
 DEFAULT_SECONDS = 300.0
@@ -22,16 +21,9 @@ LIMITS = ("max_seconds", "max_steps", "n_epochs")
 
 def read_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     """``key=value`` pairs as checked hyperparameters; raises InvalidOption, naming the key."""
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise InvalidOption(f"--set {pair}: write it as key=value, for example layers=2.")
-        try:
-            values[name.strip()] = json.loads(text)
-        except ValueError:
-            values[name.strip()] = text  # a plain word, as in tokenizer=char
-    return Hyperparameters.parse(values).model_dump(mode="json", exclude_unset=True)
+    return Hyperparameters.parse(values_of(pairs, "layers=2")).model_dump(
+        mode="json", exclude_unset=True
+    )
 
 
 def choose(pairs: tuple[str, ...], max_seconds: float | None) -> dict[str, Any]:
@@ -80,12 +72,13 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
     help="A text to measure on once, at the end; nothing is chosen by it.",
 )
 @click.option(
-    "--set",
-    "pairs",
+    "--replay",
     multiple=True,
-    metavar="KEY=VALUE",
-    help="Any hyperparameter, for example --set layers=2; may be given several times.",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text that the model to continue from is not to forget; may be given several times. "
+    "--set replay_fraction=0.2 alone takes the files that it was trained on.",
 )
+@set_option("layers=2")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @json_option
 def train(
@@ -95,6 +88,7 @@ def train(
     max_seconds: float | None,
     validation: Path | None,
     test: Path | None,
+    replay: tuple[Path, ...],
     pairs: tuple[str, ...],
     detach: bool,
     as_json: bool,
@@ -116,6 +110,8 @@ def train(
     for field, path in (("validation_file", validation), ("test_file", test)):
         if path is not None:
             body[field] = upload(api, path, "fine-tune", console)["id"]
+    if replay:
+        body["replay_files"] = [upload(api, file, "fine-tune", console)["id"] for file in replay]
     if name is not None:
         body["alias"] = name
     job = api.post("/v1/fine_tuning/jobs", body)

@@ -50,6 +50,12 @@ class TrainingBody(Body):
     test_file: Id | None = Field(
         None, description="measured once at the end; nothing is chosen by it"
     )
+    replay_files: list[Id] = Field(
+        [],
+        max_length=1000,
+        description="what a model to continue from is not to forget; with replay_fraction alone "
+        "the files that it was trained on",
+    )
     method: Method | None = None
     hyperparameters: HyperparametersGiven | None = Field(
         None, description="the older place for what method.supervised.hyperparameters says"
@@ -135,6 +141,7 @@ class FineTuningJob(Shape):
     training_files: list[str] = Field(description="further files, as in the request")
     validation_file: str | None
     test_file: str | None
+    replay_files: list[str] = Field(description="of what the model to continue from is to keep")
     result_files: list[str]
     trained_tokens: int | None
     seed: int

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from web.schemas.base import JobError, PageQuery, Query, Shape
+from worker.jobs.states import Kind
 
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Reason = Literal["behind_others", "quota", "no_worker", "does_not_fit"]
@@ -15,7 +16,7 @@ Reason = Literal["behind_others", "quota", "no_worker", "does_not_fit"]
 class JobQuery(PageQuery):
     """A page of jobs."""
 
-    kind: Literal["training", "batch"] | None = None
+    kind: Kind | None = None
     state: State | None = None
 
 

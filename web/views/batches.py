@@ -7,13 +7,13 @@ from typing import Any
 from web.auth import tenant
 from web.batch_views import batch_view
 from web.file_references import reference
+from web.job_lookup import job_of_kind
 from web.job_waits import has_ended, wait_until
 from web.resource import Resource
 from web.schemas.base import PageQuery
 from web.schemas.batches import BatchBody, BatchList, BatchObject
 from web.services import Services, current
 from web.submission import accept
-from worker.errors import NotFound
 from worker.jobs.rows import Job
 from worker.jobs.states import Kind
 
@@ -74,11 +74,4 @@ def cancel(batch_id: str) -> BatchObject:
 
 
 def _batch(services: Services, batch_id: str) -> Job:
-    job = services.jobs.get(tenant(), batch_id)
-    if job.kind != KIND:
-        raise NotFound(
-            f"{batch_id!r} is a {job.kind}, not a batch; see /v1/jobs/{batch_id}.",
-            code="batch_not_found",
-            param="batch_id",
-        )
-    return job
+    return job_of_kind(services, batch_id, KIND, "batch_id")

@@ -29,7 +29,7 @@ from worker.generation.completions import (
     new_seed,
     usage_dict,
 )
-from worker.generation.serving import find_model
+from worker.generation.serving import find_writer
 from worker.storage.ids import new_id
 
 completions = Resource("completions", __name__)
@@ -62,7 +62,7 @@ def create(body: CompletionBody) -> Response:
     body.check_limits(
         max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
     )
-    model, bundle = find_model(
+    model, bundle = find_writer(
         services.models, tenant(), body.model, fills_gaps=body.suffix is not None
     )
     call = Call(new_id("cmpl-"), model, body, current_client(), int(time.time()))

@@ -62,11 +62,18 @@ def _job_row(job: Job) -> JobRow:
         id=job.id,
         kind=job.kind,
         state=job.state,
-        name=job.spec["model"] if job.kind == "training" else job.spec["input_file"]["filename"],
+        name=_name(job),
         done=_share_done(job.progress),
         figures=tuple(_figures(job.progress)) if job.state == "running" else (),
         problem="" if job.error is None else str(job.error.get("message", "")),
     )
+
+
+def _name(job: Job) -> str:
+    """What a job works on, in its owner's words."""
+    file = job.spec.get("input_file")
+    names = [job.spec.get("model"), None if file is None else file["filename"]]
+    return " · ".join(name for name in names if name)
 
 
 def _share_done(progress: dict[str, Any]) -> float | None:
@@ -74,7 +81,8 @@ def _share_done(progress: dict[str, Any]) -> float | None:
     if counts is not None:
         total, now = counts["total"], counts["completed"] + counts["failed"]
     else:
-        total, now = progress.get("total_steps"), progress.get("step")
+        total = progress.get("total_steps", progress.get("total"))
+        now = progress.get("step", progress.get("done"))
     return min(1.0, now / total) if total and now is not None else None
 
 
@@ -84,10 +92,16 @@ def _figures(progress: dict[str, Any]) -> list[str]:
     counts = progress.get("request_counts")
     if counts is not None:
         found.append(f"{counts['completed'] + counts['failed']:,} of {counts['total']:,} lines")
-    if progress.get("step") is not None:
+    if progress.get("total") is not None:
+        found.append(f"{progress['done']:,} of {progress['total']:,} {progress['unit']}")
+    if progress.get("part"):
+        found.append(f"measuring {progress['part']}")
+    elif progress.get("step") is not None:
         found.append(f"step {progress['step']:,} of {progress.get('total_steps', 0):,}")
     if progress.get("train_loss") is not None:
         found.append(f"loss {progress['train_loss']:.3f} nats/token")
+    if progress.get("epsilon_spent") is not None:
+        found.append(f"epsilon {progress['epsilon_spent']:.2f}")
     if progress.get("tokens_per_second") is not None:
         found.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
     if progress.get("seconds_left") is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from web.auth import tenant
+from web.job_lookup import job_of_kind
 from web.job_waits import has_ended, rests, wait_until
 from web.resource import Resource
 from web.schemas.base import MetadataPageQuery, PageQuery
@@ -18,7 +19,6 @@ from web.services import Services, current
 from web.submission import accept
 from web.training_specs import files_of, models_of, training_spec
 from web.training_views import checkpoint_view, event_number, event_view, training_view
-from worker.errors import NotFound
 from worker.jobs.rows import Job
 from worker.jobs.states import Kind
 
@@ -137,11 +137,4 @@ def checkpoints(job_id: str, query: CheckpointQuery) -> CheckpointList:
 
 
 def _training(services: Services, job_id: str) -> Job:
-    job = services.jobs.get(tenant(), job_id)
-    if job.kind != KIND:
-        raise NotFound(
-            f"{job_id!r} is a {job.kind}, not a training; see /v1/jobs/{job_id}.",
-            code="job_not_found",
-            param="job_id",
-        )
-    return job
+    return job_of_kind(services, job_id, KIND, "job_id")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,9 +13,7 @@ from worker.batches.shard import ERROR_FILE, OUTPUT_FILE
 from worker.jobs.rows import Job
 from worker.jobs.shards import Counts, ShardRow
 from worker.processes.lease import Lease
-from worker.processes.results import Result, store_result
-
-CHUNK = 2**20
+from worker.processes.results import Result, store_joined
 
 
 @dataclass
@@ -55,8 +52,8 @@ def publish_output(
         counts.add(shard)
     lease.write(lambda: backend.jobs.set_phase(job, "finalizing"))
     files = {
-        "output_file_id": _assemble(backend, lease, job, shards, OUTPUT_FILE, counts.completed),
-        "error_file_id": _assemble(backend, lease, job, shards, ERROR_FILE, counts.failed),
+        "output_file_id": _joined(backend, lease, job, shards, OUTPUT_FILE, counts.completed),
+        "error_file_id": _joined(backend, lease, job, shards, ERROR_FILE, counts.failed),
     }
     result: dict[str, Any] = {
         **{name: None if file is None else file.id for name, file in files.items()},
@@ -81,17 +78,12 @@ def publish_output(
         backend.store.delete(shard.artifact)
 
 
-def _assemble(
+def _joined(
     backend: Backend, lease: Lease, job: Job, shards: Sequence[ShardRow], file: str, lines: int
 ) -> Result | None:
-    """Copy the shards' parts behind each other into a file of their own; None without lines."""
+    """The shards' parts behind each other; None without lines."""
     if not lines:
         return None
     expires_in = job.spec.get("output_expires_seconds")
     name = f"{job.id}_{file}"
-    with store_result(backend, name, "batch_output", expires_in=expires_in) as result:
-        for shard in shards:
-            lease.keep()
-            with backend.store.open(shard.artifact, file) as part:
-                shutil.copyfileobj(part, result.stream, CHUNK)
-    return result
+    return store_joined(backend, lease, shards, file, name, "batch_output", expires_in=expires_in)

@@ -19,7 +19,7 @@ from worker.errors import NotFound
 from worker.generation.classification import ClassAnswer, ClassifyBody
 from worker.generation.completions import Answer, CompletionBody
 from worker.generation.engine_link import Update
-from worker.generation.serving import find_classifier, find_model
+from worker.generation.serving import find_classifier, find_writer
 from worker.jobs import Job
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
@@ -110,7 +110,7 @@ class Shard:
         body.check_limits(
             max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
         )
-        model, bundle = find_model(
+        model, bundle = find_writer(
             models, self._job.tenant, body.model, fills_gaps=body.suffix is not None
         )
         request_id = f"cmpl-{self._derived(line, 'completion').hex()[:24]}"

@@ -36,6 +36,7 @@ class EngineHost:
         self._slots = slots
         self._cache_bytes = cache_bytes
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._sizes: dict[str, int] = {}  # of their files, which may be gone: checkpoints are
 
     @property
     def busy(self) -> bool:
@@ -71,8 +72,10 @@ class EngineHost:
 
     def _engine(self, path: str) -> Engine:
         if path not in self._engines:
+            size = Path(path).stat().st_size
             bundle = load_bundle(Path(path), device=self._device)
-            self._make_room(_size(path))
+            self._make_room(size)
+            self._sizes[path] = size
             self._engines[path] = Engine(bundle, slots=self._slots, queue=QUEUE)
         self._engines.move_to_end(path)
         return self._engines[path]
@@ -80,10 +83,10 @@ class EngineHost:
     def _make_room(self, needed: int) -> None:
         """Let idle models go, the least recently used first, until the new one fits."""
         for path in list(self._engines):
-            if sum(map(_size, self._engines)) + needed <= self._cache_bytes:
+            if sum(self._sizes.values()) + needed <= self._cache_bytes:
                 return
             if not self._engines[path].busy:
-                del self._engines[path]
+                del self._engines[path], self._sizes[path]
 
 
 def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> list[Request]:
@@ -113,10 +116,6 @@ def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> lis
             for choice in range(request.n)
         ]
     return pieces
-
-
-def _size(path: str) -> int:
-    return Path(path).stat().st_size
 
 
 def serve(connection: Connection, host: EngineHost) -> None:

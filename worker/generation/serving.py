@@ -1,33 +1,43 @@
 """From the name of a model in a request to the stored file that answers it.
 
-Used by completion requests and by the lines of a batch, so both refuse with the same words.
+Used by completion requests, the lines of a batch, scorings and evaluations, so all refuse with
+the same words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textgen.engine.context import not_a_classifier, suffix_not_learnt, writing_not_learnt
 from textgen.errors import InvalidOption
-from textgen.options import PRESET_NAMES
+from textgen.options import PRESET_NAMES, ObjectiveName
 from worker.contracts import BundleReference
 from worker.storage.models import Model, Models
 
 
 def find_model(
-    models: Models, tenant: str, name: str, *, fills_gaps: bool = False
+    models: Models, tenant: str, name: str, *, needs: ObjectiveName | None = None
 ) -> tuple[str, BundleReference]:
     """The model's real id and its file; an alias is followed.
 
-    Raises InvalidOption (``model_not_trained``) for a preset, and where it is to fill gaps
-    (``suffix_not_learnt``) for one that cannot, and (``writing_not_learnt``) for one that has
-    learnt labels alone; NotFound for an unknown name.
+    Raises InvalidOption (``model_not_trained``) for a preset, and for one that has not learnt
+    what it ``needs`` (``suffix_not_learnt``, ``objective_not_learnt``); NotFound for an unknown
+    name.
+    """
+    return _able(_trained(models, tenant, name), needs)
+
+
+def find_writer(
+    models: Models, tenant: str, name: str, *, fills_gaps: bool
+) -> tuple[str, BundleReference]:
+    """As ``find_model`` for one that writes texts, or what is missing in them.
+
+    Raises InvalidOption (``writing_not_learnt``) for one that has learnt labels alone.
     """
     model = _trained(models, tenant, name)
-    objectives = model.header.get("objectives", ())
-    if list(objectives) == ["classify"]:
+    if list(model.header.get("objectives", ())) == ["classify"]:
         raise writing_not_learnt(model.header.get("labels", ()))
-    if fills_gaps and "infill" not in objectives:
-        raise suffix_not_learnt()
-    return model.id, BundleReference(artifact=model.artifact, file=model.file)
+    return _able(model, "infill" if fills_gaps else None)
 
 
 def find_classifier(
@@ -54,3 +64,20 @@ def _trained(models: Models, tenant: str, name: str) -> Model:
             param="model",
         )
     return models.resolve(tenant, name)
+
+
+def _able(model: Model, needs: ObjectiveName | None) -> tuple[str, BundleReference]:
+    """Its id and file where it has learnt what is needed."""
+    learnt = model.header.get("objectives", ("causal",))
+    if needs is not None and needs not in learnt:
+        raise suffix_not_learnt() if needs == "infill" else _not_learnt(model.id, needs, learnt)
+    return model.id, BundleReference(artifact=model.artifact, file=model.file)
+
+
+def _not_learnt(model: str, needs: ObjectiveName, learnt: Sequence[str]) -> InvalidOption:
+    return InvalidOption(
+        f"{model!r} has learnt {', '.join(learnt)}, and this needs {needs}. Use a model that was "
+        f"trained with the objective {needs}.",
+        code="objective_not_learnt",
+        param="model",
+    )

@@ -14,14 +14,19 @@ from worker.jobs.backlog import Backlog
 from worker.jobs.idempotency import IdempotencyKey, claim_key
 from worker.jobs.moves import JobTable, Note
 from worker.jobs.rows import Job, Queue, job_from
-from worker.jobs.states import FINAL, ID_PREFIX, QUEUED_PHASE, Kind
+from worker.jobs.states import FINAL, ID_PREFIX, PAUSABLE, QUEUED_PHASE, Kind
 from worker.jobs.tables import jobs
 from worker.jobs.uses import record_uses, uses_of
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.ids import new_id, ordinal
 
-QUEUE_OF: Mapping[Kind, Queue] = {"training": "training", "batch": "batch"}
+QUEUE_OF: Mapping[Kind, Queue] = {
+    "training": "training",
+    "batch": "batch",
+    "scoring": "training",  # work of minutes in a process of its own, as a training is
+    "evaluation": "training",
+}
 
 
 class JobRequests(JobTable):
@@ -144,13 +149,20 @@ class JobRequests(JobTable):
     def request_pause(self, tenant: str, job_id: str) -> Job:
         """Stop a running job at a checkpoint, as soon as its worker hears.
 
-        Asking again changes nothing. Raises NotFound, or Conflict when it does not run.
+        Asking again changes nothing. Raises NotFound, or Conflict when it does not run or is of
+        a kind that cannot be paused.
         """
         with self._database.write() as connection:
             row = self._owned(connection, tenant, job_id)
             now = self._database.now(connection)
             if row.state in FINAL:
                 _ended(row)
+            if row.kind not in PAUSABLE:
+                raise Conflict(
+                    f"{job_id} is an {row.kind}, which keeps nothing to go on from and cannot be "
+                    "paused. Let it run, or cancel it.",
+                    code="job_not_pausable",
+                )
             if row.state == "paused" or row.pause_requested_at is not None:
                 return job_from(row)
             if row.state == "queued":

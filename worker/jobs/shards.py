@@ -1,4 +1,4 @@
-"""Shards of a batch: some consecutive lines each, one artifact and one row when done."""
+"""Shards of a batch or a scoring: some consecutive lines, one artifact and one row when done."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Counts(Protocol):
 
 
 class JobShards(JobTable):
-    """The shards of batches. Every write is fenced by the claim's token."""
+    """The shards of batches and scorings. Every write is fenced by the claim's token."""
 
     def plan_shards(self, job: Job, plan: Mapping[str, Any], sizes: Sequence[int]) -> None:
         """Make a row for each shard (``sizes``: its lines), then keep the plan.

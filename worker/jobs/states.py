@@ -23,7 +23,8 @@
 queued     waits for a worker, from ``due_at`` on. Nobody holds it.
 running    held by one worker: the one whose claim gave the row its present ``token``, until
            ``lease_expires_at``. Only writes that name this token count.
-paused     its owner stopped it; its last checkpoint is kept; nobody holds it.
+paused     its owner stopped it; what it has made safe is kept; nobody holds it. Not for all
+           kinds: see PAUSABLE.
 succeeded  the result is in the row, and what it published was published in the same COMMIT.
 failed     ``error`` says why: the work's own fault, too many retries, ``poison``, or a deadline.
 cancelled  its owner ended it.
@@ -51,7 +52,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Kind = Literal["training", "batch"]
+Kind = Literal["training", "batch", "scoring", "evaluation"]
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
 FINAL: frozenset[State] = frozenset(("succeeded", "failed", "cancelled"))
@@ -65,6 +66,23 @@ LEGAL: Mapping[State, frozenset[State]] = {
     "cancelled": frozenset(),
 }
 
-ID_PREFIX: Mapping[Kind, str] = {"training": "ftjob-", "batch": "batch_"}
-QUEUED_PHASE: Mapping[str, str] = {"training": "queued", "batch": "validating"}
-RUNNING_PHASE: Mapping[str, str] = {"training": "running", "batch": "in_progress"}
+ID_PREFIX: Mapping[Kind, str] = {
+    "training": "ftjob-",
+    "batch": "batch_",
+    "scoring": "score-",
+    "evaluation": "eval-",
+}
+QUEUED_PHASE: Mapping[str, str] = {
+    "training": "queued",
+    "batch": "validating",
+    "scoring": "queued",
+    "evaluation": "queued",
+}
+RUNNING_PHASE: Mapping[str, str] = {
+    "training": "running",
+    "batch": "in_progress",
+    "scoring": "running",
+    "evaluation": "running",
+}
+# An evaluation keeps nothing on the way: paused, it would begin again, so it cannot be.
+PAUSABLE: frozenset[Kind] = frozenset(("training", "batch", "scoring"))

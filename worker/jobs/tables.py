@@ -4,7 +4,7 @@ jobs            the truth about each piece of long work; see states.py for its l
 job_events      what happened to a job, numbered from 1 without gaps
 job_uses        the files and models a job needs; they cannot be deleted while it lives
 checkpoints     checkpoints that were published as models
-batch_shards    parts of a batch and their results
+batch_shards    parts of a batch or a scoring, and their results
 fair_clocks, fair_tenants   whose turn it is; see fair_share
 idempotency     answers to requests that carried an Idempotency-Key
 """

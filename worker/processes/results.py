@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
 from worker.backend import Backend
+from worker.jobs.shards import ShardRow
+from worker.processes.lease import Lease
 from worker.storage.artifact_staging import FileInfo, HashingWriter
 from worker.storage.files import NewFile, add_file
 from worker.storage.ids import new_id
 
 FILE = "content"
+# Of what scorings and evaluations write: of OpenAI's words the one that promises nothing.
+RESULTS_PURPOSE = "user_data"
+CHUNK = 2**20
 
 
 @dataclass
@@ -47,6 +53,25 @@ class Result:
             expires_in=self.expires_in,
         )
         add_file(connection, tenant, new, now)
+
+
+def store_joined(
+    backend: Backend,
+    lease: Lease,
+    shards: Sequence[ShardRow],
+    file: str,
+    filename: str,
+    purpose: str,
+    *,
+    expires_in: float | None = None,
+) -> Result:
+    """Copy a file of each shard behind each other into a file of their own."""
+    with store_result(backend, filename, purpose, expires_in=expires_in) as result:
+        for shard in shards:
+            lease.keep()
+            with backend.store.open(shard.artifact, file) as part:
+                shutil.copyfileobj(part, result.stream, CHUNK)
+    return result
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery
@@ -14,22 +14,32 @@ from celery.signals import worker_shutting_down
 from worker.backend import open_backend
 from worker.batches.run import BatchRun
 from worker.celery_app import make_consumer, make_publisher
+from worker.children.run import ChildRun
 from worker.client import Wakeups, connect
 from worker.contracts import BATCH, INTERACTIVE, TRAINING
 from worker.errors import InvalidSetting
+from worker.evaluation.run import EvaluationRun
 from worker.generation.answers import Answers
 from worker.generation.engine_link import EngineLink
+from worker.jobs.states import Kind
 from worker.processes.cores import available_cores, generation_threads
 from worker.processes.identity import Identity, take_identity
 from worker.processes.presence import announce
 from worker.processes.reconciler import Reconciler
 from worker.processes.runner import Runner
+from worker.scoring.run import ScoringRun
 from worker.settings import Settings
 from worker.tasks import register_generate, register_wake
 from worker.training.run import TrainingRun
 
 LOG = logging.getLogger(__name__)
 
+# What training workers do, each job in a process of its own.
+CHILD_RUNS: Mapping[Kind, type[ChildRun]] = {
+    "training": TrainingRun,
+    "scoring": ScoringRun,
+    "evaluation": EvaluationRun,
+}
 ROLES = ("train", "generate", "reconcile")
 BATCHES_AT_ONCE = 4  # so that a small batch need not wait for a large one
 INTERACTIVE_THREADS = 4  # they only hand requests on to the engine
@@ -52,7 +62,7 @@ def _train(settings: Settings) -> int:
     slots = max(1, settings.train_workers)
 
     def run(job: Any, draining: Callable[[], bool]) -> None:
-        TrainingRun(backend, job, draining).run()
+        CHILD_RUNS[job.kind](backend, job, draining).run()
 
     app = make_consumer(settings)
     runner = Runner(backend.jobs, TRAINING, identity, slots, run)

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, case, delete, insert, select
 from sqlalchemy.engine import Connection, Row
 
 from worker.errors import Conflict, NotFound
+from worker.jobs.states import ID_PREFIX
+from worker.jobs.tables import checkpoints
 from worker.jobs.uses import live_user
 from worker.storage.database import Database, insert_into
 from worker.storage.tables import aliases, models
@@ -102,11 +104,17 @@ class Models:
             return _model(connection, tenant, model_id)
 
     def resolve(self, tenant: str, name: str) -> Model:
-        """A model by its id or by an alias; raises NotFound."""
+        """A model by its id, by an alias, or by the training that makes it; raises NotFound.
+
+        The id of a training stands for its model, and until that is there for its newest
+        checkpoint.
+        """
         with self._database.read() as connection:
             target = connection.execute(
                 select(aliases.c.model_id).where(aliases.c.tenant == tenant, aliases.c.name == name)
             ).scalar_one_or_none()
+            if target is None and name.startswith(ID_PREFIX["training"]):
+                target = _made_by(connection, tenant, name)
             return _model(connection, tenant, name if target is None else target, name)
 
     def list(self, tenant: str) -> list[Model]:
@@ -187,6 +195,29 @@ def _refuse_model_id(connection: Connection, tenant: str, name: str) -> None:
 
 def _aliases() -> Any:
     return select(aliases.c.name, aliases.c.model_id, aliases.c.updated_at)
+
+
+def _made_by(connection: Connection, tenant: str, job_id: str) -> str:
+    """The id of a training's model, else of its newest checkpoint; raises NotFound."""
+    step = checkpoints.c.step  # a finished model has none
+    found: str | None = connection.execute(
+        select(models.c.id)
+        .outerjoin(
+            checkpoints,
+            and_(checkpoints.c.job_id == models.c.job_id, checkpoints.c.model_id == models.c.id),
+        )
+        .where(models.c.tenant == tenant, models.c.job_id == job_id)
+        .order_by(case((step.is_(None), 0), else_=1), step.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    if found is None:
+        raise NotFound(
+            f"There is no model of a training {job_id[:100]!r}: it has made no checkpoint yet, or "
+            "there is no such training. `GET /v1/jobs` lists those there are.",
+            code="model_not_found",
+            param="model",
+        )
+    return found
 
 
 def _model(

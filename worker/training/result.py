@@ -103,7 +103,7 @@ def _trained_tokens(header: BundleHeader) -> int:
     if plan is None:
         return 0
     steps = plan.total_steps if training is None else int(training)
-    return steps * plan.batch_size * plan.sequence_length
+    return steps * plan.tokens_per_step
 
 
 def _store_metrics(backend: Backend, job: Job) -> Result:

@@ -30,6 +30,11 @@ def test_a_training_has_loss_rate_and_time_left() -> None:
     assert share(running) == (50, 200)
 
 
+def test_a_private_training_has_what_it_spent() -> None:
+    progress = {"step": 50, "total_steps": 200, "epsilon_spent": 2.346, "tokens_per_second": 9000}
+    assert describe(job(progress=progress)) == "epsilon 2.35 · 9,000 tokens/s"
+
+
 def test_a_batch_has_its_lines() -> None:
     counts = {"total": 1000, "completed": 400, "failed": 2}
     running = job(progress={"request_counts": counts})

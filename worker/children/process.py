@@ -1,6 +1,6 @@
-"""The parent's side of a training child: one subprocess a job, lines of JSON both ways.
+"""The parent's side of a child: one subprocess a job, lines of JSON both ways.
 
-The child trains and nothing else. It knows no database and no Redis; it reads its order from
+The child computes and nothing else. It knows no database and no Redis; it reads its order from
 standard input, reports on standard output, and ends when the pipe from its parent closes.
 """
 
@@ -18,35 +18,22 @@ from typing import IO, Any
 
 from textgen.options import Options
 
-
-class SourceFile(Options):
-    """A text to train on, as it lies on this machine; ``name`` is what the user calls it."""
-
-    path: Path
-    name: str
+# Events that must be safe before the child goes on: the parent acknowledges them.
+MADE_SAFE = frozenset(("plan", "checkpoint", "shard"))
 
 
-class TrainingOrder(Options):
-    """All that a child needs to train: files, options, and where to go on."""
+class Order(Options):
+    """What every child needs: where it may write, and what it may compute with."""
 
-    sources: tuple[SourceFile, ...]
-    validation_sources: tuple[SourceFile, ...] = ()
-    test_sources: tuple[SourceFile, ...] = ()
-    preset: str
-    hyperparameters: dict[str, Any]
     folder: Path
-    base: Path | None = None
-    plan: dict[str, Any] | None = None
-    resume: Path | None = None
     device: str = "auto"
     threads: int
-    checkpoint_seconds: tuple[float, float]
 
 
 class ChildProcess:
     """A running child. Use as a context manager: leaving it kills what still runs."""
 
-    def __init__(self, order: TrainingOrder, module: str = "worker.training.child") -> None:
+    def __init__(self, order: Order, module: str) -> None:
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
         # A session of its own: Ctrl-C in a terminal reaches the parent, which then drains.
         self._process = subprocess.Popen(  # noqa: S603 (our own module)

@@ -1,0 +1,104 @@
+"""What is chosen for a training that goes on from a model; docs/fine-tuning.md has the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textgen.bundles.header import BundleHeader
+from textgen.corpus.dataset import EncodedCorpus
+from textgen.errors import InvalidOption
+from textgen.events import OnEvent, choice
+from textgen.options import PRESETS, SHAPE_OPTIONS, Hyperparameters, Preset
+from textgen.plan import Plan
+from textgen.presets import Growth, against_repetition
+from textgen.training.replay import DEFAULT_FRACTION
+
+# Less than from scratch, and of nothing but what each layer gives out.
+_GROWTH = (
+    Growth("dropout", 0.02, 0.3),
+    *(Growth(f"{what}_dropout", 0, 0) for what in ("input", "weight")),
+)
+_RATE = 0.3  # of the peak from scratch: the weights are good already
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The bundle that a training starts from."""
+
+    header: BundleHeader
+    sha256: str
+
+
+def preset_of(base: Base, wanted: Hyperparameters, on_event: OnEvent) -> Preset:
+    """What trained the base, gentler; its shape stays, and a wish for another is refused."""
+    model = base.header.model
+    for option in SHAPE_OPTIONS:
+        value = getattr(wanted, option)
+        if value is not None and value != getattr(model, option):
+            raise InvalidOption(
+                f"{option!r} is {value}, but the model to continue from has "
+                f"{getattr(model, option)}. Leave it out, or train from scratch.",
+                param=option,
+            )
+    plan = base.header.plan
+    near = PRESETS["lstm-small"]
+    for preset in PRESETS.values():
+        if preset.model.layers <= model.layers and preset.model.hidden_size <= model.hidden_size:
+            near = preset
+    rate = near.learning_rate * _RATE
+    if wanted.learning_rate is None and wanted.learning_rate_multiplier == "auto":
+        reason = f"{_RATE:g} of what a training from scratch is given: the weights are good already"
+        on_event(choice("learning_rate", round(rate, 6), reason))
+    return Preset(
+        description="as the model to continue from",
+        model=model,
+        batch_size=near.batch_size if plan is None else plan.batch_size,
+        sequence_length=near.sequence_length if plan is None else plan.sequence_length,
+        learning_rate=rate,
+        weight_decay=near.weight_decay if plan is None else plan.weight_decay,
+        gradient_clip=near.gradient_clip if plan is None else plan.gradient_clip,
+    )
+
+
+def with_dropout(plan: Plan, tokens: int, wanted: Hyperparameters, on_event: OnEvent) -> Plan:
+    """The plan with dropout for the number of times that it reads a new text of ``tokens``."""
+    new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
+    epochs = plan.total_steps * new / tokens
+    model = against_repetition(plan.model, epochs, wanted, _GROWTH)
+    if wanted.dropout is None:
+        reason = f"the text of {tokens:,} tokens is seen about {epochs:.1f} times"
+        on_event(choice("dropout", model.dropout, reason))
+    return plan.model_copy(update={"model": model})
+
+
+def say_what_is_not_practised(base: Base, wanted: Hyperparameters, on_event: OnEvent) -> None:
+    """An objective that is learnt no more will be forgotten, and the new model does not offer it.
+
+    Nobody should learn that from an error later.
+    """
+    left_out = [name for name in base.header.objectives if name not in wanted.weights]
+    if left_out:
+        reason = (
+            f"the model to continue from has learnt {', '.join(left_out)} too, which the new one "
+            "will not know; name it in objectives to keep it"
+        )
+        on_event(choice("objectives", list(wanted.weights), reason))
+
+
+def kept_of_old(
+    wanted: Hyperparameters, replay: EncodedCorpus | None, on_event: OnEvent
+) -> dict[str, object]:
+    """How much of each batch the old text gets."""
+    fraction = wanted.replay_fraction
+    if replay is None:
+        if fraction is not None:
+            raise InvalidOption(
+                f"'replay_fraction' is {fraction}, but there is no old text to keep. Continue from "
+                "a model whose training files are still there, or leave it out.",
+                param="replay_fraction",
+            )
+        return {}
+    if fraction is None:
+        fraction = DEFAULT_FRACTION
+        on_event(choice("replay_fraction", fraction, "an old text is to be kept"))
+    return {"replay": replay.sha256, "replay_fraction": fraction}

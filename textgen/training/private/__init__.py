@@ -1,0 +1,1 @@
+"""Training with differential privacy of each document."""

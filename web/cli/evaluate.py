@@ -1,0 +1,111 @@
+"""``textgen eval``: how well a model does."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textgen.evaluation.options import EvaluationOptions
+from web.cli.api import Api, connect, path_of, save
+from web.cli.follow import Left, follow
+from web.cli.options import given, reading_options, set_option, values_of
+from web.cli.terminal import json_option, notes, print_json, print_table
+from web.cli.train import say_how_to_come_back, say_not_done, upload
+
+SHOWN = 60  # characters of a text in the table
+
+
+@click.command("eval", epilog="Example: textgen eval novels --html novels.html --set samples=20")
+@click.argument("model")
+@click.argument(
+    "file",
+    metavar="[FILE]",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@set_option("samples=20")
+@click.option(
+    "--html",
+    "page",
+    metavar="PATH",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the whole report here, as a page.",
+)
+@reading_options
+@json_option
+def evaluate(
+    model: str,
+    file: Path | None,
+    pairs: tuple[str, ...],
+    page: Path | None,
+    as_json: bool,
+    **reading: str | None,
+) -> int:
+    """Measure how well MODEL does on FILE, else on what was held out of its own training.
+
+    Ctrl-C stops watching, not the job.
+    """
+    options = EvaluationOptions.parse(values_of(pairs, "samples=20"))
+    api, console = connect(), notes()
+    body: dict[str, Any] = {
+        "model": model,
+        "options": options.model_dump(mode="json", exclude_unset=True),
+    }
+    if file is not None:
+        body |= {"file": upload(api, file, "user_data", console)["id"], **given(reading)}
+    started = api.post("/v1/evaluations", body)
+    on = "what its training held out" if file is None else file.name
+    console.print(f"Evaluation {started['id']} of {started['model']} on {on}", soft_wrap=True)
+    try:
+        job = follow(api, started["id"], console)
+    except Left:
+        say_how_to_come_back(console, started["id"])
+        return 1
+    if job["state"] != "succeeded":
+        say_not_done(console, job)
+        return 1
+    ended = api.get(path_of("evaluations", started["id"]))
+    if page is not None:
+        save(api, path_of("files", ended["page_file_id"], "content"), page)
+    if as_json:
+        print_json({**ended, "report": _report(api, ended)})
+        return 0
+    summary = ended["summary"]
+    print_table(("measure", "value"), list(figures(summary)), "Nothing could be measured.")
+    for part, reason in summary.get("missing", {}).items():
+        console.print(f"{part}: not measured, {reason}", soft_wrap=True)
+    if page is not None:
+        console.print(f"The whole report: {page}", soft_wrap=True)
+    return 0
+
+
+def _report(api: Api, ended: Mapping[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryFile() as file:
+        api.download(path_of("files", ended["report_file_id"], "content"), file)
+        file.seek(0)
+        return dict(json.load(file))
+
+
+def figures(summary: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Each figure of a summary with its name in words."""
+    for name, value in summary.items():
+        words = f"{within} {name.replace('_', ' ')}".strip()
+        if isinstance(value, Mapping):
+            if name != "missing":
+                yield from figures(value, words)
+        else:
+            yield words, _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    line = " ".join(str(value).split())
+    return line if len(line) <= SHOWN else line[:SHOWN] + "…"

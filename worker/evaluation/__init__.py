@@ -1,0 +1,1 @@
+"""Evaluation jobs: how well a model does, in every way there is."""

@@ -1,0 +1,1 @@
+"""Scoring jobs: how surprising each row of a file is to a model."""
