@@ -25,7 +25,7 @@ class CorpusStats:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A dropout that grows each time the text is seen, from pass ``first`` on, up to ``most``."""
+    """A dropout that grows with each pass over the text, after the ``first``, up to ``most``."""
 
     option: str
     a_pass: float
@@ -39,8 +39,8 @@ class Growth:
 
 
 FROM_SCRATCH = (
-    Growth("dropout", 0.04, 0.6),
-    Growth("input_dropout", 0.01, 0.2),
+    Growth("dropout", 0.06, 0.6, first=2),
+    Growth("input_dropout", 0.015, 0.2, first=2),
     Growth("weight_dropout", 0.01, 0.3, first=10),
 )
 

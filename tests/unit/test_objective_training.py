@@ -11,6 +11,7 @@ from textgen.corpus.sources import Source
 from textgen.errors import InvalidOption
 from textgen.events import Event
 from textgen.options import Hyperparameters
+from textgen.plan import Plan
 from textgen.training.train import train_files
 
 TEXT = "the cat sat. the dog ran! a bird sang. who came? the end was near. " * 60
@@ -57,16 +58,18 @@ def test_each_objective_is_reported_and_the_bundle_says_what_it_learnt(tmp_path:
 def test_a_training_of_several_objectives_goes_on_where_it_stopped(tmp_path: Path) -> None:
     source = write(tmp_path)
     options = wanted(objectives=["causal", "infill", "order"])
-    whole = load_bundle(train(tmp_path / "whole", source, options)).model.state_dict()
     events: list[Event] = []
+    path = train(tmp_path / "whole", source, options, on_event=events.append)
+    whole = load_bundle(path).model.state_dict()
+    (plan,) = (Plan.parse(event.data["plan"]) for event in events if event.type == "plan")
     asked = iter(range(10**6))
     stopped = train_files(
         [source], folder=tmp_path / "cut", preset="lstm-tiny", hyperparameters=options,
-        on_event=events.append, should_stop=lambda: next(asked) == 23,
+        plan=plan, on_event=events.append, should_stop=lambda: next(asked) == 23,
     )  # fmt: skip
     assert stopped is None
     checkpoint = Path(next(e.data["path"] for e in reversed(events) if e.type == "checkpoint"))
-    resumed = train(tmp_path / "cut", source, options, resume=checkpoint)
+    resumed = train(tmp_path / "cut", source, options, plan=plan, resume=checkpoint)
     for name, value in load_bundle(resumed).model.state_dict().items():
         assert value.equal(whole[name]), name
 

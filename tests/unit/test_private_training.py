@@ -214,15 +214,17 @@ class TestContinuing:
         assert "base model was trained on is not protected" in event.message
 
 
-def test_a_secret_in_one_document_is_not_learnt(tmp_path: Path) -> None:
-    canary = Canary(template="my number is {}", secret="926")
+def test_secrets_in_one_document_each_are_not_learnt(tmp_path: Path) -> None:
+    numbers = {"ann": "926", "bob": "417", "cid": "803", "dee": "265", "eve": "691"}
+    canaries = [Canary(template=f"{name} has {{}}", secret=n) for name, n in numbers.items()]
     texts = lines(300)
-    texts[100] = canary.fill(canary.secret)
+    for place, canary in enumerate(canaries):
+        texts[50 * place] = canary.fill(canary.secret)
     plain = {"hidden_size": 64, "max_steps": 900, "batch_size": 16, "dropout": 0.0,
              "tokenizer": "byte", "validation_fraction": 0.0}  # fmt: skip
     privacy = {"epsilon": 8, "documents_per_step": 150, "max_document_tokens": 40}
     private = {"hidden_size": 64, "max_steps": 40, "privacy": privacy}
-    bits = []
+    means = []
     for number, options in enumerate((plain, private)):
         folder = tmp_path / str(number)
         path = train(
@@ -230,8 +232,12 @@ def test_a_secret_in_one_document_is_not_learnt(tmp_path: Path) -> None:
         )
         assert path is not None
         bundle = load_bundle(path)
-        found = exposure(lambda t, b=bundle: (s.nats for s in score_rows(b, t)), canary)
-        bits.append(found.bits)
-    assert bits[0] > 9.9  # the first guess of a thousand
-    # By the definition of epsilon alone it could be much; in fact it is as by chance.
-    assert bits[1] < 6
+        bits = [
+            exposure(lambda t, b=bundle: (s.nats for s in score_rows(b, t)), canary).bits
+            for canary in canaries
+        ]
+        means.append(sum(bits) / len(bits))
+    assert means[0] > 8  # of 10: nearly each the first guess of a thousand
+    # By the definition of epsilon alone it could be much; in fact it is as by chance, whose mean is
+    # 1.4 bits; by chance that of five is above 4.5 once in 1,800 times.
+    assert means[1] < 4.5
