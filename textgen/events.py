@@ -4,6 +4,7 @@
     personal_data    personal data was masked: masked, the count of each kind, never a value
     overlap          much of the validation text stands in the training text: overlap, a share
     corpus           a text was read: encoding, characters, tokens, symbols, unknown, coverage
+    classes          of labelled rows: labels, rows of each in each part, rare (too few to learn)
     replay           the text of an earlier training was read, to be kept: as ``corpus``
     base             how the model to continue from does on the new text: step 0, valid_loss
     no_gain          no step did better on it than that model, whose weights are kept: valid_loss
@@ -17,8 +18,10 @@
     metrics          a measurement: step, total_steps, train_loss, train_mean_token_accuracy, and
                      where the validation text was run valid_loss, valid_mean_token_accuracy,
                      valid_bits_per_character, valid_perplexity; at the end full_valid_loss and
-                     full_valid_mean_token_accuracy. Losses are nats per token. What is measured
-                     on an earlier text is valid_replay_loss and so on.
+                     full_valid_mean_token_accuracy. Losses are nats per token. Of classes
+                     valid_accuracy, valid_precision, valid_recall, valid_f1, valid_weighted_f1,
+                     valid_calibration_error, and at the end classification, class by class.
+                     What is measured on an earlier text is valid_replay_loss and so on.
                      A private training tells epsilon_spent and delta in place of what is measured
                      on the training text, here and in progress.
     sample           a text drawn from the model: text, step

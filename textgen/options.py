@@ -19,8 +19,8 @@ TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 PIECE_TOKENIZERS: tuple[TokenizerName, ...] = ("bpe", "unigram", "word")
 LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
-ObjectiveName = Literal["causal", "infill", "mask", "order"]
-RowKind = Literal["text", "prompts", "messages"]  # what the rows of a corpus are made of
+ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
+RowKind = Literal["text", "prompts", "messages", "labels"]  # what the rows of a corpus are made of
 Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]
@@ -111,6 +111,9 @@ class Hyperparameters(Options):
         None, max_length=200, description="of a csv file with prompts and completions"
     )
     completion_column: str | None = Field(None, max_length=200, description="goes with it")
+    label_column: str | None = Field(
+        None, max_length=200, description="of a csv file of texts with labels"
+    )
     encoding: str | None = Field(
         None, max_length=40, description="of the files; detected where not given"
     )
@@ -149,7 +152,7 @@ class Hyperparameters(Options):
     objectives: dict[ObjectiveName, Annotated[float, Field(gt=0, le=1000)]] | None = Field(
         None,
         min_length=1,
-        description="causal, infill, mask, order: names, or names with weights in the loss",
+        description="causal, infill, mask, order, classify: names, or with weights in the loss",
     )
     replay_fraction: float | None = Field(
         None, ge=0.02, le=0.9, description="of each batch, read from what the base learnt before"

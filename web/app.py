@@ -14,6 +14,7 @@ from web.resource import Operation, Resource
 from web.services import Services
 from web.views.aliases import aliases
 from web.views.batches import batches
+from web.views.classify import classify
 from web.views.completions import completions
 from web.views.dashboard import dashboard
 from web.views.documentation import documentation
@@ -32,6 +33,7 @@ RESOURCES: tuple[Resource, ...] = (
     aliases,
     fine_tuning,
     completions,
+    classify,
     batches,
     scores,
     evaluations,

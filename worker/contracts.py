@@ -43,7 +43,8 @@ class BundleReference(Message):
 class GenerateRequest(Message):
     """One completion request: every prompt gets ``n`` choices.
 
-    With ``suffix`` a choice is what stands between the prompt and it.
+    With ``suffix`` a choice is what stands between the prompt and it; with ``classify`` it is no
+    text but the chance of each label of the model.
     Choice ``i`` of prompt ``p`` has the index ``p·n + i``. Its randomness depends on
     ``seed``, ``i`` and the position alone, never on what else runs beside it.
     """
@@ -53,18 +54,23 @@ class GenerateRequest(Message):
     prompts: tuple[str | tuple[int, ...], ...] = Field(min_length=1)
     n: int = 1
     suffix: str | None = None
+    classify: bool = False
     echo: bool = False
     options: SamplingOptions
     seed: int
 
 
 class ChoiceDelta(Message):
-    """New text of one choice; ``finish_reason`` is set on its last."""
+    """New text of one choice; ``finish_reason`` is set on its last.
+
+    Of a text that was classified: ``chances`` of the labels, in the order of the model's.
+    """
 
     index: int
     text: str
     tokens: int = 0
     finish_reason: FinishReason | None = None
+    chances: tuple[float, ...] | None = None
 
 
 class Usage(Message):

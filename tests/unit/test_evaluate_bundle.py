@@ -69,9 +69,31 @@ def test_what_was_held_out_costs_what_the_training_measured(
     assert report.text.files == ("text.txt",)
 
 
+@pytest.mark.parametrize("kind", ["txt", "jsonl"])
+def test_what_was_held_out_of_a_cleaned_text_costs_the_same(tmp_path: Path, kind: str) -> None:
+    rows = [f"ﬁne {n} {TEXT[n * 31 : n * 31 + 40]} n{n}@example.org" for n in range(150)]
+    more: dict[str, Any] = {"mask_personal_data": True, "normalization": "nfkc"}
+    text = "".join(f"{row}\n" for row in rows)
+    if kind == "jsonl":
+        more["deduplicate"] = "near"
+        text = "".join(json.dumps({"text": row}) + "\n" for row in [*rows, *rows[:50]])
+    source = text_file(tmp_path, text, f"rows.{kind}")
+    wanted = small(max_steps=40, **more)
+    model = train_files([source], folder=tmp_path / "work", hyperparameters=wanted)
+    assert model is not None
+    header = load_bundle(model).header
+    assert header.corpus["masked"]
+    if kind == "jsonl":
+        assert header.corpus["left_out"]["copies"] == 50
+    found = evaluate_bundle(model, training_sources=[source], options=few(parts="prediction"))
+    assert found is not None
+    assert found.prediction is not None
+    assert found.prediction.loss == pytest.approx(header.metrics["full_valid_loss"], rel=1e-5)
+
+
 def test_all_parts_are_measured(report: Report) -> None:
-    assert report.missing == {}
-    assert all(getattr(report, part) for part in PARTS)
+    assert set(report.missing) == {"classes"}
+    assert all(getattr(report, part) for part in PARTS if part != "classes")
     assert set(report.tasks) == {"infill"}
     assert report.canaries[0].method == "exact"
     assert report.bias[0].rows > 0
@@ -214,7 +236,7 @@ def test_a_given_text_is_measured_up_to_the_limit(
     assert (facts.tokens, facts.characters, facts.left_out_characters) == (999, 1000, 3800)
     assert facts.unknown == 1000 // 24
     assert facts.bytes == len(("the cat sat on a mat é. " * 200)[:1000].encode())
-    assert {"memorisation", "baselines", "canaries", "bias"} == set(found.missing)
+    assert {"classes", "memorisation", "baselines", "canaries", "bias"} == set(found.missing)
     assert "training_sources" in found.missing["memorisation"]
 
 
@@ -278,7 +300,7 @@ def test_every_kind_of_rows_and_tokens(
         bundle, sources=[Source(path)], training_sources=[Source(path)], options=options
     )
     assert found is not None
-    assert set(found.missing) == {"tasks"}
+    assert set(found.missing) == {"tasks", "classes"}
     said = [row.get("text") or row.get("completion") or row["messages"][2]["content"]
             for row in ROWS[kind]]  # fmt: skip
     assert found.text.documents == 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,9 +31,15 @@ from textgen.options import Hyperparameters, SamplingOptions
 from textgen.tokenizers import ByteTokenizer, CharTokenizer, with_marks
 
 LINES = [f"{TEXT[i * 17 : i * 17 + 25]} {i}" for i in range(90)]
+LINES += [f"{TEXT[i * 23 : i * 23 + 60]} ﬁ {i}@example.org" for i in range(20)]
+CLEANED = {"normalization": "nfkc", "mask_personal_data": True}
 FILES = {
-    "text.txt": TEXT,
+    "text.txt": TEXT + "\n".join(LINES),
     "rows.jsonl": "".join(json.dumps({"text": line}) + "\n" for line in [*LINES, *LINES[:9]]),
+    "labelled.jsonl": "".join(
+        json.dumps({"text": line, "label": str(n % 3)}) + "\n"
+        for n, line in enumerate([*LINES, *LINES[:10]])
+    ),
     "asked.jsonl": "".join(
         json.dumps({"prompt": line[:9], "completion": line[9:]}) + "\n" for line in LINES
     ),
@@ -41,12 +48,30 @@ FILES = {
 
 @pytest.mark.parametrize("name", list(FILES))
 @pytest.mark.parametrize(("valid", "test"), [(0.1, 0.0), (0.2, 0.3), (0.0, 0.1)])
-def test_the_sizes_of_the_parts_tell_what_was_held_out(
-    make_bundle: BundleMaker, tmp_path: Path, name: str, valid: float, test: float
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shuffle": False},
+        {"seed": 5, "deduplicate": "exact"},
+        {**CLEANED, "deduplicate": "near"},
+        {**CLEANED, "shuffle": False},
+    ],
+)
+def test_the_bundle_tells_what_was_held_out(
+    make_bundle: BundleMaker,
+    tmp_path: Path,
+    name: str,
+    valid: float,
+    test: float,
+    changes: dict[str, Any],
 ) -> None:
     path = tmp_path / name
     path.write_text(FILES[name], encoding="utf-8")
-    wanted = Hyperparameters(validation_fraction=valid, test_fraction=test)
+    fractions = {"validation_fraction": valid, "test_fraction": test}
+    if name == "text.txt":
+        changes = {key: value for key, value in changes.items() if key != "deduplicate"}
+    wanted = Hyperparameters.parse({**changes, **fractions})
     corpus = encode_corpus([Source(path)], wanted, tmp_path / "corpus")
     header = make_bundle().header.model_copy(
         update={"corpus": corpus.as_dict(), "documents": corpus.documents, "rows": corpus.kind}

@@ -67,7 +67,7 @@ def test_more_marks_can_be_added_and_known_ones_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    "marks", [["end"], ["a", "a"], [""], ["x" * 41], list(map(str, range(101)))]
+    "marks", [["end"], ["a", "a"], [""], ["x" * 121], list(map(str, range(4001)))]
 )
 def test_names_that_cannot_be_are_refused(marks: list[str]) -> None:
     with pytest.raises(InvalidBundle):

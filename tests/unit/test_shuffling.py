@@ -28,12 +28,17 @@ def shuffled(folder: Path, rows: list[list[int]], seed: int, size: int, blocks: 
     for start in range(0, len(rows), blocks):
         some = rows[start : start + blocks]
         ids = np.array([each for row in some for each in row], np.uint16)
-        shuffle.add([ids, (ids + 1).astype(np.uint8)], np.array([len(row) for row in some]))
-    paths = [folder / "ids", folder / "more"]
-    with paths[0].open("wb") as first, paths[1].open("wb") as second:
-        shuffle.write([first, second], [np.uint16, np.uint8])
+        lengths = np.array([len(row) for row in some])
+        more = (ids + 1).astype(np.uint8)
+        shuffle.add([(ids, lengths), (more, lengths), (lengths, np.ones_like(lengths))])
+    paths = [folder / "ids", folder / "more", folder / "one"]
+    with paths[0].open("wb") as first, paths[1].open("wb") as second, paths[2].open("wb") as third:
+        shuffle.write([first, second, third], [np.uint16, np.uint8, np.int64])
     ids = np.fromfile(paths[0], np.uint16)
     assert np.fromfile(paths[1], np.uint8).tolist() == (ids + 1).tolist()
+    keys = _keys(np.arange(len(rows), dtype=np.uint64), seed).tolist()
+    in_order = [len(row) for _, row in sorted(zip(keys, rows, strict=True))]
+    assert np.fromfile(paths[2], np.int64).tolist() == in_order
     assert not (folder / "scratch").exists()
     return [int(each) for each in ids]
 

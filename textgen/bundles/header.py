@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from textgen.bundles.tensor_file import TensorFile, open_tensor_file, parse_json
+from textgen.corpus.documents import label_mark
 from textgen.errors import InvalidBundle, InvalidOption
 from textgen.options import ModelOptions, ObjectiveName, Options, RowKind
 from textgen.plan import Plan
@@ -58,6 +59,10 @@ class BundleHeader(Options):
         ("causal",), description="what it has learnt to do"
     )
     rows: RowKind = Field("text", description="what it learnt from, and so how it is asked")
+    labels: tuple[str, ...] = Field((), description="the classes that it tells apart")
+    classification: dict[str, Any] | None = Field(
+        None, description="how well it does, class by class, on the validation rows"
+    )
     created: int = Field(0, ge=0, description="seconds since 1970")
     training: TrainingState | None = None
 
@@ -118,6 +123,11 @@ def _check_shapes(file: TensorFile, header: BundleHeader) -> None:
         raise InvalidBundle(
             f"{file.path.name} has a tokenizer of {tokenizer.vocab_size} symbols and a model of "
             f"{header.vocab_size}."
+        )
+    unmarked = [label for label in header.labels if label_mark(label) not in tokenizer.special_ids]
+    if unmarked:
+        raise InvalidBundle(
+            f"{file.path.name} has the label {unmarked[0][:80]!r} and no symbol for it."
         )
     if header.model.tie_weights and header.model.embedding_size != header.model.hidden_size:
         raise InvalidBundle(f"{file.path.name} ties weights of different shapes.")

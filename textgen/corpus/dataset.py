@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textgen.corpus.documents import label_mark
 from textgen.corpus.splits import SPLITS, SplitName
 from textgen.options import RowKind
 from textgen.tokenizers import Ids, Tokenizer, load_tokenizer
 
 FORMAT = 2
 _HEADER = "corpus.json"
+MASKED: tuple[RowKind, ...] = ("prompts", "messages")  # rows of which only a part is to be learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class SplitSizes:
     spelt: int = 0  # characters written in several tokens, none of them whole
     counted_tokens: int = 0  # where only some count, as in prompts with completions
     counted_characters: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)  # documents of each label
 
     @property
     def characters_per_token(self) -> float:
@@ -55,6 +58,7 @@ class CorpusFacts:
     masked: Mapping[str, int] = field(default_factory=dict)  # personal data, by kind
     overlap: float | None = None  # of the validation text's passages that are in the training's
     left_out: Mapping[str, int] = field(default_factory=dict)  # documents: copies, near
+    order_seed: int | None = None  # of the documents' order; None: as in the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class EncodedCorpus:
     kind: RowKind
     splits: Mapping[SplitName, SplitSizes]
     facts: CorpusFacts
+    labels: tuple[str, ...] = ()  # of documents that have one each
 
     def tokens(self, split: SplitName) -> Ids:
         """The ids of one part, mapped from disk, empty where there is none.
@@ -81,9 +86,21 @@ class EncodedCorpus:
 
     def counted(self, split: SplitName) -> npt.NDArray[np.uint8] | None:
         """For each id of a part whether predicting it counts; None where all do."""
-        if self.kind == "text" or self.splits[split].tokens == 0:
+        if self.kind not in MASKED or self.splits[split].tokens == 0:
             return None
         return np.memmap(counted_path(self.folder, split), dtype=np.uint8, mode="r")
+
+    def label_numbers(self, split: SplitName) -> npt.NDArray[np.uint16]:
+        """For each document of a part the place of its label in ``labels``."""
+        if self.kind != "labels" or self.splits[split].documents == 0:
+            return np.empty(0, np.uint16)
+        return np.memmap(labels_path(self.folder, split), dtype=np.uint16, mode="r")
+
+    @property
+    def label_ids(self) -> list[int]:
+        """The special ids of ``labels``, in their order."""
+        ids = self.tokenizer.special_ids
+        return [ids[label_mark(label)] for label in self.labels]
 
     @property
     def coverage(self) -> dict[str, float]:
@@ -115,6 +132,7 @@ class EncodedCorpus:
             "overlap": self.facts.overlap,
             "masked": dict(self.facts.masked),
             "left_out": dict(self.facts.left_out),
+            "order_seed": self.facts.order_seed,
             "tokenizer": self.tokenizer.name,
             "normalization": self.tokenizer.normalization,
             "vocab_size": self.tokenizer.vocab_size,
@@ -132,6 +150,11 @@ def counted_path(folder: Path, split: SplitName) -> Path:
     return folder / f"{split}.counted"
 
 
+def labels_path(folder: Path, split: SplitName) -> Path:
+    """Where the labels of a part's documents are, in their order."""
+    return folder / f"{split}.labels"
+
+
 def save_header(corpus: EncodedCorpus) -> None:
     """Declare the folder complete."""
     content = {
@@ -142,6 +165,7 @@ def save_header(corpus: EncodedCorpus) -> None:
         "kind": corpus.kind,
         "splits": {name: asdict(sizes) for name, sizes in corpus.splits.items()},
         "facts": asdict(corpus.facts),
+        "labels": corpus.labels,
     }
     temporary = corpus.folder / f"{_HEADER}.{os.getpid()}.tmp"
     with temporary.open("w", encoding="utf-8") as file:
@@ -169,9 +193,13 @@ def _is_whole(corpus: EncodedCorpus) -> bool:
     for name, part in corpus.splits.items():
         if split_path(corpus.folder, name).stat().st_size != part.tokens * width:
             return False
-        if corpus.kind == "text":
-            continue
-        if counted_path(corpus.folder, name).stat().st_size != part.tokens:
+        if corpus.kind in MASKED:
+            if counted_path(corpus.folder, name).stat().st_size != part.tokens:
+                return False
+        elif (
+            corpus.kind == "labels"
+            and labels_path(corpus.folder, name).stat().st_size != 2 * part.documents
+        ):
             return False
     return True
 
@@ -187,4 +215,5 @@ def _corpus(folder: Path, content: Mapping[str, Any]) -> EncodedCorpus:
         kind=content["kind"],
         splits={name: SplitSizes(**content["splits"][name]) for name in SPLITS},
         facts=CorpusFacts(**facts),
+        labels=tuple(content.get("labels", ())),
     )

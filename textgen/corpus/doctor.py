@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from textgen.corpus.copies import Copies
-from textgen.corpus.documents import text_of
+from textgen.corpus.documents import MOST_LABELS, Document, Labelled, text_of
 from textgen.corpus.encode import MIN_TRAIN_TOKENS, choose_tokenizer
 from textgen.corpus.encoding import BLOCK, Encoding, detect_encoding
+from textgen.corpus.labels import check_labels
 from textgen.corpus.oddities import Tally, find_oddities
 from textgen.corpus.report import Report, Suggestion, ToBeat
 from textgen.corpus.sources import Source, read_documents
@@ -42,9 +43,10 @@ def examine(
     """
     encoding = detect_encoding(source.path, source.encoding, name=source.shown)
     tally, copies = Tally(), Copies(documents=source.has_documents)
+    classes = Counter[str]()
     start: list[str] = []
     room = _COUNTED if count else 0
-    for text in _lines(source, encoding):
+    for text in _lines(source, encoding, classes):
         tally.line(text)
         copies.line(text)
         if room > 0:
@@ -76,6 +78,7 @@ def examine(
         findings=tuple(find_oddities(tally, counts, encoding)),
         suggestion=_suggestion(counts, seconds, threads, device),
         to_beat=_to_beat(start, source.has_documents),
+        classes=dict(classes.most_common()),
     )
 
 
@@ -129,9 +132,12 @@ def _to_beat(texts: list[str], documents: bool) -> ToBeat | None:
     )
 
 
-def _lines(source: Source, encoding: Encoding) -> Iterator[str]:
-    """Documents, or the lines of a text with their ends; very long ones in pieces."""
-    texts = map(text_of, read_documents(source, encoding))
+def _lines(source: Source, encoding: Encoding, classes: Counter[str]) -> Iterator[str]:
+    """Documents, or the lines of a text with their ends; very long ones in pieces.
+
+    Labels are counted in ``classes``, as far as they can be learnt.
+    """
+    texts = map(text_of, _counted(read_documents(source, encoding), classes))
     if source.has_documents:
         yield from texts
         return
@@ -144,6 +150,16 @@ def _lines(source: Source, encoding: Encoding) -> Iterator[str]:
             rest = ""
     if rest:
         yield rest
+
+
+def _counted(documents: Iterator[Document], classes: Counter[str]) -> Iterator[Document]:
+    for document in documents:
+        if isinstance(document, Labelled):
+            classes[document.label] += 1
+            if len(classes) > MOST_LABELS:
+                check_labels(classes)
+        yield document
+    check_labels(classes)
 
 
 def _check(source: Source, counts: Counter[str]) -> None:

@@ -1,4 +1,4 @@
-"""One entry of a corpus: a text, or turns of which only some are to be learnt.
+"""One entry of a corpus: a text, turns of which only some are to be learnt, a text with a label.
 
 A turn is written to the ids as its mark, its text and an end. Marks are special ids, so nothing
 that a user writes can be taken for one:
@@ -7,7 +7,8 @@ that a user writes can be taken for one:
     {"messages"}               system · text · end · user · text · end · assistant · text · end · …
 
 The loss counts the completion and what the assistant says, each with its end. Generation begins
-with the same marks (`textgen.engine.context`).
+with the same marks (`textgen.engine.context`). Of ``{"text", "label"}`` the text alone is written;
+labels lie beside the ids, so that no label can be read by a model that is to find it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from textgen.objectives import ANSWER
 from textgen.options import RowKind
 
 ROLES = ("system", "user", "assistant")
+LONGEST_LABEL = 100  # characters
+MOST_LABELS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,19 @@ class Dialogue:
         return len(self.text)
 
 
-Document = str | Dialogue
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A text and the class that it belongs to."""
+
+    text: str
+    label: str
+
+    def __len__(self) -> int:
+        """Its characters; a row without any is left out like an empty text."""
+        return len(self.text)
+
+
+Document = str | Dialogue | Labelled
 
 
 class BadRow(ValueError):
@@ -64,15 +79,19 @@ def text_of(document: Document) -> str:
 
 def texts_of(document: Document) -> list[str]:
     """The texts of a document that no token joins."""
-    if isinstance(document, str):
-        return [document]
+    if not isinstance(document, Dialogue):
+        return [text_of(document)]
     return [turn.text for turn in document.turns if turn.text]
 
 
 def identity(document: Document) -> bytes:
-    """Equal for equal documents alone."""
-    if isinstance(document, str):
-        return document.encode()
+    """Equal for equal documents alone, whatever their labels.
+
+    So a text that has two labels is never learnt under one and measured under the other, and it is
+    held out from a classifier if it was from the language model that it begins with.
+    """
+    if not isinstance(document, Dialogue):
+        return text_of(document).encode()
     turns = [(turn.mark, turn.text, turn.counted) for turn in document.turns]
     return b"\0" + json.dumps(turns).encode()
 
@@ -116,10 +135,38 @@ def _turn(number: int, message: object) -> Turn:
     return Turn(content, mark=role, counted=role == "assistant" and weight == 1 and content != "")
 
 
+def label_text(value: object) -> str:
+    """A label as text: a string without spaces around it, or a number, true or false as in JSON.
+
+    BadRow names what is wrong.
+    """
+    if isinstance(value, (bool, int, float)):
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        raise BadRow(
+            "has a 'label' that is no string, number, true or false; correct it, or train with "
+            "the objective causal, which leaves labels aside"
+        )
+    label = value.strip()
+    if not label or len(label) > LONGEST_LABEL or not label.isprintable():
+        raise BadRow(
+            f"has the label {label[:40]!r} of {len(label):,} characters; a label has 1 to "
+            f"{LONGEST_LABEL} printable characters"
+        )
+    return label
+
+
+def label_mark(label: str) -> str:
+    """The special id that stands for a label: what a classifier draws, and never reads."""
+    return f"label:{label}"
+
+
 def kind_of(document: Document) -> RowKind:
     """What kind of row it was."""
     if isinstance(document, str):
         return "text"
+    if isinstance(document, Labelled):
+        return "labels"
     return "prompts" if document.turns[0].mark is None else "messages"
 
 
@@ -128,4 +175,5 @@ MARKS: Mapping[RowKind, tuple[str, ...]] = {
     "text": (),
     "prompts": (ANSWER,),
     "messages": ROLES,
+    "labels": (ANSWER,),  # and one for each label
 }

@@ -7,11 +7,18 @@ from pathlib import Path
 
 from textgen.corpus.corpus_events import corpus_events
 from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_corpus, save_header
-from textgen.corpus.documents import MARKS, text_of, texts_of
+from textgen.corpus.documents import MARKS, MOST_LABELS, Labelled, label_mark, text_of, texts_of
 from textgen.corpus.files import CorpusFiles
+from textgen.corpus.labels import check_labels
 from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.sources import Source
-from textgen.corpus.splits import DocumentSplitter, HashExtremes, SplitName, TextSplitter
+from textgen.corpus.splits import (
+    DocumentSplitter,
+    HashExtremes,
+    SplitName,
+    Splitter,
+    TextSplitter,
+)
 from textgen.corpus.writing import Scan, Written, gathered_in_blocks, write_parts
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice, ignore
@@ -69,7 +76,8 @@ def encode_corpus(
         tokenizer = _learn(corpus, scan, options, on_event, alive)
     elif widen:
         tokenizer = _widened(tokenizer, corpus, scan, on_event)
-    tokenizer = with_marks(tokenizer, (*MARKS[scan.kind], *corpus.marks))
+    marks = (*MARKS[scan.kind], *map(label_mark, scan.labels), *corpus.marks)
+    tokenizer = with_marks(tokenizer, tuple(dict.fromkeys(marks)))
     written = write_parts(corpus, scan, tokenizer, folder, alive)
     _check_sizes(written.splits, corpus)
     made = EncodedCorpus(
@@ -80,6 +88,7 @@ def encode_corpus(
         scan.kind,
         written.splits,
         _facts(corpus, scan, written),
+        scan.labels,
     )
     save_header(made)
     alive.end()
@@ -110,15 +119,20 @@ def _facts(corpus: CorpusFiles, scan: Scan, written: Written) -> CorpusFacts:
         masked=dict(sorted(corpus.masker.counts.items())),
         overlap=written.overlap,
         left_out={} if found is None else {"copies": found.copies, "near": found.near},
+        order_seed=corpus.seed if corpus.shuffle else None,
     )
 
 
 def _scan(corpus: CorpusFiles, alive: SignsOfLife) -> Scan:
     counter, extremes, characters = CharacterCounter(), HashExtremes(), 0
+    labels = set[str]()
     valid, test = corpus.valid_fraction, corpus.test_fraction
     for texts in gathered_in_blocks(corpus.read("train")):
         counter.add("".join(map(text_of, texts)))
         characters += sum(map(len, texts))
+        labels.update(each.label for each in texts if isinstance(each, Labelled))
+        if len(labels) > MOST_LABELS:
+            check_labels(labels)
         alive.tell("reading the text", characters)
         if corpus.documents and (valid > 0 or test > 0):
             for text in texts:
@@ -130,15 +144,13 @@ def _scan(corpus: CorpusFiles, alive: SignsOfLife) -> Scan:
             "learn from it. Give a text with more than one.",
             code="one_symbol",
         )
+    check_labels(labels)
+    if labels:
+        corpus.labels = sorted(labels)
+    splitter: Splitter = TextSplitter.by_fraction(characters, valid, test)
     if corpus.documents:
-        return Scan(
-            DocumentSplitter.by_fraction(extremes, valid, test),
-            symbols,
-            corpus.kind or "text",
-            characters,
-        )
-    splitter = TextSplitter.by_fraction(characters, valid, test)
-    return Scan(splitter, symbols, corpus.kind or "text", characters)
+        splitter = DocumentSplitter.by_fraction(extremes, valid, test)
+    return Scan(splitter, symbols, corpus.kind or "text", characters, tuple(sorted(labels)))
 
 
 def _learn(

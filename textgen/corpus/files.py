@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from textgen.corpus.cleaning import Cleaning
 from textgen.corpus.dataset import FORMAT
-from textgen.corpus.documents import Document, kind_of
+from textgen.corpus.documents import Document, Labelled, kind_of
 from textgen.corpus.duplicates import Deduplicator
 from textgen.corpus.encoding import Encoding, detect_encoding
+from textgen.corpus.labels import check_known, check_there_may_be_none, labels_are_wanted
 from textgen.corpus.personal_data import Masker, recogniser_versions
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import SPLITS, SplitName
@@ -34,12 +36,13 @@ class CorpusFiles:
         test: Sequence[Source],
         options: Hyperparameters,
     ) -> None:
+        wanted = labels_are_wanted(options)
         self.by_part: dict[SplitName, Sequence[Source]] = {
-            "train": train,
-            "valid": valid,
-            "test": test,
+            "train": _read_as(train, wanted),
+            "valid": _read_as(valid, wanted),
+            "test": _read_as(test, wanted),
         }
-        self.all = [*train, *valid, *test]
+        self.all = [source for part in self.by_part.values() for source in part]
         self.documents = self._one_kind()
         self.valid_fraction = 0.0 if valid else options.validation_fraction
         self.test_fraction = 0.0 if test else options.test_fraction
@@ -51,6 +54,8 @@ class CorpusFiles:
         self.seed = options.seed or 0
         self.deduplicator = self._deduplicator(options.deduplicate)
         self.kind: RowKind | None = None  # of the rows; known once one was read
+        self.labels: Collection[str] | None = None  # that rows may have; None: any
+        self.objectives = options.objectives
         self.marks = marks_of(tuple(options.weights))
         self.encodings = [
             detect_encoding(source.path, source.encoding, name=source.shown) for source in self.all
@@ -105,6 +110,14 @@ class CorpusFiles:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @cached_property
+    def _labelled(self) -> bool:
+        """Whether the rows have labels: the first one decides. InvalidCorpus where they must."""
+        first = next(self._as_written("train"), None) if self.documents else None
+        if not isinstance(first, Labelled):
+            check_there_may_be_none(self.objectives, self.all[0])
+        return isinstance(first, Labelled)
+
+    @cached_property
     def _contents(self) -> list[list[Any]]:
         return [
             [
@@ -127,6 +140,8 @@ class CorpusFiles:
             changes["deduplicate"] = self.deduplicator.how
         if self.shuffle:
             changes["shuffle"] = self.seed
+        if self._labelled:
+            changes["labels"] = [source.label_column for source in self.all]
         return changes
 
     def read(self, part: SplitName) -> Iterator[Document]:
@@ -134,18 +149,15 @@ class CorpusFiles:
 
         InvalidCorpus where a row is of another kind than the first that was read.
         """
-        cleaning = Cleaning(self.form, self.masker if self.masks else None)
-        if not self.documents:
-            return cleaning.pieces(self._as_written(part))
-        documents = cleaning.documents(self._as_written(part))
-        if part != "train" or self.deduplicator is None:
-            return documents
-        return self.deduplicator.kept(documents)
+        masker = self.masker if self.masks else None
+        cleaning = Cleaning(self.form, masker, self.deduplicator if part == "train" else None)
+        clean = cleaning.documents if self.documents else cleaning.pieces
+        return clean(self._as_written(part))
 
     def _as_written(self, part: SplitName) -> Iterator[Document]:
         encodings: dict[Source, Encoding] = dict(zip(self.all, self.encodings, strict=True))
         for source in self.by_part[part]:
-            for document in read_documents(source, encodings[source]):
+            for number, document in enumerate(read_documents(source, encodings[source]), 1):
                 kind = kind_of(document)
                 self.kind = self.kind or kind
                 if kind != self.kind:
@@ -155,7 +167,15 @@ class CorpusFiles:
                         code="mixed_formats",
                         param="format",
                     )
+                if isinstance(document, Labelled) and self.labels is not None:
+                    check_known(document.label, self.labels, source, number)
                 yield document
+
+
+def _read_as(sources: Sequence[Source], labels: bool) -> list[Source]:
+    return [
+        source if source.labels == labels else replace(source, labels=labels) for source in sources
+    ]
 
 
 def _file_sha256(path: Path) -> str:

@@ -9,27 +9,27 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from textgen.corpus.dataset import SplitSizes, counted_path, split_path
-from textgen.corpus.documents import Dialogue, Document, text_of
-from textgen.corpus.shuffling import Shuffle
+from textgen.corpus.dataset import MASKED, SplitSizes, counted_path, labels_path, split_path
+from textgen.corpus.documents import Dialogue, Document, Labelled, text_of
+from textgen.corpus.shuffling import Column, Lengths, Shuffle
 from textgen.corpus.splits import SplitName
 from textgen.options import RowKind
 from textgen.tokenizers import Ids, Tokenizer
 
 Flags = npt.NDArray[np.uint8]
-Lengths = npt.NDArray[np.int64]
 
 
 class IdWriter:
     """Writes the ids of one part, counting; nothing of it is seen before ``publish``.
 
-    With an ``order`` documents are written in it, else as they come.
-    Where the rows have turns, a second file says of each id whether predicting it counts.
+    With an ``order`` documents are written in it, else as they come. Where the rows have turns, a
+    second file says of each id whether predicting it counts. Where they have ``labels``, a second
+    file has the place in these of each row's.
     """
 
     def __init__(
@@ -38,15 +38,21 @@ class IdWriter:
         part: SplitName,
         documents: bool,
         kind: RowKind,
+        labels: Sequence[str] = (),
         order: Shuffle | None = None,
     ) -> None:
         self.sizes = SplitSizes()
         self.unknown = Counter[str]()
         self._documents = documents
-        self._masked = kind != "text"
+        self._masked = kind in MASKED
+        self._labels = {label: number for number, label in enumerate(labels)}
         self._order = order
         self._dtypes: list[npt.DTypeLike] = []
-        paths = [split_path(folder, part), *([counted_path(folder, part)] * self._masked)]
+        paths = [split_path(folder, part)]
+        if self._masked:
+            paths.append(counted_path(folder, part))
+        if labels:
+            paths.append(labels_path(folder, part))
         self._paths = {path.with_name(f"{path.name}.{os.getpid()}.tmp"): path for path in paths}
         self._open = ExitStack()
         self._files = [self._open.enter_context(path.open("wb")) for path in self._paths]
@@ -54,18 +60,17 @@ class IdWriter:
     def add(self, documents: Sequence[Document], tokenizer: Tokenizer) -> None:
         """Append documents, or pieces of one text."""
         ids, counted, lengths = self._encode(documents, tokenizer)
-        arrays: list[npt.NDArray[Any]] = [ids, counted][: len(self._files)]
         first = int(self._documents and self.sizes.tokens == 0)
         if first:  # also the first document follows an end
             begin = (np.array([tokenizer.end_id], tokenizer.dtype), np.zeros(1, np.uint8))
-            for file, item in zip(self._files, begin, strict=False):
+            for file, item in zip(self._files, begin[: 1 + self._masked], strict=False):
                 file.write(item.tobytes())
-        if self._order is None:
-            for file, array in zip(self._files, arrays, strict=True):
-                file.write(array.tobytes())
-        else:
-            self._dtypes = [array.dtype for array in arrays]
-            self._order.add(arrays, lengths)
+        columns: list[Column] = [(ids, lengths)]
+        if self._masked:
+            columns.append((counted, lengths))
+        if self._labels:
+            columns.append((self._count_labels(documents), np.ones_like(lengths)))
+        self._write(columns)
         texts = list(map(text_of, documents))
         self.sizes = replace(
             self.sizes,
@@ -77,6 +82,21 @@ class IdWriter:
         )
         if self._masked:
             self._count(documents, counted)
+
+    def _write(self, columns: Sequence[Column]) -> None:
+        """One column to each file, now or in the order."""
+        if self._order is not None:
+            self._dtypes = [values.dtype for values, _ in columns]
+            self._order.add(columns)
+            return
+        for file, (values, _) in zip(self._files, columns, strict=True):
+            file.write(values.tobytes())
+
+    def _count_labels(self, documents: Sequence[Document]) -> npt.NDArray[np.uint16]:
+        labels = [each.label for each in documents if isinstance(each, Labelled)]
+        classes = Counter(self.sizes.classes) + Counter(labels)
+        self.sizes = replace(self.sizes, classes=dict(sorted(classes.items())))
+        return np.array([self._labels[label] for label in labels], np.uint16)
 
     def _encode(
         self, documents: Sequence[Document], tokenizer: Tokenizer
@@ -143,8 +163,9 @@ class IdWriter:
 
 def encode_parts(document: Document, tokenizer: Tokenizer) -> list[tuple[Ids, str, bool]]:
     """The ids of a document and its end in parts, each with its text and whether it counts."""
-    if isinstance(document, str):
-        return [(tokenizer.encode_documents([document]), document, True)]
+    if not isinstance(document, Dialogue):
+        text = text_of(document)
+        return [(tokenizer.encode_documents([text]), text, True)]
     parts: list[tuple[Ids, str, bool]] = []
     for turn in document.turns:
         if turn.mark is not None:

@@ -10,6 +10,8 @@ from textgen.corpus.copies import COMPARED
 from textgen.corpus.oddities import Finding
 from textgen.corpus.passages import REPEAT_WINDOW
 
+_CLASSES = 10  # that are named
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -62,6 +64,7 @@ class Report:
     findings: tuple[Finding, ...]
     suggestion: Suggestion
     to_beat: ToBeat | None  # None where the text is too short, or it was not asked for
+    classes: dict[str, int]  # rows of each label, the commonest first; none where rows have none
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -79,6 +82,7 @@ class Report:
             f"  half of them have at most {self.line_lengths['50']:,} characters, 90 % "
             f"{self.line_lengths['90']:,}, 99 % {self.line_lengths['99']:,}",
             "  " + ", ".join(f"{share:.1%} {kind}" for kind, share in self.letters.items()),
+            *self._classes(),
             *self._repeats(),
         ]
         odd = [f"  - {finding.message}" for finding in self.findings]
@@ -97,6 +101,14 @@ class Report:
                 *self._to_beat(),
             ]
         )
+
+    def _classes(self) -> list[str]:
+        if not self.classes:
+            return []
+        shown = [f"{label} {count:,}" for label, count in list(self.classes.items())[:_CLASSES]]
+        more = len(self.classes) - len(shown)
+        names = ", ".join(shown) + (f" and {more:,} more" if more else "")
+        return [f"  {len(self.classes):,} classes: {names}"]
 
     def _repeats(self) -> list[str]:
         lines = []

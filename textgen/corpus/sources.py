@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from textgen.corpus.documents import BadRow, Document, conversation, prompt_and_completion
+from textgen.corpus.documents import (
+    BadRow,
+    Document,
+    Labelled,
+    label_text,
+    prompt_and_completion,
+)
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
+from textgen.corpus.json_rows import READERS, kind_of_row, short, strict_json
 from textgen.errors import InvalidCorpus
 from textgen.options import CorpusFormat, Hyperparameters
 
@@ -31,6 +38,8 @@ class Source:
     column: str | None = None  # of a csv file; None: "text", or the only one
     prompt_column: str | None = None  # of a csv file, with the next one; None: "prompt"
     completion_column: str | None = None  # None: "completion"
+    label_column: str | None = None  # None: "label", where there is a column "text" too
+    labels: bool = True  # False: rows of texts with labels are rows of texts
     encoding: str | None = None  # None: detected
     name: str | None = None  # what its owner calls it; None: the path's last part
 
@@ -61,6 +70,7 @@ def source_of(path: Path, options: Hyperparameters, name: str | None = None) -> 
         column=options.column,
         prompt_column=options.prompt_column,
         completion_column=options.completion_column,
+        label_column=options.label_column,
         encoding=options.encoding,
     )
 
@@ -121,9 +131,9 @@ def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int
         if not line.strip():
             continue
         try:
-            row = _strict_json(line)
-            kind = _kind(row, kind)
-            document = _READERS[kind](row)
+            row = strict_json(line)
+            kind = kind_of_row(row, kind, source.labels)
+            document = READERS[kind](row)
         except RecursionError:
             _refuse(source, number, "nested too deeply", "invalid_jsonl_line")
         except json.JSONDecodeError as error:
@@ -133,86 +143,6 @@ def _json_documents(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int
             _refuse(source, number, str(error), "invalid_jsonl_line")
         if document:
             yield number, document
-
-
-def _kind(row: Any, before: str) -> str:
-    """Which kind of row it is; BadRow where it is none, or another than those before."""
-    if not isinstance(row, dict):
-        raise BadRow('not an object; write {"text": "..."}')
-    found = next((kind for kind in _READERS if kind in row), None)
-    if found is None:
-        keys = ", ".join(_short(key) for key in list(row)[:5])
-        raise BadRow(
-            f"has no 'text', 'messages' or 'prompt' (its keys: {keys}); write "
-            '{"text": "..."} or {"prompt": "...", "completion": "..."}'
-        )
-    if before not in ("", found):
-        raise BadRow(f"a row with {found!r} after rows with {before!r}; put them in two files")
-    return found
-
-
-def _text_row(row: Mapping[str, Any]) -> Document | None:
-    return _string(row, "text")
-
-
-def _prompt_row(row: Mapping[str, Any]) -> Document | None:
-    return prompt_and_completion(_string(row, "prompt"), _string(row, "completion"))
-
-
-def _messages_row(row: Mapping[str, Any]) -> Document | None:
-    dialogue = conversation(row["messages"])
-    if dialogue is not None:
-        _check_text(dialogue.text)
-    return dialogue
-
-
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Document | None]] = {
-    "text": _text_row,
-    "messages": _messages_row,
-    "prompt": _prompt_row,
-}
-
-
-def _strict_json(line: str) -> Any:
-    return json.loads(line, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BadRow(f"holds {name}, which is not JSON")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict[str, Any]()
-    for key, value in pairs:
-        if key in found:
-            raise BadRow(f"has the key {_short(key)} twice")
-        found[key] = value
-    return found
-
-
-def _string(row: Mapping[str, Any], key: str) -> str:
-    text = row.get(key)
-    if not isinstance(text, str):
-        keys = ", ".join(_short(key) for key in list(row)[:5])
-        found = f"no {key!r}" if key not in row else f"a {key!r} that is not a string"
-        raise BadRow(f"has {found} (its keys: {keys})")
-    _check_text(text)
-    return text
-
-
-def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise BadRow("has a NUL character in its text")
-    if not _encodable(text):
-        raise BadRow("has half a surrogate pair in its text, which is no character")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int, Document]]:
@@ -231,15 +161,23 @@ def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int,
                 _refuse(source, rows.line_num, what, "invalid_csv_row")
             if document := document_of(row):
                 yield rows.line_num, document
+    except BadRow as error:
+        _refuse(source, rows.line_num, str(error), "invalid_csv_row")
     except csv.Error as error:
         _refuse(source, rows.line_num, f"not valid CSV ({error})", "invalid_csv_row")
 
 
 def _csv_reader(source: Source, header: list[str]) -> Callable[[Sequence[str]], Document | None]:
-    """How a row becomes a document: one column, or a prompt and a completion."""
+    """How a row becomes a document: a column, a prompt and a completion, a text and a label."""
     named = source.prompt_column is not None or source.completion_column is not None
-    both = source.column is None and "text" not in header and {"prompt", "completion"} <= {*header}
-    if named or both:
+    plain = source.column is None and source.label_column is None and "text" not in header
+    if named and source.label_column is not None:
+        raise InvalidCorpus(
+            "'label_column' is given together with the columns of prompts and completions; rows "
+            "have either labels or completions. Leave one of them out.",
+            param="label_column",
+        )
+    if named or (plain and {"prompt", "completion"} <= {*header}):
         prompt = _column(source, header, source.prompt_column or "prompt", "prompt_column")
         answer = _column(
             source, header, source.completion_column or "completion", "completion_column"
@@ -249,24 +187,26 @@ def _csv_reader(source: Source, header: list[str]) -> Callable[[Sequence[str]], 
     if wanted is None:
         wanted = header[0] if len(header) == 1 else "text"
     index = _column(source, header, wanted, "column")
-    return lambda row: row[index]
+    label = source.label_column
+    if label is None and source.column is None and "label" in header:
+        label = "label"
+    if label is None or not source.labels:
+        return lambda row: row[index]
+    place = _column(source, header, label, "label_column")
+    return lambda row: Labelled(row[index], label_text(row[place]))
 
 
 def _column(source: Source, header: list[str], wanted: str, option: str) -> int:
     if header.count(wanted) == 1:
         return header.index(wanted)
     problem = "no column" if wanted not in header else "more than one column"
-    columns = ", ".join(_short(name) for name in header[:20])
+    columns = ", ".join(short(name) for name in header[:20])
     raise InvalidCorpus(
-        f"{source.shown} has {problem} named {_short(wanted)}; its columns are {columns}. "
+        f"{source.shown} has {problem} named {short(wanted)}; its columns are {columns}. "
         f"Name the right one in the option {option!r}.",
         code="missing_column",
         param=option,
     )
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:37] + "...")
 
 
 def _refuse(source: Source, number: int, what: str, code: str) -> NoReturn:

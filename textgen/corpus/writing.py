@@ -32,6 +32,7 @@ class Scan:
     symbols: int
     kind: RowKind
     characters: int
+    labels: tuple[str, ...] = ()  # sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,12 @@ def write_parts(
         writers = {
             part: stack.enter_context(
                 IdWriter(
-                    folder, part, corpus.documents, scan.kind, _order(corpus, scan, folder, part)
+                    folder,
+                    part,
+                    corpus.documents,
+                    scan.kind,
+                    scan.labels,
+                    _order(corpus, scan, folder, part),
                 )
             )
             for part in SPLITS

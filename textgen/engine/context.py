@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textgen.corpus.documents import label_mark
 from textgen.errors import InvalidOption
 from textgen.objectives import ANSWER, Infill
 from textgen.options import ObjectiveName, RowKind
@@ -32,6 +33,7 @@ class ContextMaker:
         documents: bool,
         objectives: Sequence[ObjectiveName] = ("causal",),
         rows: RowKind = "text",
+        labels: Sequence[str] = (),
     ) -> None:
         ids = tokenizer.special_ids
         self._vocab_size = tokenizer.vocab_size
@@ -46,10 +48,15 @@ class ContextMaker:
             self._before = [ids["user"]]
             self._after = [self._end, ids["assistant"]]
         self._infill = Infill(tokenizer) if "infill" in objectives else None
+        self._answer = ids[ANSWER] if labels else None  # before a label
 
-    def check(self, prompt: TokenIds, suffix: TokenIds | None = None) -> None:
-        """InvalidOption where an id is not of this vocabulary, or a gap cannot be filled."""
+    def check(
+        self, prompt: TokenIds, suffix: TokenIds | None = None, *, classify: bool = False
+    ) -> None:
+        """InvalidOption where an id is not of this vocabulary, or the task was not learnt."""
         self._check_ids(prompt, "prompt")
+        if classify and self._answer is None:
+            raise not_a_classifier()
         if suffix is None:
             return
         if self._infill is None:
@@ -77,6 +84,40 @@ class ContextMaker:
             np.array(part, np.int64) for part in ([*start, *self._before], self._after)
         )
         return np.concatenate([before, prompt.astype(np.int64), after])
+
+    def classification(self, text: TokenIds) -> npt.NDArray[np.int64]:
+        """What is read before the label of ``text``; InvalidOption where none were learnt."""
+        if self._answer is None:
+            raise not_a_classifier()
+        return np.array([self._end, *text, self._answer], np.int64)
+
+
+def label_ids(tokenizer: Tokenizer, labels: Sequence[str]) -> list[int]:
+    """The special ids that stand for ``labels``, in their order."""
+    return [tokenizer.special_ids[label_mark(label)] for label in labels]
+
+
+def not_a_classifier() -> InvalidOption:
+    """The error for a model that has learnt no labels."""
+    return InvalidOption(
+        "This model has learnt no labels, so it can classify nothing. Train one on rows of "
+        '{"text": "...", "label": "..."} with the objective classify; a training that goes on '
+        "from this model (its id as 'model') needs fewer rows.",
+        code="not_a_classifier",
+        param="model",
+    )
+
+
+def writing_not_learnt(labels: Sequence[str]) -> InvalidOption:
+    """The error for a model that has learnt labels and no text."""
+    some = ", ".join(labels[:5]) + ", …" * (len(labels) > 5)
+    return InvalidOption(
+        f"This model tells texts apart ({some}) and has not learnt to write any: ask it by "
+        'POST /v1/classify. To have both in one model, train with objectives {"classify": 1, '
+        '"causal": 1}.',
+        code="writing_not_learnt",
+        param="model",
+    )
 
 
 def suffix_not_learnt() -> InvalidOption:

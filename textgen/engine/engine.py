@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from textgen.bundles.bundle import Bundle
-from textgen.engine.context import ContextMaker
+from textgen.engine.context import ContextMaker, label_ids
 from textgen.engine.folded import FoldedModel
 from textgen.engine.prompt_reader import CHUNK, PROMPTS, PromptReader
 from textgen.engine.requests import Answer, Delta, Request
@@ -62,14 +62,18 @@ class Engine:
         self.tokenizer: Tokenizer = bundle.tokenizer
         documents = bundle.header.documents
         fills_gaps = "infill" in bundle.header.objectives
-        banned = self.tokenizer.generation_banned(documents=documents or fills_gaps)
-        model = FoldedModel(bundle.model, banned)
+        labels = label_ids(self.tokenizer, bundle.header.labels)
+        banned = set(self.tokenizer.generation_banned(documents=documents or fills_gaps))
+        # Labels are found, not written: their logits are needed, but for no text.
+        model = FoldedModel(bundle.model, sorted(banned.difference(labels)))
+        self._labels = torch.tensor(labels, dtype=torch.int64, device=model.device)
         plan = measure_row_plan(model)
         self._context = ContextMaker(
             self.tokenizer,
             documents=documents,
             objectives=bundle.header.objectives,
             rows=bundle.header.rows,
+            labels=bundle.header.labels,
         )
         # A model of one text has learnt ends in gaps alone; elsewhere it is not to write one.
         self._ends_in_gaps_only = fills_gaps and not documents
@@ -100,10 +104,13 @@ class Engine:
         return len(self._waiting)
 
     def submit(self, request: Request) -> None:
-        """Queue a request. EngineFull, or InvalidInput for bad ids or an id that is in use."""
+        """Queue a request. EngineFull, or InvalidInput for bad ids or an id that is in use.
+
+        InvalidOption ``not_a_classifier`` for one to classify where no labels were learnt.
+        """
         if request.id in self._ids:
             raise InvalidInput(f"A request with the id {request.id!r} is under way.")
-        self._context.check(request.prompt, request.suffix)
+        self._context.check(request.prompt, request.suffix, classify=request.classify)
         self._waiting.add(Answer(request, self.tokenizer))
         self._ids.add(request.id)
 
@@ -140,15 +147,20 @@ class Engine:
                 break
             request = answer.request
             echoed = self.tokenizer.decode(request.prompt) if request.echo else ""
-            if request.options.max_tokens == 0:
+            if request.options.max_tokens == 0 and not request.classify:
                 self._ids.remove(request.id)
                 deltas.append(answer.end_at_once(echoed))
                 continue
             if echoed:
                 deltas.append(answer.echo(echoed))
             self._batch_running += not request.interactive
-            self._begin(answer, self._context.make(request.prompt, request.suffix))
+            self._begin(answer, self._context_of(request))
         return deltas
+
+    def _context_of(self, request: Request) -> npt.NDArray[np.int64]:
+        if request.classify:
+            return self._context.classification(request.prompt)
+        return self._context.make(request.prompt, request.suffix)
 
     def _begin(self, answer: Answer, context: npt.NDArray[np.int64]) -> None:
         if len(context) == 1:
@@ -184,6 +196,7 @@ class Engine:
         """One token for every row."""
         count = len(self._running)
         logits = self._rows.step(count)
+        chances = self._chances(logits) if len(self._labels) else {}
         if self._ends_in_gaps_only:
             endless = [row for row, each in enumerate(self._running) if each.request.suffix is None]
             logits[endless, self.tokenizer.end_id] = -torch.inf
@@ -191,7 +204,7 @@ class Engine:
         self._rows.state.tokens[:count] = drawn
         deltas, ended = [], []
         for row, (answer, token) in enumerate(zip(self._running, drawn.tolist(), strict=True)):
-            delta = answer.take(token)
+            delta = answer.classified(chances[row]) if row in chances else answer.take(token)
             if delta is not None:
                 deltas.append(delta)
                 if delta.finish_reason is not None:
@@ -200,6 +213,13 @@ class Engine:
             self._ids.remove(self._running[row].request.id)
             self._retire(row)
         return deltas
+
+    def _chances(self, logits: Tensor) -> dict[int, tuple[float, ...]]:
+        """The labels' chances, by row that asks for them; no row may draw a label after this."""
+        rows = [row for row, each in enumerate(self._running) if each.request.classify]
+        found = logits[rows][:, self._labels].double().softmax(1).tolist() if rows else []
+        logits[:, self._labels] = -torch.inf
+        return dict(zip(rows, map(tuple, found), strict=True))
 
     def _retire(self, row: int) -> None:
         """Free a row; the last one takes its place, so that rows in use stay the first ones."""

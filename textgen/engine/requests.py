@@ -22,6 +22,8 @@ class Request:
     ``prompt`` is token ids, of any integer type. The text depends on the model, ``prompt``,
     ``options``, ``seed`` and ``choice`` alone; ``seed`` rules, ``options.seed`` is not looked at.
     With ``suffix`` the text is what stands between ``prompt`` and those ids.
+    With ``classify`` nothing is written: the answer is the chance of each label of the model for
+    the text ``prompt``, whatever ``options`` and ``seed``.
     ``interactive`` requests come before others and have slots that no other may take.
     """
 
@@ -33,6 +35,7 @@ class Request:
     echo: bool = False
     interactive: bool = True
     suffix: npt.NDArray[np.integer[Any]] | None = None
+    classify: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Delta:
 
     ``text`` never ends within a character and never holds a part of a stop string. ``tokens`` were
     drawn since the request's last delta; the end token and those of a stop string count too.
-    "stop" is the document's end or a stop string, "length" is ``max_tokens``.
+    "stop" is the document's end or a stop string, "length" is ``max_tokens``. Of a request to
+    classify there is one delta, with the ``chances`` of the labels in the order of the bundle's.
     """
 
     id: str
@@ -49,6 +53,7 @@ class Delta:
     tokens: int
     finish_reason: FinishReason | None
     prompt_tokens: int
+    chances: tuple[float, ...] | None = None
 
 
 class Answer:
@@ -89,6 +94,10 @@ class Answer:
     def end_at_once(self, text: str) -> Delta:
         """The only delta of a request that wants no tokens."""
         return self._delta(text, "length")
+
+    def classified(self, chances: tuple[float, ...]) -> Delta:
+        """The only delta of a request to classify."""
+        return Delta(self.request.id, "", 0, "stop", self.prompt_tokens, chances)
 
     def echo(self, text: str) -> Delta:
         """The prompt's text, ahead of the completion."""

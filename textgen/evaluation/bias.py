@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.bundles.bundle import Bundle
-from textgen.corpus.documents import Dialogue, Document, texts_of
+from textgen.corpus.documents import Dialogue, Document, text_of, texts_of
 from textgen.evaluation.report import Bias, Direction, Exchange, TermPair
 from textgen.evaluation.scoring import score_documents
 
@@ -146,7 +146,7 @@ def _text(document: Document) -> str:
 
 def _exchange(words: Terms, document: Document, other: int) -> Document:
     if not isinstance(document, Dialogue):
-        return words.exchanged(document, other)
+        return words.exchanged(text_of(document), other)
     return replace(
         document,
         turns=tuple(

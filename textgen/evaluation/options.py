@@ -9,12 +9,12 @@ from pydantic import Field, ValidationInfo, field_validator
 from textgen.options import Options
 
 PartName = Literal[
-    "prediction", "context", "calibration", "rows", "tasks", "samples", "memorisation",
-    "canaries", "baselines", "bias",
+    "prediction", "context", "calibration", "rows", "tasks", "classes", "samples",
+    "memorisation", "canaries", "baselines", "bias",
 ]  # fmt: skip
 PARTS: tuple[PartName, ...] = (
-    "prediction", "context", "calibration", "rows", "tasks", "samples", "memorisation",
-    "canaries", "baselines", "bias",
+    "prediction", "context", "calibration", "rows", "tasks", "classes", "samples",
+    "memorisation", "canaries", "baselines", "bias",
 )  # fmt: skip
 Term = Annotated[str, Field(min_length=1, max_length=100)]
 Prompt = Annotated[str, Field(max_length=10_000)]

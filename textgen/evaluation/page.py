@@ -9,6 +9,7 @@ from collections.abc import Callable
 from html import escape
 
 from textgen.evaluation.charts import line_chart, reliability_chart
+from textgen.evaluation.classes_section import classes_section
 from textgen.evaluation.markup import interval, items, lines, optional, percent, span, table
 from textgen.evaluation.report import Bias, Overlaps, Report
 
@@ -18,6 +19,7 @@ _TITLES = {
     "calibration": "Calibration",
     "rows": "The hardest rows",
     "tasks": "Tasks",
+    "classes": "Classes",
     "samples": "Samples",
     "memorisation": "Memorisation",
     "canaries": "Canaries",
@@ -262,6 +264,7 @@ _SECTIONS: dict[str, Callable[[Report], str]] = {
     "calibration": _calibration,
     "rows": _rows,
     "tasks": _tasks,
+    "classes": classes_section,
     "samples": _samples,
     "memorisation": _memorisation,
     "canaries": _canaries,

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from textgen.corpus.documents import Document
+from textgen.corpus.documents import Document, Labelled
+from textgen.errors import InvalidCorpus
 from textgen.evaluation import prediction
 from textgen.evaluation.baselines import KneserNey, Ppm
 from textgen.evaluation.bias import measure_bias
 from textgen.evaluation.canaries import exposure
+from textgen.evaluation.classes import evaluate_classifier
 from textgen.evaluation.context_length import loss_by_context
 from textgen.evaluation.memorisation import CorpusIndex
 from textgen.evaluation.options import PartName
@@ -22,6 +24,7 @@ from textgen.evaluation.report import (
     Bias,
     Calibration,
     CanaryExposure,
+    Classes,
     ContextLoss,
     Memorisation,
     Prediction,
@@ -92,6 +95,23 @@ def _tasks(subject: Subject) -> dict[ObjectiveName, TaskScores]:
     if not scores:
         raise NotMeasured(f"no task of {', '.join(learnt)} can be made of this text")
     return scores
+
+
+def _classes(subject: Subject) -> Classes:
+    """Of the texts that have a label."""
+    rows = [each for each in subject.text.documents if isinstance(each, Labelled)]
+    if not rows:
+        raise NotMeasured("the text has no labels")
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for row in rows:
+            subject.check()
+            yield row.text, row.label
+
+    try:
+        return Classes.parse(evaluate_classifier(subject.bundle, pairs()).as_dict())
+    except InvalidCorpus as error:
+        raise NotMeasured(str(error)) from None
 
 
 def _samples(subject: Subject) -> Samples:
@@ -209,10 +229,12 @@ def _learnt(subject: Subject) -> Iterator[Document]:
 def measure(part: PartName, subject: Subject) -> Any:
     """What goes under the part's name in the report; NotMeasured where it cannot be.
 
-    All but tasks are of next-token prediction.
+    All but tasks and classes are of next-token prediction.
     """
     learnt = subject.bundle.header.objectives
-    if part != "tasks" and "causal" not in learnt:
+    if part == "classes" and "classify" not in learnt:
+        raise NotMeasured("the model has learnt no labels")
+    if part not in ("tasks", "classes") and "causal" not in learnt:
         raise NotMeasured(
             f"the model has learnt {', '.join(learnt)} alone, not to predict the next token"
         )
@@ -226,6 +248,7 @@ _MEASURES: Mapping[PartName, Callable[[Subject], Any]] = MappingProxyType(
         "calibration": _calibration,
         "rows": _rows,
         "tasks": _tasks,
+        "classes": _classes,
         "samples": _samples,
         "memorisation": _memorisation,
         "canaries": _canaries,

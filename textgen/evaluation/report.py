@@ -116,6 +116,46 @@ class TaskScores(Options):
     exact: float
 
 
+class ClassScores(Options):
+    """Of the texts of one class."""
+
+    label: str
+    texts: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class ClassMeans(Options):
+    """Over the classes."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class Confusion(Options):
+    """Texts of one class that were taken for another's."""
+
+    label: str
+    found: str
+    texts: int
+
+
+class Classes(Options):
+    """How well the classes of texts are told apart."""
+
+    texts: int
+    log_loss: float  # nats a text
+    accuracy: float
+    calibration_error: float
+    macro: ClassMeans  # each class counting the same
+    weighted: ClassMeans  # by their texts
+    classes: tuple[ClassScores, ...]
+    confusion: tuple[tuple[int, ...], ...] = ()  # [label][found]; empty where classes are many
+    most_confused: tuple[Confusion, ...] = ()  # instead of it, the most frequent first
+
+
 class Diversity(Options):
     """Of n-grams of characters or words, in the samples and in as much of the real text."""
 
@@ -235,6 +275,7 @@ class Report(Options):
     calibration: Calibration | None = None
     rows: tuple[WorstRow, ...] = ()
     tasks: dict[ObjectiveName, TaskScores] = Field(default_factory=dict)
+    classes: Classes | None = None
     samples: Samples | None = None
     memorisation: Memorisation | None = None
     canaries: tuple[CanaryExposure, ...] = ()

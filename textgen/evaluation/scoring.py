@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from textgen.bundles.bundle import Bundle
-from textgen.corpus.documents import Dialogue, Document
+from textgen.corpus.documents import Dialogue, Document, text_of
 from textgen.corpus.id_writer import encode_parts
 from textgen.engine.context import ContextMaker
 from textgen.errors import InvalidOption
@@ -120,7 +120,7 @@ class _RowReader:
     def document(self, document: Document) -> _Row:
         """Of turns those that are to be learnt count."""
         if not isinstance(document, Dialogue):
-            return self.row(document)
+            return self.row(text_of(document))
         parts = encode_parts(document, self._tokenizer)
         end = np.array([self._tokenizer.end_id], np.int64)
         ids = np.concatenate([end, *(part.astype(np.int64) for part, _, _ in parts)])

@@ -60,17 +60,18 @@ def read_as_taught(
     """The documents, or pieces of one text, of files, read in the way the model was taught.
 
     For one that learnt from documents a text is a document a line; for one that did not,
-    documents are lines of one text. ``on_document`` is called before each. InvalidCorpus for rows
-    of another kind than it learnt from.
+    documents are lines of one text. One that learnt labels may be given texts without.
+    ``on_document`` is called before each. InvalidCorpus for rows of another kind than it learnt
+    from.
     """
     for source in sources:
-        wanted = source
+        wanted = replace(source, labels=header.rows == "labels")
         if header.documents and not source.has_documents:
-            wanted = replace(source, format="lines")
+            wanted = replace(wanted, format="lines")
         for document in read_documents(wanted):
             on_document()
             kind = kind_of(document)
-            if kind != header.rows:
+            if kind != header.rows and (kind, header.rows) != ("text", "labels"):
                 raise InvalidCorpus(
                     f"{source.shown} has rows of {kind}, and the model learnt from rows of "
                     f"{header.rows}; give it a file of those.",

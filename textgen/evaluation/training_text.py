@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from textgen.bundles.header import BundleHeader
+from textgen.corpus.cleaning import Cleaning
 from textgen.corpus.documents import Document, document_hash
+from textgen.corpus.duplicates import Deduplicator
+from textgen.corpus.personal_data import Masker
+from textgen.corpus.shuffling import in_order
 from textgen.corpus.sources import Source
 from textgen.corpus.splits import DocumentSplitter, SplitName, Splitter, TextSplitter
 from textgen.errors import InvalidCorpus
@@ -19,10 +24,10 @@ from textgen.evaluation.text import read_as_taught
 class TrainingText:
     """Files of training text; what was held out of them follows from the sizes of the parts.
 
-    A bundle says how many characters and documents each part had. One text was cut by position,
-    and documents were dealt out by the order of their hashes, so that the sizes tell which is
-    which, where the files of one text come in the order that they had. Files of other sizes are
-    another text, or parts of it were in files of their own.
+    A bundle says what was done to the text, and how many characters and documents each part then
+    had. One text was cut by position, and documents were dealt out by the order of their hashes, so
+    that the sizes tell which is which, where the files come in the order that they had. Files of
+    other sizes are another text, or parts of it were in files of their own.
     ``on_document`` is called before each that is read.
     """
 
@@ -35,9 +40,10 @@ class TrainingText:
         self.sources = tuple(sources)
         self._header = header
         self._on_document = on_document
+        self._cleaning = _cleaning(header.corpus)
 
     def learnt(self) -> Iterator[Document]:
-        """What the model learnt from, or all of the files where that cannot be told."""
+        """What the model learnt from, in its order, or all of the files where they do not tell."""
         return self._part("train")
 
     def held_out(self) -> Iterator[Document]:
@@ -63,10 +69,16 @@ class TrainingText:
         documents = self._read()
         if self._splitter is None:
             return documents
-        return (each for part, each in self._splitter.deal(documents) if part == wanted)
+        dealt = (each for part, each in self._splitter.deal(documents) if part == wanted)
+        seed = self._header.corpus.get("order_seed")
+        return dealt if seed is None else in_order(dealt, seed)
 
     def _read(self) -> Iterator[Document]:
-        return read_as_taught(self.sources, self._header, self._on_document)
+        """What is in the files, as the training cleaned it."""
+        written = read_as_taught(self.sources, self._header, self._on_document)
+        if self._header.documents:
+            return self._cleaning.documents(written)
+        return self._cleaning.pieces(written)
 
     def _size(self, part: SplitName) -> tuple[int, int]:
         """Characters and documents of a part of the corpus, as the bundle has them."""
@@ -90,3 +102,16 @@ class TrainingText:
         (_, train), (_, valid), _ = sizes
         ends = [*ordered, 2**64]
         return DocumentSplitter(ends[valid] if valid else 0, ends[valid + train])
+
+
+def _cleaning(corpus: Mapping[str, Any]) -> Cleaning:
+    """What a training did, by what its bundle tells of the corpus.
+
+    Where nothing was masked, or nothing was a copy, it is the same not to look for any.
+    """
+    left_out = corpus.get("left_out")
+    return Cleaning(
+        corpus.get("normalization", "none"),
+        Masker() if corpus.get("masked") else None,
+        Deduplicator("near" if left_out["near"] else "exact") if left_out else None,
+    )

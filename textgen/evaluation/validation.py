@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.splits import SplitName
+from textgen.evaluation.classes import ClassMetrics, evaluate_part
 from textgen.evaluation.measures import Metrics, evaluate
 from textgen.evaluation.tasks import TaskMetrics, evaluate_tasks, sample_tasks
 from textgen.model import TextGenerator
@@ -20,6 +21,7 @@ from textgen.tokenizers import Ids
 _SHARE = 0.015  # of all training tokens, each time; twenty times make a tenth of the training time
 _FEWEST = 4096
 _TASKS, _FEW_TASKS = 1024, 128
+_FEW_TEXTS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,13 @@ class Validation:
 
     ``loss`` is what training minimises: the objectives' losses by their weights, nats per token.
     ``text`` is there where the model learns to predict the text as it stands, ``tasks`` for each
-    of the other objectives.
+    of the other objectives, ``classes`` where it learns labels.
     """
 
     loss: float
     text: Metrics | None
     tasks: Mapping[ObjectiveName, TaskMetrics]
+    classes: ClassMetrics | None = None
 
     def named(self, prefix: str) -> dict[str, float | None]:
         """The figures under the names that events and bundles use."""
@@ -43,6 +46,8 @@ class Validation:
         for name, tasks in self.tasks.items():
             figures[f"{prefix}_{name}_loss"] = tasks.loss
             figures[f"{prefix}_{name}_mean_token_accuracy"] = tasks.accuracy
+        if self.classes is not None:
+            figures |= self.classes.named(prefix)
         return figures
 
 
@@ -59,6 +64,7 @@ def validate(
         return None
     text: Metrics | None = None
     tasks: dict[ObjectiveName, TaskMetrics] = {}
+    classes: ClassMetrics | None = None
     with use_kernel(plan.kernel):
         for name in plan.objectives:
             if name == "causal":
@@ -70,6 +76,10 @@ def validate(
                     counted=corpus.counted(split),
                 )
                 continue
+            if name == "classify":
+                some_texts = None if whole else max(_FEW_TEXTS, _enough(plan) // 128)
+                classes = evaluate_part(model, corpus, split, some_texts)
+                continue
             passages = Passages(tokens, corpus.tokenizer, documents=corpus.documents)
             objective = OBJECTIVES[name](corpus.tokenizer)
             if found := sample_tasks(objective, passages, _TASKS if whole else _FEW_TASKS):
@@ -77,11 +87,13 @@ def validate(
     losses: dict[ObjectiveName, float] = {name: each.loss for name, each in tasks.items()}
     if text is not None:
         losses["causal"] = text.loss
+    if classes is not None:
+        losses["classify"] = classes.loss
     if not losses:
         return None
     total = sum(plan.objectives[name] for name in losses)
     loss = sum(plan.objectives[name] / total * losses[name] for name in losses)
-    return Validation(loss, text, tasks)
+    return Validation(loss, text, tasks, classes)
 
 
 def beginning(corpus: EncodedCorpus, split: SplitName, length: int) -> Ids:

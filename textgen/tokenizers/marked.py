@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,8 @@ from textgen.errors import InvalidBundle
 from textgen.tokenizers.base import Ids, IncrementalDecoder, Tokenizer
 from textgen.tokenizers.normalized import NormalizedTokenizer
 
-_LONGEST_NAME = 40
-_MOST = 100
+_LONGEST_NAME = 120
+_MOST = 4000
 
 
 class MarkedTokenizer(Tokenizer):
@@ -42,6 +44,9 @@ class MarkedTokenizer(Tokenizer):
             raise InvalidBundle(
                 f"{len(marks)} marks are too many; {_MOST} is the most.", param="tokenizer"
             )
+        self._special_ids = MappingProxyType(
+            {**inner.special_ids, **dict(zip(marks, count(inner.vocab_size), strict=False))}
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -51,11 +56,7 @@ class MarkedTokenizer(Tokenizer):
     @property
     def special_ids(self) -> Mapping[str, int]:
         """The inner tokenizer's, then the marks by name."""
-        first = self.inner.vocab_size
-        return {
-            **self.inner.special_ids,
-            **{mark: first + index for index, mark in enumerate(self.marks)},
-        }
+        return self._special_ids
 
     def encode(self, text: str) -> Ids:
         """The inner tokenizer's ids: text holds no marks."""

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.labelled import LabelledTexts
 from textgen.errors import InvalidOption
 from textgen.objectives import OBJECTIVES, Passages, examples
 from textgen.options import ObjectiveName
 from textgen.plan import Plan
+from textgen.training.label_streams import LabelStreams
 from textgen.training.sampled_classes import SampledClasses
 from textgen.training.streams import Batch, Streams, TextStreams
 from textgen.training.tasks import TaskStreams
@@ -26,6 +29,7 @@ class Part:
     weight: float
     rows: slice
     streams: Streams
+    choices: Tensor | None = None  # the only ids that its targets can be, ascending; None: any
     replayed: bool = False  # whether the text is that which the model learnt before
 
     @property
@@ -49,32 +53,45 @@ class Mixture:
         return Batch(
             torch.cat([batch.inputs for batch in batches]),
             torch.cat([batch.targets for batch in batches]),
+            _fresh(batches),
         )
+
+
+def _fresh(batches: Sequence[Batch]) -> Tensor | None:
+    if all(batch.fresh is None for batch in batches):
+        return None
+    return torch.cat(
+        [
+            torch.zeros(len(batch.inputs), dtype=torch.bool) if batch.fresh is None else batch.fresh
+            for batch in batches
+        ]
+    )
 
 
 def make_mixture(plan: Plan, corpus: EncodedCorpus, replay: EncodedCorpus | None = None) -> Mixture:
     """What a training of ``plan`` reads; ``replay`` is the text of an earlier one, to be kept.
 
-    InvalidOption where a text has no task of a kind, or the batch too few rows.
+    Labels are learnt of the new text alone. InvalidOption where a text has no task of a kind, or
+    the batch too few rows.
     """
-    texts = [(corpus, 1 - plan.replay_fraction)]
+    texts = [(corpus, 1 - plan.replay_fraction, plan.objectives)]
     if replay is not None:
-        texts.append((replay, plan.replay_fraction))
-    total = sum(plan.objectives.values())
+        texts.append((replay, plan.replay_fraction, without_labels(plan.objectives)))
     weights = {
-        _label(name, text is replay): weight / total * share
-        for text, share in texts
-        for name, weight in plan.objectives.items()
+        _label(name, text is replay): weight / sum(objectives.values()) * share
+        for text, share, objectives in texts
+        for name, weight in objectives.items()
     }
     rows = share_rows(plan.batch_size, weights)
     parts: list[Part] = []
     first = 0
-    for text, _ in texts:
-        for name in plan.objectives:
+    for text, _, objectives in texts:
+        for name in objectives:
             label = _label(name, text is replay)
             streams = _streams(name, text, rows[label], plan)
+            choices = torch.tensor(sorted(text.label_ids)) if name == "classify" else None
             place = slice(first, first + rows[label])
-            parts.append(Part(name, weights[label], place, streams, text is replay))
+            parts.append(Part(name, weights[label], place, streams, choices, text is replay))
             first = place.stop
     classes = None
     if plan.sampled_classes:
@@ -83,11 +100,20 @@ def make_mixture(plan: Plan, corpus: EncodedCorpus, replay: EncodedCorpus | None
     return Mixture(parts, classes)
 
 
+def without_labels(objectives: Mapping[ObjectiveName, float]) -> dict[ObjectiveName, float]:
+    """Those that can be learnt of an old text too."""
+    return {name: weight for name, weight in objectives.items() if name != "classify"}
+
+
 def _streams(name: ObjectiveName, corpus: EncodedCorpus, rows: int, plan: Plan) -> Streams:
     """``rows`` rows of one objective on one text."""
     tokens, length = corpus.tokens("train"), plan.sequence_length
     if name == "causal":
         return TextStreams(tokens, rows, length, corpus.counted("train"))
+    end_id = corpus.tokenizer.end_id
+    if name == "classify":
+        texts = LabelledTexts(corpus, "train")
+        return LabelStreams(texts, corpus.label_ids, rows, length, end_id, plan.seed)
     passages = Passages(tokens, corpus.tokenizer, documents=corpus.documents)
     objective = OBJECTIVES[name](corpus.tokenizer)
     if next(examples(objective, passages, np.random.default_rng(plan.seed)), None) is None:

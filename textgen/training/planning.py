@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.labelled import LabelledTexts
 from textgen.errors import InvalidOption
 from textgen.events import Event, OnEvent, choice
 from textgen.numerics import describe_numerics, precisions
@@ -34,6 +36,8 @@ from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
 
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
 _FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
+_WHOLE_TEXTS = 0.9  # of the texts to be classified fit into one sequence, unless too long for it
+_LONGEST_SEQUENCE = 256
 _MEASURED = "lstm-small"  # what tells how fast this machine is
 _SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
 _FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
@@ -62,6 +66,8 @@ def make_plan(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
     preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base, group)
+    if "classify" in wanted.weights and wanted.sequence_length is None:
+        preset = _long_enough(preset, corpus, on_event)
     plan = draft(corpus, preset_name, preset, wanted, device, threads, base)
     plan = plan.model_copy(
         update={
@@ -116,6 +122,21 @@ def _preset(
         if getattr(fitted, option) != getattr(preset, option):
             on_event(choice(option, getattr(fitted, option), "the text is short"))
     return fitted
+
+
+def _long_enough(preset: Preset, corpus: EncodedCorpus, on_event: OnEvent) -> Preset:
+    """The preset with sequences that hold most of the texts to be classified whole.
+
+    What a label teaches goes no farther back than its sequence.
+    """
+    lengths = LabelledTexts(corpus, "train").lengths
+    most = int(np.quantile(lengths, _WHOLE_TEXTS)) if len(lengths) else 0
+    wanted = min(-(-most // 16) * 16, _LONGEST_SEQUENCE)
+    if wanted <= preset.sequence_length:
+        return preset
+    reason = f"nine in ten of the texts have at most {most:,} tokens"
+    on_event(choice("sequence_length", wanted, reason))
+    return preset.model_copy(update={"sequence_length": wanted})
 
 
 def named_preset(name: str) -> Preset:

@@ -12,10 +12,11 @@ from pathlib import Path
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
-from textgen.errors import InvalidCheckpoint, InvalidCorpus
+from textgen.errors import InvalidCheckpoint, InvalidCorpus, InvalidOption
 from textgen.events import Event, OnEvent
 from textgen.options import Hyperparameters
 from textgen.plan import Plan
+from textgen.training.mixture import without_labels
 
 DEFAULT_FRACTION = 0.2
 _READING = (
@@ -41,9 +42,18 @@ def encode_replay(
 ) -> EncodedCorpus:
     """The old text in the ids of ``corpus``, under ``folder``.
 
+    Labels of the old text are left aside. InvalidOption where labels are all that is learnt,
     InvalidCorpus where its rows need marks that the tokenizer lacks: the model never read such.
     """
+    objectives = without_labels(wanted.weights)
+    if not objectives:
+        raise InvalidOption(
+            "Of an old text labels cannot be kept, and 'objectives' is classify alone. Add causal "
+            "to it, or leave the old text out.",
+            param="objectives",
+        )
     reading = {name: getattr(old.options, name) for name in _READING}
+    reading |= {"objectives": objectives, "label_column": None}
 
     def tell(event: Event) -> None:
         """As what it is: listeners take ``corpus`` for the text of the training."""

@@ -155,11 +155,14 @@ class Run:
             metrics |= figures
             if valid is not None:
                 message += f", validation loss {valid.loss:.3f} nats per token"
+                if valid.classes is not None:
+                    message += f", accuracy {valid.classes.accuracy:.3f}"
                 self.best.compare(valid.loss, trainer.step)
         self.metrics |= metrics
         data = {"step": trainer.step, "total_steps": plan.total_steps, **metrics}
         self._on_event(Event("metrics", message, data=data))
-        if validation_due and trainer.step % (_SAMPLE_EVERY * plan.validate_every) == 0:
+        writes = tuple(plan.objectives) != ("classify",)
+        if writes and validation_due and trainer.step % (_SAMPLE_EVERY * plan.validate_every) == 0:
             self._sample()
 
     def _sample(self) -> None:

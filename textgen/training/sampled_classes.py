@@ -30,6 +30,11 @@ class Classes:
     targets: Tensor  # (N,) int64, the place in ``ids`` of each
 
 
+def only(ids: Tensor, targets: Tensor) -> Classes:
+    """``ids`` (K,), ascending, where nothing else can come; ``targets`` (N,) are among them."""
+    return Classes(ids, torch.zeros(len(ids)), torch.searchsorted(ids, targets))
+
+
 class SampledClasses:
     """Chooses symbols for each step: ``size`` and what the step has to predict.
 

@@ -21,10 +21,14 @@ IGNORED = -100  # a target that does not count; what torch's cross-entropy leave
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B rows of T tokens, int64: what is read, and the token that follows each, or IGNORED."""
+    """B rows of T tokens, int64: what is read, and the token that follows each, or IGNORED.
+
+    Rows that are ``fresh`` (B,) begin from a state of zeros; None: all go on.
+    """
 
     inputs: Tensor
     targets: Tensor
+    fresh: Tensor | None = None
 
 
 class Streams(Protocol):

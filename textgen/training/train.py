@@ -95,10 +95,13 @@ def train_files(
     checkpoint = None if resume is None else load_checkpoint(resume)
     if checkpoint is not None and plan is None:
         plan = checkpoint.header.plan
+    if plan is not None and wanted.objectives is None:
+        wanted = wanted.model_copy(update={"objectives": dict(plan.objectives)})
     start = None if base is None else load_bundle(base)
     corpus = _encode(
         (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
     )
+    wanted = _with_objectives(wanted, corpus, on_event)
     old = None
     if replay is not None:
         old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
@@ -133,6 +136,16 @@ def train_files(
     if not finished:
         return None
     return _finish(run, corpus, folder, on_event)
+
+
+def _with_objectives(
+    wanted: Hyperparameters, corpus: EncodedCorpus, on_event: OnEvent
+) -> Hyperparameters:
+    """What is learnt of labelled rows where nothing is said: their labels."""
+    if wanted.objectives is not None or corpus.kind != "labels":
+        return wanted
+    on_event(choice("objectives", "classify", "the rows have labels"))
+    return wanted.model_copy(update={"objectives": {"classify": 1.0}})
 
 
 def _encode(
@@ -267,6 +280,7 @@ def _header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> BundleHe
         documents=corpus.documents,
         objectives=tuple(plan.objectives),
         rows=corpus.kind,
+        labels=corpus.labels if "classify" in plan.objectives else (),
         generation_defaults=_defaults(plan, corpus),
     )
 
@@ -295,11 +309,13 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     test = validate(model, corpus, plan, "test", whole=True)
     if test is not None:
         metrics |= test.named("test")
-    on_event(_final_metrics(run, metrics))
+    classes = None if valid is None or valid.classes is None else valid.classes.as_dict()
+    on_event(_final_metrics(run, metrics, classes))
     if run.best.step == 0:
         on_event(_no_gain(run))
     update: dict[str, Any] = {
         "metrics": metrics,
+        "classification": classes,
         "generation_defaults": defaults,
         "created": int(time.time()),
     }
@@ -309,7 +325,9 @@ def _finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) ->
     return path
 
 
-def _final_metrics(run: Run, metrics: dict[str, float | None]) -> Event:
+def _final_metrics(
+    run: Run, metrics: dict[str, float | None], classes: dict[str, Any] | None
+) -> Event:
     step = run.trainer.step
     message = f"Trained {step:,} steps"
     loss = metrics.get("full_valid_loss")
@@ -317,7 +335,10 @@ def _final_metrics(run: Run, metrics: dict[str, float | None]) -> Event:
         message += f"; loss on all validation text {loss:.4f} nats per token"
         if run.best.step not in (None, step):
             message += f" (weights of step {run.best.step:,}, the best)"
-    data = {"step": step, "total_steps": run.plan.total_steps, **metrics}
+    data: dict[str, Any] = {"step": step, "total_steps": run.plan.total_steps, **metrics}
+    if classes is not None:
+        message += f"; accuracy {classes['accuracy']:.3f}, macro F1 {classes['macro']['f1']:.3f}"
+        data["classification"] = classes
     return Event("metrics", message, data=data)
 
 

@@ -20,9 +20,10 @@ from textgen.model import Hidden, TextGenerator
 from textgen.numerics import autocast, use_kernel
 from textgen.plan import Plan
 from textgen.training.group import ALONE, Group, own_rows
-from textgen.training.mixture import Mixture
+from textgen.training.mixture import Mixture, Part
 from textgen.training.optimizer import MOMENTS, Optimizer
 from textgen.training.output_loss import OutputLoss, output_loss
+from textgen.training.sampled_classes import Classes, only
 from textgen.training.schedule import learning_rate
 from textgen.training.streams import IGNORED, Batch
 
@@ -77,7 +78,7 @@ class Trainer:
         with use_kernel(self.plan.kernel), _generators(self.plan, self.step, self._device):
             x = batch.inputs[rows].to(self._device)  # (b, T)
             with autocast(self._device, self.plan.precision):
-                features, (h, c) = self.model.features(x, self._hidden)  # (b, T, H)
+                features, (h, c) = self.model.features(x, self._before(batch))  # (b, T, H)
             features, h, c = features.float(), h.float(), c.float()
             found = self._outputs(features, batch.targets[rows])
             losses = torch.stack([part.total for part in found]) / counts.clamp(min=1)  # (parts,)
@@ -151,6 +152,14 @@ class Trainer:
         h, c = (found[f"hidden.{name}"][:, self._rows].contiguous() for name in "hc")
         self._hidden = (h, c)
 
+    def _before(self, batch: Batch) -> Hidden | None:
+        """The state (L, b, H) that the rows go on from."""
+        if self._hidden is None or batch.fresh is None:
+            return self._hidden
+        fresh = batch.fresh[self._rows].to(self._device)[None, :, None]
+        h, c = self._hidden
+        return h.masked_fill(fresh, 0.0), c.masked_fill(fresh, 0.0)
+
     def _outputs(self, features: Tensor, targets: Tensor) -> list[OutputLoss]:
         """The loss of each part over its targets (b, T) here, on the CPU, that count."""
         found, first = [], self._rows.start
@@ -160,17 +169,25 @@ class Trainer:
             places = (wanted != IGNORED).nonzero()[:, 0]
             if len(places) < len(wanted):
                 rows, wanted = rows[places.to(self._device)], wanted[places]
-            found.append(self._output_loss(rows, wanted))
+            found.append(self._output_loss(rows, wanted, self._classes(part, wanted)))
         return found
 
-    def _output_loss(self, features: Tensor, targets: Tensor) -> OutputLoss:
-        """Over all symbols, or over the few that stand for them in this step."""
-        output, sampled = self.model.output, self._mixture.classes
-        if sampled is None:
+    def _classes(self, part: Part, targets: Tensor) -> Classes | None:
+        """The symbols among which a part predicts in this step; None: all."""
+        if part.choices is not None:
+            return only(part.choices, targets)
+        sampled = self._mixture.classes
+        return None if sampled is None else sampled.choose(targets, self.step)
+
+    def _output_loss(
+        self, features: Tensor, targets: Tensor, classes: Classes | None
+    ) -> OutputLoss:
+        """Over all symbols, or over few."""
+        output = self.model.output
+        if classes is None:
             return output_loss(features, output.weight, output.bias, targets.to(self._device))
-        classes = sampled.choose(targets, self.step)
-        ids = classes.ids.to(self._device)
-        weight = functional.embedding(ids, output.weight, sparse=True)  # (K, H)
+        ids, sparse = classes.ids.to(self._device), self._mixture.classes is not None
+        weight = functional.embedding(ids, output.weight, sparse=sparse)  # (K, H)
         bias = output.bias.index_select(0, ids) + classes.shift.to(self._device)
         return output_loss(features, weight, bias, classes.targets.to(self._device))
 
@@ -226,6 +243,16 @@ class Trainer:
             f"example learning_rate {self.plan.learning_rate / 4:.2g}, or a smaller gradient_clip.",
             param="learning_rate",
         )
+
+
+def _predicted(part: Part, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """A part's logits (N, C) and targets (N,) among its C choices, or among all ids."""
+    scores, wanted = logits[part.rows].flatten(0, 1), targets[part.rows].flatten()
+    if part.choices is None:
+        return scores, wanted
+    choices = part.choices.to(logits.device)
+    here = wanted != IGNORED
+    return scores[here][:, choices], torch.searchsorted(choices, wanted[here])
 
 
 def new_model(plan: Plan) -> TextGenerator:

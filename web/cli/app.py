@@ -14,6 +14,7 @@ COMMANDS = {
     "up": "web.cli.up:up",
     "train": "web.cli.train:train",
     "generate": "web.cli.generate:generate",
+    "classify": "web.cli.classify:classify",
     "batch": "web.cli.batch:batch",
     "score": "web.cli.score:score",
     "eval": "web.cli.evaluate:evaluate",

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from textgen.options import AUTO_PRESET, Hyperparameters
-from web.cli.api import Api, connect
+from web.cli.api import Api, connect, path_of
 from web.cli.follow import Left, follow
 from web.cli.options import set_option, values_of
 from web.cli.terminal import json_option, notes, print_json
@@ -133,16 +133,18 @@ def watch(api: Api, job_id: str, name: str | None, console: Console, as_json: bo
         print_json(job)
     if job["state"] == "succeeded" and not as_json:
         trained = api.get(f"/v1/fine_tuning/jobs/{job_id}")
-        say_done(trained["fine_tuned_model"], name)
+        model = trained["fine_tuned_model"]
+        objectives = api.get(path_of("models", model)).get("objectives")
+        say_done(model, name, "classify" if objectives == ["classify"] else "generate")
     if job["state"] != "succeeded":
         say_not_done(console, job)
     return 0 if job["state"] == "succeeded" else 1
 
 
-def say_done(model: str, name: str | None) -> None:
+def say_done(model: str, name: str | None, command: str = "generate") -> None:
     """Print the new model and the command that uses it."""
     click.echo(f"Done: {model}")
-    click.echo(f'Next: textgen generate {model if name is None else name} "…"')
+    click.echo(f'Next: textgen {command} {model if name is None else name} "…"')
 
 
 def say_not_done(console: Console, job: dict[str, Any]) -> None:

@@ -20,10 +20,17 @@ class ModelObject(Shape):
     base: str | None = Field(None, description="what its training started from")
     job_id: str | None = Field(None, description="the training that made it")
     objectives: list[str] | None = Field(
-        None, description="what it has learnt: causal goes on with a text, infill fills gaps"
+        None,
+        description="what it has learnt: causal goes on with a text, infill fills gaps, classify "
+        "tells classes apart",
     )
     rows: str | None = Field(
-        None, description="text, prompts or messages: what it learnt from, and how it is asked"
+        None,
+        description="text, prompts, messages or labels: what it learnt from, and how it is asked",
+    )
+    labels: list[str] | None = Field(None, description="the classes that it tells apart")
+    classification: dict[str, Any] | None = Field(
+        None, description="how well it does so, class by class, on the validation rows"
     )
     metrics: dict[str, Any] | None = Field(None, description="losses are nats per token")
     generation_defaults: dict[str, Any] | None = Field(

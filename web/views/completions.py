@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 from flask import Response
 
 from textgen.errors import TextgenError
+from web.answers import Entries, gather, present
 from web.auth import tenant
 from web.completion_errors import to_error
 from web.connection import Client, current_client
@@ -20,7 +21,6 @@ from web.resource import Resource
 from web.schemas.completions import Completion
 from web.services import current
 from worker.contracts import StreamEntry
-from worker.errors import Unavailable
 from worker.generation.completions import (
     Answer,
     CompletionBody,
@@ -29,18 +29,10 @@ from worker.generation.completions import (
     new_seed,
     usage_dict,
 )
-from worker.generation.serving import find_model
+from worker.generation.serving import find_writer
 from worker.storage.ids import new_id
 
 completions = Resource("completions", __name__)
-
-Entries = Generator[StreamEntry | None, None, None]
-
-
-class ClientGone(Unavailable):
-    """Nobody is there to read the answer any more."""
-
-    default_code = "client_gone"
 
 
 @dataclass(frozen=True)
@@ -70,8 +62,8 @@ def create(body: CompletionBody) -> Response:
     body.check_limits(
         max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
     )
-    model, bundle = find_model(
-        services.models, tenant(), body.model, needs=None if body.suffix is None else "infill"
+    model, bundle = find_writer(
+        services.models, tenant(), body.model, fills_gaps=body.suffix is not None
     )
     call = Call(new_id("cmpl-"), model, body, current_client(), int(time.time()))
     place = services.answers.take()
@@ -88,32 +80,17 @@ def create(body: CompletionBody) -> Response:
         raise
 
 
-def _present(call: Call, entries: Entries) -> Iterator[StreamEntry]:
-    """The entries of an answer for as long as its reader is there."""
-    for entry in entries:
-        if entry is not None:
-            yield entry
-        elif call.client.gone():
-            raise ClientGone("The client went away.")
-
-
 def _whole(call: Call, entries: Entries) -> Response:
     """Wait for the end and answer in one piece."""
     answer = Answer(len(call.body.prompt) * call.body.n)
-    try:
-        for entry in _present(call, entries):
-            answer.add(entry)
-    finally:
-        entries.close()
-    if answer.error is not None:
-        raise to_error(answer.error)
+    gather(call.client, entries, answer)
     return Response(json.dumps(answer.body(call.id, call.model)), mimetype="application/json")
 
 
 def _first(call: Call, entries: Entries) -> StreamEntry:
     """Wait until a worker has taken the request, so that a failure still has its status."""
     try:
-        entry = next(_present(call, entries))
+        entry = next(present(call.client, entries))
         if entry.kind == "error":
             raise to_error({} if entry.error is None else entry.error)
     except BaseException:

@@ -63,6 +63,8 @@ def view(model: Model) -> ModelObject:
         job_id=model.job_id,
         objectives=model.header.get("objectives"),
         rows=model.header.get("rows"),
+        labels=model.header.get("labels") or None,
+        classification=model.header.get("classification"),
         metrics=model.header.get("metrics"),
         generation_defaults=model.header.get("generation_defaults"),
     )

@@ -16,9 +16,10 @@ from textgen.errors import TextgenError
 from worker.batches.input import BatchLine
 from worker.contracts import GenerateRequest
 from worker.errors import NotFound
+from worker.generation.classification import ClassAnswer, ClassifyBody
 from worker.generation.completions import Answer, CompletionBody
 from worker.generation.engine_link import Update
-from worker.generation.serving import find_model
+from worker.generation.serving import find_classifier, find_writer
 from worker.jobs import Job
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
@@ -26,6 +27,7 @@ from worker.storage.models import Models
 
 OUTPUT_FILE = "output.jsonl"
 ERROR_FILE = "errors.jsonl"
+CLASSIFY = "/v1/classify"  # the endpoint of batches of texts to classify; others write
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class Shard:
 
     def restart(self, item: LineRequest) -> None:
         """Forget what a line had so far: its engine died."""
-        item.answer = Answer(item.answer.choices)
+        item.answer = item.answer.fresh()
 
     def counts(self) -> ShardCounts:
         """What became of the lines so far."""
@@ -100,22 +102,31 @@ class Shard:
                 (output if completed else errors).write(row.encode())
 
     def _prepare(self, line: BatchLine, models: Models, settings: Settings) -> LineRequest:
+        if self._job.spec["endpoint"] == CLASSIFY:
+            return self._classification(line, models, settings)
         body = CompletionBody.check(line.body)
         if body.stream:
             raise _stream_in_batch()
         body.check_limits(
             max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
         )
-        model, bundle = find_model(
-            models,
-            self._job.tenant,
-            body.model,
-            needs=None if body.suffix is None else "infill",
+        model, bundle = find_writer(
+            models, self._job.tenant, body.model, fills_gaps=body.suffix is not None
         )
         request_id = f"cmpl-{self._derived(line, 'completion').hex()[:24]}"
         seed = int.from_bytes(self._derived(line, "seed")[:7])
         request = body.to_request(request_id, bundle, seed)
         return LineRequest(line, model, request, Answer(len(request.prompts) * request.n))
+
+    def _classification(self, line: BatchLine, models: Models, settings: Settings) -> LineRequest:
+        body = ClassifyBody.check(line.body)
+        body.check_limits(
+            max_characters=settings.max_prompt_characters, max_texts=settings.max_prompts
+        )
+        model, bundle, labels = find_classifier(models, self._job.tenant, body.model)
+        request_id = f"class-{self._derived(line, 'classification').hex()[:24]}"
+        answer = ClassAnswer(len(body.input), labels, body.top_k)
+        return LineRequest(line, model, body.to_request(request_id, bundle), answer)
 
     def _derived(self, line: BatchLine, what: str) -> bytes:
         """Bytes that depend on the job and the line's place alone."""

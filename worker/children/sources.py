@@ -21,6 +21,9 @@ class ReadingOptions(Options):
         None, max_length=200, description="of a csv file with prompts and completions"
     )
     completion_column: str | None = Field(None, max_length=200, description="goes with it")
+    label_column: str | None = Field(
+        None, max_length=200, description="of a csv file with texts and labels"
+    )
     encoding: str | None = Field(
         None, max_length=40, description="of the file; detected where not given"
     )

@@ -203,6 +203,7 @@ def _joined(first: ChoiceDelta, second: ChoiceDelta) -> ChoiceDelta:
         text=first.text + second.text,
         tokens=first.tokens + second.tokens,
         finish_reason=second.finish_reason,
+        chances=second.chances,
     )
 
 

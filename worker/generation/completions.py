@@ -150,6 +150,10 @@ class Answer:
     error: dict[str, Any] | None = None
     ended: bool = False
 
+    def fresh(self) -> Answer:
+        """The same answer with nothing in it yet."""
+        return Answer(self.choices)
+
     def add(self, entry: StreamEntry) -> None:
         """Take in one entry."""
         self.add_deltas(entry.deltas)

@@ -111,6 +111,7 @@ def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> lis
                 echo=request.echo,
                 interactive=interactive,
                 suffix=suffix,
+                classify=request.classify,
             )
             for choice in range(request.n)
         ]
@@ -155,7 +156,7 @@ def _report(deltas: list[Delta], errors: list[Any]) -> bytes:
         request_id, _, index = delta.id.rpartition("/")
         rows.append(
             (request_id, int(index), delta.text, delta.tokens, delta.finish_reason,
-             delta.prompt_tokens)
+             delta.prompt_tokens, delta.chances)
         )  # fmt: skip
     return json.dumps({"deltas": rows, "errors": errors}).encode()
 

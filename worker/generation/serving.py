@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textgen.engine.context import suffix_not_learnt
+from textgen.engine.context import not_a_classifier, suffix_not_learnt, writing_not_learnt
 from textgen.errors import InvalidOption
 from textgen.options import PRESET_NAMES, ObjectiveName
 from worker.contracts import BundleReference
-from worker.storage.models import Models
+from worker.storage.models import Model, Models
 
 
 def find_model(
@@ -24,6 +24,37 @@ def find_model(
     what it ``needs`` (``suffix_not_learnt``, ``objective_not_learnt``); NotFound for an unknown
     name.
     """
+    return _able(_trained(models, tenant, name), needs)
+
+
+def find_writer(
+    models: Models, tenant: str, name: str, *, fills_gaps: bool
+) -> tuple[str, BundleReference]:
+    """As ``find_model`` for one that writes texts, or what is missing in them.
+
+    Raises InvalidOption (``writing_not_learnt``) for one that has learnt labels alone.
+    """
+    model = _trained(models, tenant, name)
+    if list(model.header.get("objectives", ())) == ["classify"]:
+        raise writing_not_learnt(model.header.get("labels", ()))
+    return _able(model, "infill" if fills_gaps else None)
+
+
+def find_classifier(
+    models: Models, tenant: str, name: str
+) -> tuple[str, BundleReference, tuple[str, ...]]:
+    """As ``find_model`` for a model that has learnt labels, and these.
+
+    Raises InvalidOption (``not_a_classifier``) for one that has not.
+    """
+    model = _trained(models, tenant, name)
+    labels = tuple(model.header.get("labels", ()))
+    if not labels:
+        raise not_a_classifier()
+    return model.id, BundleReference(artifact=model.artifact, file=model.file), labels
+
+
+def _trained(models: Models, tenant: str, name: str) -> Model:
     if name in PRESET_NAMES:
         raise InvalidOption(
             f"{name!r} is a preset: a shape to train, with nothing learnt yet. Train it with "
@@ -32,7 +63,11 @@ def find_model(
             code="model_not_trained",
             param="model",
         )
-    model = models.resolve(tenant, name)
+    return models.resolve(tenant, name)
+
+
+def _able(model: Model, needs: ObjectiveName | None) -> tuple[str, BundleReference]:
+    """Its id and file where it has learnt what is needed."""
     learnt = model.header.get("objectives", ("causal",))
     if needs is not None and needs not in learnt:
         raise suffix_not_learnt() if needs == "infill" else _not_learnt(model.id, needs, learnt)

@@ -92,6 +92,8 @@ def describe(header: BundleHeader) -> dict[str, Any]:
         "documents": header.documents,
         "objectives": list(header.objectives),
         "rows": header.rows,
+        "labels": list(header.labels),
+        "classification": header.classification,
         "generation_defaults": header.generation_defaults.model_dump(mode="json"),
     }
 

@@ -1,0 +1,113 @@
+"""``textgen classify``: which class texts belong to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textgen.corpus.documents import text_of
+from textgen.corpus.sources import Source, read_documents
+from textgen.errors import InvalidInput
+from web.cli.api import Api, connect
+from web.cli.terminal import json_option, print_json, print_table
+
+TEXTS = 64  # in a request
+CHARACTERS = 500_000
+
+
+@click.command(epilog='Example: textgen classify reviews "The soup was cold." --top-k 3')
+@click.argument("model")
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Texts to classify: .txt has one a line, .jsonl and .csv have them in 'text'.",
+)
+@click.option("--column", help="The text column of a .csv file.")
+@click.option("--top-k", type=click.IntRange(min=1), help="Labels to show of each text.")
+@json_option
+def classify(
+    model: str,
+    texts: tuple[str, ...],
+    file: Path | None,
+    column: str | None,
+    top_k: int | None,
+    as_json: bool,
+) -> int:
+    """Say which label of MODEL (an id or a name) each TEXT gets; a TEXT of - reads lines.
+
+    One text is shown with its labels; of several each line is label, probability and text.
+    """
+    if bool(texts) == (file is not None):
+        raise click.UsageError("Give either TEXT or --file, for example: textgen classify m 'Hi.'")
+    given = _texts(texts) if file is None else _texts_of_file(file, column)
+    results = classifications(connect(), model, given, top_k)
+    if as_json:
+        print_json(list(results))
+        return 0
+    if len(texts) == 1 and texts[0] != "-":
+        only = next(results)
+        rows = [(each["label"], f"{each['probability']:.4f}") for each in only["probabilities"]]
+        print_table(("label", "probability"), rows, "no labels")
+        return 0
+    for result in results:
+        text = " ".join(result["text"].split())
+        click.echo(f"{_ranked(result, top_k)}\t{text}")
+    return 0
+
+
+def classifications(
+    api: Api, model: str, texts: Iterable[str], top_k: int | None
+) -> Iterator[dict[str, Any]]:
+    """What the server says of each text, with the text; a request for some at a time."""
+    waiting, index = iter(texts), 0
+    while some := _some(waiting):
+        body: dict[str, Any] = {"model": model, "input": some}
+        if top_k is not None:
+            body["top_k"] = top_k
+        answer = api.post("/v1/classify", body)
+        for text, found in zip(some, answer["data"], strict=True):
+            yield {**found, "index": index, "text": text}
+            index += 1
+
+
+def _some(texts: Iterator[str]) -> list[str]:
+    some, size = list[str](), 0
+    for text in islice(texts, TEXTS):
+        some.append(text)
+        size += len(text)
+        if size >= CHARACTERS:
+            break
+    return some
+
+
+def _ranked(result: dict[str, Any], top_k: int | None) -> str:
+    shown = result["probabilities"][: 1 if top_k is None else top_k]
+    return "\t".join(f"{each['label']}\t{each['probability']:.4f}" for each in shown)
+
+
+def _texts(given: tuple[str, ...]) -> Iterator[str]:
+    for text in given:
+        if text == "-":
+            yield from (line.rstrip("\n") for line in sys.stdin)
+        else:
+            yield text
+
+
+def _texts_of_file(path: Path, column: str | None) -> Iterator[str]:
+    source = Source(path, column=column, labels=False)
+    if not source.has_documents:
+        source = Source(path, format="lines", labels=False)
+    count = 0
+    for document in read_documents(source):
+        if not isinstance(document, str):
+            raise InvalidInput(f'{path.name} holds no rows of texts; give {{"text": "..."}}.')
+        count += 1
+        yield text_of(document)
+    if count == 0:
+        raise InvalidInput(f"{path.name} holds no text to classify.")
