@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -161,7 +162,10 @@ def _measured_pace(
     if preset.batch_size < group.size:
         return estimated  # too few rows for all of them
     plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)
-    measured = step_seconds(plan, make_mixture(plan, corpus), ways(device, threads)[0], group)
+    mixture = make_mixture(plan, corpus)
+    first, *others = ways(device, threads, precisions(wanted.precision, device))
+    likely = [first, *(way for way in others if replace(way, precision=first.precision) == first)]
+    measured = min(step_seconds(plan, mixture, way, group) for way in likely)
     factor = measured / estimated(preset)
     return lambda other: factor * estimated(other)
 
