@@ -25,9 +25,9 @@ from textgen.events import Event
 from textgen.numerics import pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
+from textgen.training.finish import TEMPERATURE_LOGITS
 from textgen.training.mixture import make_mixture
 from textgen.training.planning import make_plan
-from textgen.training.train import TEMPERATURE_LOGITS
 from textgen.training.trainer import Trainer, new_model
 
 _MEASURE_SECONDS = 5.0

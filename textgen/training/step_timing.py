@@ -5,6 +5,7 @@ Measuring runs throw-away steps on a model of its own; every random generator is
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def fastest_way(times: dict[Way, float], on_event: OnEvent) -> Way:
 def step_seconds(plan: Plan, mixture: Mixture, way: Way, group: Group = ALONE) -> float:
     """How long a step of this shape takes, on weights that are thrown away.
 
-    A quarter of the steps were faster: what other programs did meanwhile counts little.
+    Their median: a training that is planned too fast is cut off before its learning rate falls.
     """
     torch.set_num_threads(way.threads)
     changes = {"kernel": way.kernel, "precision": way.precision, "total_steps": 2**30}
@@ -85,4 +86,4 @@ def seconds_of(trainer: Steps) -> float:
         started = time.perf_counter()
         trainer.advance()
         times.append(time.perf_counter() - started)
-    return sorted(times)[len(times) // 4]
+    return statistics.median(times)
