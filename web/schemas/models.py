@@ -32,6 +32,9 @@ class ModelObject(Shape):
     classification: dict[str, Any] | None = Field(
         None, description="how well it does so, class by class, on the validation rows"
     )
+    corpus: dict[str, Any] | None = Field(
+        None, description="what its text was: sizes, symbols, what was masked or left out"
+    )
     metrics: dict[str, Any] | None = Field(None, description="losses are nats per token")
     generation_defaults: dict[str, Any] | None = Field(
         None, description="what suits the model, measured on its validation text"

@@ -65,6 +65,7 @@ def view(model: Model) -> ModelObject:
         rows=model.header.get("rows"),
         labels=model.header.get("labels") or None,
         classification=model.header.get("classification"),
+        corpus=model.header.get("corpus") or None,
         metrics=model.header.get("metrics"),
         generation_defaults=model.header.get("generation_defaults"),
     )
