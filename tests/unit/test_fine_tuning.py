@@ -18,7 +18,10 @@ from textgen.training.replay import OldText
 from textgen.training.train import train_files
 
 NEW = "Ein Hund kam in die Küche und stahl dem Koch ein Ei. " * 60
-TUNED = {"max_steps": 40, "batch_size": 8, "sequence_length": 16, "seed": 3}
+TUNED = {
+    "max_steps": 40, "batch_size": 8, "sequence_length": 16, "seed": 3,
+    "precision": "float32",  # not as measured: two trainings are compared bit by bit
+}  # fmt: skip
 
 
 def tuned(**changes: object) -> Hyperparameters:
