@@ -28,7 +28,7 @@ ODD = (
     "2026-03-01 12:00:41 ERROR disk /dev/sdb1 unreadable, sector 77120934",
     "Segmentation fault (core dumped)",
 )
-MANY = 16_000
+MANY = 64_000  # some seconds of work: enough for a look and a signal in between
 
 
 def log_lines(count: int, seed: int) -> list[str]:
