@@ -12,10 +12,9 @@ import click
 
 from textgen.evaluation.options import EvaluationOptions
 from web.cli.api import Api, connect, path_of, save
-from web.cli.follow import Left, follow
 from web.cli.options import given, reading_options, set_option, values_of
 from web.cli.terminal import json_option, notes, print_json, print_table
-from web.cli.train import say_how_to_come_back, say_not_done, upload
+from web.cli.train import succeeded, upload
 
 SHOWN = 60  # characters of a text in the table
 
@@ -61,13 +60,7 @@ def evaluate(
     started = api.post("/v1/evaluations", body)
     on = "what its training held out" if file is None else file.name
     console.print(f"Evaluation {started['id']} of {started['model']} on {on}", soft_wrap=True)
-    try:
-        job = follow(api, started["id"], console)
-    except Left:
-        say_how_to_come_back(console, started["id"])
-        return 1
-    if job["state"] != "succeeded":
-        say_not_done(console, job)
+    if not succeeded(api, started["id"], console):
         return 1
     ended = api.get(path_of("evaluations", started["id"]))
     if page is not None:

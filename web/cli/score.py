@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from web.cli.api import Api, connect, path_of, save
-from web.cli.follow import Left, follow
 from web.cli.options import given, reading_options
 from web.cli.terminal import json_option, notes, print_json, print_table
-from web.cli.train import say_how_to_come_back, say_not_done, upload
+from web.cli.train import succeeded, upload
 
 SHOWN = 100  # characters of a row in the table
 
@@ -57,13 +56,7 @@ def score(
     body = {"model": model, "file": stored["id"], "worst": worst, **given(reading)}
     started = api.post("/v1/scores", body)
     console.print(f"Scoring {started['id']} of {file.name}", soft_wrap=True)
-    try:
-        job = follow(api, started["id"], console)
-    except Left:
-        say_how_to_come_back(console, started["id"])
-        return 1
-    if job["state"] != "succeeded":
-        say_not_done(console, job)
+    if not succeeded(api, started["id"], console):
         return 1
     ended = api.get(path_of("scores", started["id"]))
     if output is not None:

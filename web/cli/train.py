@@ -167,6 +167,19 @@ def say_how_to_come_back(console: Console, job_id: str) -> None:
     console.print(f"Stop it: textgen jobs cancel {job_id}", soft_wrap=True)
 
 
+def succeeded(api: Api, job_id: str, console: Console) -> bool:
+    """Watch a job to its end; whether it did its work. What else happened is said."""
+    try:
+        job = follow(api, job_id, console)
+    except Left:
+        say_how_to_come_back(console, job_id)
+        return False
+    if job["state"] != "succeeded":
+        say_not_done(console, job)
+        return False
+    return True
+
+
 def _detached(job: dict[str, Any], console: Console, as_json: bool) -> int:
     if as_json:
         print_json(job)
