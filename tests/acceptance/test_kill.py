@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from tests.stack import Stack, completion_lines, wait_for, wait_for_batch
-from textgen.bundles.bundle import load_bundle
+from textgen.bundles.bundle import Bundle, load_bundle
+from textgen.corpus.sources import Source
+from textgen.plan import Plan
+from textgen.training.train import train_files
 
 TRAINING = {"max_steps": 1500, "batch_size": 8, "sequence_length": 32, "hidden_size": 96}
 BATCH_LINES = 1500
@@ -46,16 +49,49 @@ def submit(client: openai.OpenAI, training_file: str) -> str:
     ).id
 
 
-def weights(stack: Stack, job_id: str) -> dict[str, torch.Tensor]:
+def trained(stack: Stack, job_id: str) -> Bundle:
     (path,) = (stack.home / "artifacts" / "jobs" / job_id).glob("*/model/*.safetensors")
-    return load_bundle(path).model.state_dict()
+    return load_bundle(path)
+
+
+class Undisturbed:
+    """The weights that the library ends with when nothing stops it.
+
+    A plan holds what was measured on a busy machine, so two jobs may have two plans; each is
+    compared with a training of its own plan.
+    """
+
+    def __init__(self, text: Path, folder: Path) -> None:
+        self._text = text
+        self._folder = folder
+        self._known: dict[str, dict[str, torch.Tensor]] = {}
+
+    def weights(self, plan: Plan) -> dict[str, torch.Tensor]:
+        name = plan.digest()
+        if name not in self._known:
+            threads = torch.get_num_threads()
+            path = train_files(
+                [Source(self._text)], folder=self._folder / name, plan=plan, threads=plan.threads
+            )
+            torch.set_num_threads(threads)
+            assert path is not None
+            self._known[name] = load_bundle(path).model.state_dict()
+        return self._known[name]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stack: Stack, client: openai.OpenAI, training_file: str) -> dict[str, torch.Tensor]:
-    job_id = submit(client, training_file)
-    wait_for(client, job_id)
-    return weights(stack, job_id)
+def undisturbed(verses: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(verses, tmp_path_factory.mktemp("undisturbed"))
+
+
+def assert_undisturbed(stack: Stack, job_id: str, undisturbed: Undisturbed) -> None:
+    """The job ended with the weights of a training that nothing stopped."""
+    bundle = trained(stack, job_id)
+    assert bundle.header.plan is not None
+    expected = undisturbed.weights(bundle.header.plan)
+    after = bundle.model.state_dict()
+    assert after.keys() == expected.keys()
+    assert all(torch.equal(after[name], expected[name]) for name in after)
 
 
 def kill_child(stack: Stack) -> None:
@@ -102,7 +138,7 @@ def test_a_killed_training_ends_with_the_same_weights(
     stack: Stack,
     client: openai.OpenAI,
     training_file: str,
-    undisturbed: dict[str, torch.Tensor],
+    undisturbed: Undisturbed,
     kill: Callable[[Stack], None],
 ) -> None:
     job_id = submit(client, training_file)
@@ -111,9 +147,7 @@ def test_a_killed_training_ends_with_the_same_weights(
     kill(stack)
     wait_for(client, job_id)
 
-    after = weights(stack, job_id)
-    assert after.keys() == undisturbed.keys()
-    assert all(torch.equal(after[name], undisturbed[name]) for name in after)
+    assert_undisturbed(stack, job_id, undisturbed)
     with stack.http() as http:
         events = http.get(f"/v1/jobs/{job_id}/events", params={"limit": 1000}).json()["data"]
     assert [event["type"] for event in events].count("succeeded") == 1
@@ -155,7 +189,7 @@ def test_a_drained_stack_loses_nothing(
     stack: Stack,
     client: openai.OpenAI,
     training_file: str,
-    undisturbed: dict[str, torch.Tensor],
+    undisturbed: Undisturbed,
 ) -> None:
     job_id = submit(client, training_file)
     _until_under_way(stack, client, job_id)
@@ -166,8 +200,7 @@ def test_a_drained_stack_loses_nothing(
     stack.start()
     wait_for(client, job_id)
 
-    after = weights(stack, job_id)
-    assert all(torch.equal(after[name], undisturbed[name]) for name in after)
+    assert_undisturbed(stack, job_id, undisturbed)
 
 
 def _until_under_way(stack: Stack, client: openai.OpenAI, job_id: str) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.conftest import ALPHABET, BundleMaker
+from tests.random_models import ALPHABET, BundleMaker
 from textgen.bundles.bundle import Bundle
 from textgen.corpus.documents import conversation
 from textgen.evaluation import bias

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from tests.unit.conftest import BundleMaker
+from tests.random_models import BundleMaker
 from textgen.bundles.bundle import Bundle, BundleHeader, load_bundle, read_header, save_bundle
 from textgen.bundles.tensor_file import MAX_HEADER_BYTES, open_tensor_file, write_tensor_file
 from textgen.errors import InvalidBundle

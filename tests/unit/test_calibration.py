@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.conftest import BundleMaker, drawn_from
+from tests.random_models import BundleMaker, drawn_from
 from textgen.errors import InvalidOption
 from textgen.evaluation.measures import evaluate
 from textgen.evaluation.prediction import calibration

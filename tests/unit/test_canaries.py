@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
-from tests.unit.conftest import BundleMaker
+from tests.random_models import BundleMaker
 from textgen.errors import InvalidOption
 from textgen.evaluation import canaries
 from textgen.evaluation.canaries import Exposure, exposure

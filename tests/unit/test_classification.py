@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.conftest import ALPHABET, BundleMaker, run, texts
+from tests.random_models import ALPHABET, BundleMaker, run, texts
 from textgen.bundles.bundle import Bundle
 from textgen.classification import classify
 from textgen.engine.engine import Engine, Request

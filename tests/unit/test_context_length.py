@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.conftest import BundleMaker
+from tests.random_models import BundleMaker
 from textgen.errors import InvalidCorpus, InvalidOption
 from textgen.evaluation import context_length
 from textgen.evaluation.context_length import loss_by_context

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.conftest import run, texts
+from tests.random_models import run, texts
 from textgen.bundles.bundle import Bundle, save_bundle
 from textgen.engine.engine import Delta, Engine, Request
 from textgen.engine.generation import generate

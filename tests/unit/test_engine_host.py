@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.conftest import BundleMaker
+from tests.random_models import BundleMaker
 from textgen.bundles.bundle import save_bundle
 from textgen.options import SamplingOptions
 from worker.contracts import BundleReference, GenerateRequest

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.conftest import ALPHABET, BundleMaker
+from tests.random_models import ALPHABET, BundleMaker
 from tests.unit.training_files import TEXT, Listener, small, text_file
 from textgen.bundles.bundle import Bundle, load_bundle
 from textgen.corpus.sources import Source

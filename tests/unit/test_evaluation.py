@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.unit.conftest import BundleMaker, drawn_from
+from tests.random_models import BundleMaker, drawn_from
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.measures import evaluate, tune_temperature
 from textgen.model import TextGenerator

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.conftest import ALPHABET, BundleMaker
+from tests.random_models import ALPHABET, BundleMaker
 from tests.unit.training_files import TEXT
 from textgen.bundles.bundle import Bundle, BundleHeader
 from textgen.corpus.documents import conversation, prompt_and_completion

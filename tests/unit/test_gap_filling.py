@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.unit.conftest import BundleMaker, run, texts
+from tests.random_models import BundleMaker, run, texts
 from textgen.bundles.bundle import Bundle
 from textgen.engine.engine import Engine, Request
 from textgen.errors import InvalidOption

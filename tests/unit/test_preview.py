@@ -1,6 +1,6 @@
 import torch
 
-from tests.unit.conftest import BundleMaker
+from tests.random_models import BundleMaker
 from textgen.engine.preview import preview
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.conftest import ALPHABET, BundleMaker
+from tests.random_models import ALPHABET, BundleMaker
 from textgen.bundles.bundle import Bundle
 from textgen.errors import InvalidInput, InvalidOption
 from textgen.evaluation import scoring

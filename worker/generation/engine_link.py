@@ -55,8 +55,9 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class _Open:
-    """A request that the engine works on."""
+    """A request that an engine works on."""
 
+    engine: Connection
     sink: Sink
     path: str
     choices: int
@@ -119,23 +120,25 @@ class EngineLink:
             "interactive": interactive,
         }
         with self._lock:
-            self._ensure_running()
-            self._open[request.id] = _Open(sink, str(path), choices, request.n)
-            self._send(command)
+            engine = self._ensure_running()
+            if engine is None:
+                sink.take([Update(request.id, error=LOST)])
+                return
+            self._open[request.id] = _Open(engine, sink, str(path), choices, request.n)
+            _send(engine, command)
 
     def cancel(self, request_id: str) -> None:
         """Stop a request; no further update comes for it."""
         with self._lock:
             entry = self._open.pop(request_id, None)
             if entry is not None:
-                self._send(
-                    {
-                        "op": "cancel",
-                        "id": request_id,
-                        "choices": entry.choices,
-                        "path": entry.path,
-                    }
-                )
+                command = {
+                    "op": "cancel",
+                    "id": request_id,
+                    "choices": entry.choices,
+                    "path": entry.path,
+                }
+                _send(entry.engine, command)
 
     def close(self) -> None:
         """End the engine process; open requests end with ``worker_lost``."""
@@ -146,10 +149,12 @@ class EngineLink:
             process.kill()
             process.wait()
 
-    def _ensure_running(self) -> None:
-        """Start an engine unless one runs; the lock is held."""
-        if self._closed or self.alive:
-            return
+    def _ensure_running(self) -> Connection | None:
+        """The way to the engine, started unless one runs; None once closed. The lock is held."""
+        if self._closed:
+            return None
+        if self.alive:
+            return self._connection
         ours, theirs = socket.socketpair()
         with theirs:
             environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
@@ -166,19 +171,11 @@ class EngineLink:
                 start_new_session=True,
                 env=environment,
             )
-        self._connection = Connection(ours.detach())
+        connection = self._connection = Connection(ours.detach())
         threading.Thread(
-            target=self._read, args=(self._connection, self._process),
-            name="engine-reader", daemon=True,
-        ).start()  # fmt: skip
-
-    def _send(self, command: dict[str, Any]) -> None:
-        """Send with the lock held; a dead engine is noticed by the reader."""
-        try:
-            if self._connection is not None:
-                self._connection.send_bytes(json.dumps(command).encode())
-        except OSError:
-            return
+            target=self._read, args=(connection, self._process), name="engine-reader", daemon=True
+        ).start()
+        return connection
 
     def _read(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
         """Hand on reports until the engine closes its end."""
@@ -190,13 +187,19 @@ class EngineLink:
             connection.close()
         if not self._closed:
             LOG.error("the generation engine ended with status %s; starting another", code)
-        self._end_open()
+        self._end_open(connection)
         with self._lock:
             self._ensure_running()
 
-    def _end_open(self) -> None:
+    def _end_open(self, engine: Connection) -> None:
+        """Say of the requests of a dead engine that they are lost.
+
+        Its successor may have some already, from a thread that saw the death before the reader.
+        """
         with self._lock:
-            lost, self._open = self._open, {}
+            lost = {name: entry for name, entry in self._open.items() if entry.engine is engine}
+            for name in lost:
+                del self._open[name]
         _hand_out((entry.sink, Update(name, error=LOST)) for name, entry in lost.items())
 
     def _deliver(self, report: dict[str, Any]) -> None:
@@ -231,6 +234,14 @@ class EngineLink:
         del self._open[request_id]
         usage = Usage(prompt_tokens=entry.prompt_tokens, completion_tokens=entry.completion_tokens)
         return Update(request_id, tuple(deltas), usage)
+
+
+def _send(engine: Connection, command: dict[str, Any]) -> None:
+    """Send with the lock held; a dead engine is noticed by its reader."""
+    try:
+        engine.send_bytes(json.dumps(command).encode())
+    except OSError:
+        return
 
 
 def _by_request(deltas: list[Any]) -> dict[str, list[Any]]:
