@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     model_cache_bytes: int = Field(
         2048 * MEBIBYTE, gt=0, description="memory for loaded models in one generation worker"
     )
+    prefix_cache_bytes: int = Field(
+        64 * MEBIBYTE,
+        ge=0,
+        description="memory for each loaded model to remember how prompts begin; 0: none",
+    )
 
     @field_validator("home", mode="after")
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.random_models import run, texts
+from tests.random_models import ALPHABET, run, texts
 from textgen.bundles.bundle import Bundle, save_bundle
 from textgen.engine.engine import Delta, Engine, Request
 from textgen.engine.generation import generate
@@ -334,7 +334,8 @@ def test_running_requests_go_on_while_long_prompts_are_read(make_bundle: BundleM
     engine.submit(request(engine, "running", max_tokens=1000))
     engine.step()
     for index in range(30):
-        engine.submit(request(engine, f"long {index}", "y" * (20 * CHUNK), max_tokens=1))
+        text = ALPHABET[index] * (20 * CHUNK)
+        engine.submit(request(engine, f"long {index}", text, max_tokens=1))
     steps = 0
     while engine.free_slots < 39 or steps == 0:
         drawn = [delta for delta in engine.step() if delta.id == "running"]
@@ -346,7 +347,8 @@ def test_running_requests_go_on_while_long_prompts_are_read(make_bundle: BundleM
 def test_a_short_prompt_does_not_wait_for_a_long_one(make_bundle: BundleMaker) -> None:
     engine = Engine(make_bundle(), slots=40)
     for index in range(16):
-        engine.submit(request(engine, f"long {index}", "y" * (200 * CHUNK), max_tokens=1))
+        text = ALPHABET[index] * (200 * CHUNK)
+        engine.submit(request(engine, f"long {index}", text, max_tokens=1))
     engine.step()
     engine.submit(request(engine, "short", "abc", max_tokens=1))
     first = [delta.id for _ in range(3) for delta in engine.step()]

@@ -8,8 +8,6 @@ bit (`textgen.engine.row_plan`), and randomness is a function of (seed, choice, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,7 +16,9 @@ from torch import Tensor
 from textgen.bundles.bundle import Bundle
 from textgen.engine.context import ContextMaker, label_ids
 from textgen.engine.folded import FoldedModel
-from textgen.engine.prompt_reader import CHUNK, PROMPTS, PromptReader
+from textgen.engine.prefix_cache import PrefixCache
+from textgen.engine.prompt_reader import PromptReader
+from textgen.engine.reading import Prompts, Ready
 from textgen.engine.requests import Answer, Delta, Request
 from textgen.engine.row_measurement import measure_row_plan
 from textgen.engine.rows import Rows
@@ -29,15 +29,7 @@ from textgen.tokenizers import Tokenizer
 
 __all__ = ["Delta", "Engine", "Request"]
 
-
-@dataclass(slots=True)
-class _Reading:
-    """A request whose prompt is not read to its last token yet."""
-
-    answer: Answer
-    context: npt.NDArray[np.int64]
-    position: int = 0  # tokens read; always at a multiple of CHUNK
-    state: Tensor | None = None  # (2, L, H)
+PREFIX_CACHE_BYTES = 64 * 2**20
 
 
 class Engine:
@@ -46,7 +38,8 @@ class Engine:
     Drive it with ``while engine.busy: deltas = engine.step()``. Not safe for threads: one thread
     makes all calls. The number of torch threads must stay what it was at the start. Requests with
     ``interactive=False`` use at most ``slots - interactive_reserve`` slots (the reserve is a
-    quarter by default); up to ``queue`` requests of either kind wait.
+    quarter by default); up to ``queue`` requests of either kind wait. States of what was read are
+    kept for prompts that begin alike, up to ``prefix_cache_bytes``; no text depends on it.
     """
 
     def __init__(
@@ -56,6 +49,7 @@ class Engine:
         slots: int = 128,
         interactive_reserve: int | None = None,
         queue: int = 1024,
+        prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
     ) -> None:
         reserve = slots // 4 if interactive_reserve is None else interactive_reserve
         _check_sizes(slots, reserve, queue)
@@ -80,11 +74,10 @@ class Engine:
         self._slots = slots
         self._batch_slots = slots - reserve
         self._rows = Rows(model, plan, slots)
-        self._reader = PromptReader(model, plan)
+        self._prompts = Prompts(PromptReader(model, plan), PrefixCache(prefix_cache_bytes))
         self._sampler = RowSampler(slots)
         self._waiting = WaitingRoom(queue)
         self._ids: set[str] = set()  # of all requests that have not ended
-        self._reading: list[_Reading] = []
         self._running: list[Answer] = []  # by row
         self._batch_running = 0  # requests with a slot that are not interactive
 
@@ -96,7 +89,7 @@ class Engine:
     @property
     def free_slots(self) -> int:
         """Slots that no request holds."""
-        return self._slots - len(self._reading) - len(self._running)
+        return self._slots - len(self._prompts) - len(self._running)
 
     @property
     def waiting(self) -> int:
@@ -121,10 +114,10 @@ class Engine:
         self._ids.remove(request_id)
         if self._waiting.remove(request_id):
             return
-        for index, reading in enumerate(self._reading):
-            if reading.answer.request.id == request_id:
-                self._give_back(self._reading.pop(index).answer)
-                return
+        answer = self._prompts.remove(request_id)
+        if answer is not None:
+            self._give_back(answer)
+            return
         rows = [answer.request.id for answer in self._running]
         self._retire(rows.index(request_id))
 
@@ -132,8 +125,9 @@ class Engine:
     def step(self) -> list[Delta]:
         """Admit, read one chunk of prompts, draw one token a running request."""
         deltas = self._admit()
-        if self._reading:
-            self._read_chunk()
+        if self._prompts:
+            for ready in self._prompts.read():
+                self._run(ready)
         if self._running:
             deltas += self._draw()
         return deltas
@@ -154,7 +148,7 @@ class Engine:
             if echoed:
                 deltas.append(answer.echo(echoed))
             self._batch_running += not request.interactive
-            self._begin(answer, self._context_of(request))
+            self._prompts.add(answer, self._context_of(request))
         return deltas
 
     def _context_of(self, request: Request) -> npt.NDArray[np.int64]:
@@ -162,34 +156,12 @@ class Engine:
             return self._context.classification(request.prompt)
         return self._context.make(request.prompt, request.suffix)
 
-    def _begin(self, answer: Answer, context: npt.NDArray[np.int64]) -> None:
-        if len(context) == 1:
-            self._run(answer, None, int(context[0]))
-        else:
-            self._reading.append(_Reading(answer, context))
-
-    def _read_chunk(self) -> None:
-        """One chunk of the first prompts. The last token is left for the first step."""
-        group = self._reading[:PROMPTS]
-        chunks = [each.context[:-1][each.position : each.position + CHUNK] for each in group]
-        states = self._reader.read(chunks, [each.state for each in group])
-        unfinished = []
-        for reading, chunk, state in zip(group, chunks, states, strict=True):
-            reading.position += len(chunk)
-            reading.state = state
-            if reading.position == len(reading.context) - 1:
-                self._run(reading.answer, state, int(reading.context[-1]))
-            else:
-                unfinished.append(reading)
-        # Prompts of several chunks go behind the others, so that a short one never waits for long.
-        self._reading = self._reading[PROMPTS:] + unfinished
-
-    def _run(self, answer: Answer, state: Tensor | None, token: int) -> None:
-        """Give a request the next row."""
+    def _run(self, ready: Ready) -> None:
+        """Give a request whose prompt is read the next row."""
         row = len(self._running)
-        self._running.append(answer)
-        self._rows.set(row, state, token)
-        request = answer.request
+        self._running.append(ready.answer)
+        self._rows.set(row, ready.state, ready.token)
+        request = ready.answer.request
         self._sampler.set(row, request.options, request.seed, request.choice)
 
     def _draw(self) -> list[Delta]:

@@ -73,9 +73,23 @@ class _Open:
 class EngineLink:
     """Owns the engine process. All methods may be called from any thread."""
 
-    def __init__(self, *, device: str, slots: int, cache_bytes: int, threads: int) -> None:
+    def __init__(
+        self,
+        *,
+        device: str,
+        slots: int,
+        cache_bytes: int,
+        threads: int,
+        prefix_cache_bytes: int = 0,
+    ) -> None:
         self._options = json.dumps(
-            {"device": device, "slots": slots, "cache_bytes": cache_bytes, "threads": threads}
+            {
+                "device": device,
+                "slots": slots,
+                "cache_bytes": cache_bytes,
+                "prefix_cache_bytes": prefix_cache_bytes,
+                "threads": threads,
+            }
         )
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}

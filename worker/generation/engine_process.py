@@ -31,10 +31,13 @@ PULSE_SECONDS = 1.0  # a busy engine reports at least this often, also during a 
 class EngineHost:
     """The loaded models, least recently used first, each with its engine."""
 
-    def __init__(self, *, device: str, slots: int, cache_bytes: int) -> None:
+    def __init__(
+        self, *, device: str, slots: int, cache_bytes: int, prefix_cache_bytes: int = 0
+    ) -> None:
         self._device = device
         self._slots = slots
         self._cache_bytes = cache_bytes
+        self._prefix_cache_bytes = prefix_cache_bytes
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._sizes: dict[str, int] = {}  # of their files, which may be gone: checkpoints are
 
@@ -76,7 +79,12 @@ class EngineHost:
             bundle = load_bundle(Path(path), device=self._device)
             self._make_room(size)
             self._sizes[path] = size
-            self._engines[path] = Engine(bundle, slots=self._slots, queue=QUEUE)
+            self._engines[path] = Engine(
+                bundle,
+                slots=self._slots,
+                queue=QUEUE,
+                prefix_cache_bytes=self._prefix_cache_bytes,
+            )
         self._engines.move_to_end(path)
         return self._engines[path]
 
@@ -169,6 +177,7 @@ def main() -> None:
         device=str(pick_device(options["device"])),
         slots=options["slots"],
         cache_bytes=options["cache_bytes"],
+        prefix_cache_bytes=options["prefix_cache_bytes"],
     )
     serve(Connection(int(sys.argv[1])), host)
 

@@ -78,6 +78,7 @@ def _generate(settings: Settings) -> int:
         device=settings.device,
         slots=settings.slots,
         cache_bytes=settings.model_cache_bytes,
+        prefix_cache_bytes=settings.prefix_cache_bytes,
         threads=settings.threads if settings.threads else generation_threads(available_cores()),
     )
     link.start()
