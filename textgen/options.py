@@ -21,6 +21,9 @@ LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
 ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
 RowKind = Literal["text", "prompts", "messages", "labels"]  # what the rows of a corpus are made of
+# What a model is asked to do with a text: go on from it, say the next turn of a conversation, name
+# its class, give its state as a vector.
+Task = Literal["write", "reply", "classify", "embed"]
 Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from textgen.options import SamplingOptions
+from textgen.options import SamplingOptions, Task
 
 WAKE_TASK = "textgen.wake"
 GENERATE_TASK = "textgen.generate"
@@ -40,30 +40,51 @@ class BundleReference(Message):
     file: str
 
 
+class ChatTurn(Message):
+    """What somebody says in a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+class Conversation(Message):
+    """A prompt for a reply."""
+
+    turns: tuple[ChatTurn, ...] = Field(min_length=1)
+
+
 class GenerateRequest(Message):
     """One completion request: every prompt gets ``n`` choices.
 
-    With ``suffix`` a choice is what stands between the prompt and it; with ``classify`` it is no
-    text but the chance of each label of the model.
+    With ``suffix`` a choice is what stands between the prompt and it. ``task`` says what is made
+    of the prompts: text, the next turn (of conversations), chances of labels, vectors.
     Choice ``i`` of prompt ``p`` has the index ``p·n + i``. Its randomness depends on
     ``seed``, ``i`` and the position alone, never on what else runs beside it.
     """
 
     id: str
     bundle: BundleReference
-    prompts: tuple[str | tuple[int, ...], ...] = Field(min_length=1)
+    prompts: tuple[str | tuple[int, ...] | Conversation, ...] = Field(min_length=1)
     n: int = 1
     suffix: str | None = None
-    classify: bool = False
+    task: Task = "write"
     echo: bool = False
     options: SamplingOptions
     seed: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_there_were_tasks(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("classify"):
+            return {"task": "classify", **values}
+        return values
 
 
 class ChoiceDelta(Message):
     """New text of one choice; ``finish_reason`` is set on its last.
 
-    Of a text that was classified: ``chances`` of the labels, in the order of the model's.
+    Of a text that was classified: ``chances`` of the labels, in the order of the model's. Of one
+    that was embedded: ``vector``, float32 little-endian in base64.
     """
 
     index: int
@@ -71,6 +92,7 @@ class ChoiceDelta(Message):
     tokens: int = 0
     finish_reason: FinishReason | None = None
     chances: tuple[float, ...] | None = None
+    vector: str | None = None
 
 
 class Usage(Message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_texts_are_taken_some_at_a_time(classifier: Bundle) -> None:
     assert len(taken) < 2000
 
 
-def request(name: str, text: str, **more: bool) -> Request:
+def request(name: str, text: str, **more: Any) -> Request:
     options = SamplingOptions(max_tokens=6, temperature=0)
     return Request(name, TOKENIZER.encode(text), options, 0, **more)
 
@@ -87,7 +88,7 @@ def test_the_engine_classifies_beside_what_it_writes(classifier: Bundle) -> None
     written = texts(run(alone))["text"]
     engine = Engine(classifier, slots=3)
     for number, text in enumerate(TEXTS):
-        engine.submit(request(str(number), text, classify=True))
+        engine.submit(request(str(number), text, task="classify"))
         engine.submit(request(f"text {number}", "abc de"))
     deltas = run(engine)
     assert {texts(deltas)[f"text {number}"] for number in range(len(TEXTS))} == {written}
@@ -118,7 +119,7 @@ def test_the_engine_never_writes_a_label(classifier: Bundle) -> None:
 
 def test_a_request_to_classify_can_be_stopped(classifier: Bundle) -> None:
     engine = Engine(classifier, slots=2)
-    engine.submit(request("long", "long " * 60, classify=True))
+    engine.submit(request("long", "long " * 60, task="classify"))
     engine.step()
     engine.cancel("long")
     assert not engine.busy
@@ -130,7 +131,7 @@ def test_a_model_without_labels_says_how_to_train_one(make_bundle: BundleMaker) 
     engine = Engine(bundle, slots=1)
     for ask in (
         lambda: classify(bundle, ["a"]),
-        lambda: engine.submit(request("one", "a", classify=True)),
+        lambda: engine.submit(request("one", "a", task="classify")),
     ):
         with pytest.raises(InvalidOption, match="objective classify") as caught:
             ask()

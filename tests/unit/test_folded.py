@@ -107,10 +107,10 @@ def test_prompts_read_in_chunks_leave_the_bits_of_single_steps(model: TextGenera
     states: list[torch.Tensor | None] = [None] * PROMPTS
     first = reader.read([prompt[:CHUNK] for prompt in prompts], states)
     long = [index for index in range(PROMPTS) if lengths[index] > CHUNK]
-    second = reader.read([prompts[i][CHUNK:] for i in long], [first[i] for i in long])
-    states = [*first]
-    for index, state in zip(long, second, strict=True):
-        states[index] = state
+    second = reader.read([prompts[i][CHUNK:] for i in long], [first[i].state for i in long])
+    states = [each.state for each in first]
+    for index, each in zip(long, second, strict=True):
+        states[index] = each.state
     for index, prompt in enumerate(prompts):
         run_steps(rows, torch.from_numpy(prompt)[None])
         state = states[index]

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textgen.corpus.documents import label_mark
+from textgen.corpus.documents import Dialogue, Turn, label_mark
+from textgen.corpus.id_writer import encode_parts
+from textgen.engine.requests import Request
 from textgen.errors import InvalidOption
 from textgen.objectives import ANSWER, Infill
 from textgen.options import ObjectiveName, RowKind
@@ -37,6 +39,7 @@ class ContextMaker:
     ) -> None:
         ids = tokenizer.special_ids
         self._vocab_size = tokenizer.vocab_size
+        self._replies = rows == "messages"
         self._start = tokenizer.end_id if documents else _line_end(tokenizer)
         self._always = documents
         self._end = tokenizer.end_id
@@ -50,18 +53,28 @@ class ContextMaker:
         self._infill = Infill(tokenizer) if "infill" in objectives else None
         self._answer = ids[ANSWER] if labels else None  # before a label
 
-    def check(
-        self, prompt: TokenIds, suffix: TokenIds | None = None, *, classify: bool = False
-    ) -> None:
+    def check(self, request: Request) -> None:
         """InvalidOption where an id is not of this vocabulary, or the task was not learnt."""
-        self._check_ids(prompt, "prompt")
-        if classify and self._answer is None:
+        self._check_ids(request.prompt, "prompt")
+        if request.task == "classify" and self._answer is None:
             raise not_a_classifier()
-        if suffix is None:
+        if request.task == "reply" and not self._replies:
+            raise not_a_chat_model()
+        if request.suffix is None:
             return
         if self._infill is None:
             raise suffix_not_learnt()
-        self._check_ids(suffix, "suffix")
+        self._check_ids(request.suffix, "suffix")
+
+    def of(self, request: Request) -> npt.NDArray[np.int64]:
+        """What is read for a request, at least one id."""
+        if request.task == "classify":
+            return self.classification(request.prompt)
+        if request.task == "reply":
+            return _joined([self._end], request.prompt)
+        if request.task == "embed":
+            return self._framed(request.prompt, [])
+        return self.make(request.prompt, request.suffix)
 
     def _check_ids(self, ids: TokenIds, param: str) -> None:
         if len(ids) == 0:
@@ -78,18 +91,29 @@ class ContextMaker:
         """At least one id. With ``suffix`` it is a gap after ``prompt`` that is to be filled."""
         if suffix is not None and self._infill is not None:
             task = self._infill.prompt(prompt.astype(np.int64), suffix.astype(np.int64))
-            return np.concatenate([np.array([self._end], np.int64), task])
+            return _joined([self._end], task)
+        return self._framed(prompt, self._after)
+
+    def _framed(self, prompt: TokenIds, after: list[int]) -> npt.NDArray[np.int64]:
         start = [self._start] if self._always or len(prompt) == 0 else []
-        before, after = (
-            np.array(part, np.int64) for part in ([*start, *self._before], self._after)
-        )
-        return np.concatenate([before, prompt.astype(np.int64), after])
+        return _joined([*start, *self._before], prompt, after)
 
     def classification(self, text: TokenIds) -> npt.NDArray[np.int64]:
         """What is read before the label of ``text``; InvalidOption where none were learnt."""
         if self._answer is None:
             raise not_a_classifier()
-        return np.array([self._end, *text, self._answer], np.int64)
+        return _joined([self._end], text, [self._answer])
+
+
+def conversation_ids(tokenizer: Tokenizer, turns: Sequence[Turn]) -> npt.NDArray[np.int64]:
+    """What is read before the assistant's next turn: ``turns`` as in training, then its mark.
+
+    InvalidOption ``not_a_chat_model`` where the tokenizer has no such marks.
+    """
+    if "assistant" not in tokenizer.special_ids:
+        raise not_a_chat_model()
+    parts = [ids for ids, _, _ in encode_parts(Dialogue(tuple(turns)), tokenizer)]
+    return _joined(*parts, [tokenizer.special_ids["assistant"]])
 
 
 def label_ids(tokenizer: Tokenizer, labels: Sequence[str]) -> list[int]:
@@ -104,6 +128,18 @@ def not_a_classifier() -> InvalidOption:
         '{"text": "...", "label": "..."} with the objective classify; a training that goes on '
         "from this model (its id as 'model') needs fewer rows.",
         code="not_a_classifier",
+        param="model",
+    )
+
+
+def not_a_chat_model() -> InvalidOption:
+    """The error for a model that has not learnt from conversations."""
+    return InvalidOption(
+        "This model has not learnt from conversations, so it cannot reply in one: ask it by "
+        'POST /v1/completions. To have one that can, train on rows of {"messages": [{"role": '
+        '"user", "content": "..."}, {"role": "assistant", "content": "..."}]}; a training may go '
+        "on from this model (its id as 'model').",
+        code="not_a_chat_model",
         param="model",
     )
 
@@ -129,6 +165,10 @@ def suffix_not_learnt() -> InvalidOption:
         code="suffix_not_learnt",
         param="suffix",
     )
+
+
+def _joined(*parts: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.asarray(part).astype(np.int64) for part in parts])
 
 
 def _line_end(tokenizer: Tokenizer) -> int:

@@ -8,13 +8,12 @@ bit (`textgen.engine.row_plan`), and randomness is a function of (seed, choice, 
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from textgen.bundles.bundle import Bundle
 from textgen.engine.context import ContextMaker, label_ids
+from textgen.engine.embedding import TextsToEmbed
 from textgen.engine.folded import FoldedModel
 from textgen.engine.prefix_cache import PrefixCache
 from textgen.engine.prompt_reader import PromptReader
@@ -74,7 +73,9 @@ class Engine:
         self._slots = slots
         self._batch_slots = slots - reserve
         self._rows = Rows(model, plan, slots)
-        self._prompts = Prompts(PromptReader(model, plan), PrefixCache(prefix_cache_bytes))
+        reader = PromptReader(model, plan)
+        self._prompts = Prompts(reader, PrefixCache(prefix_cache_bytes))
+        self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)
         self._sampler = RowSampler(slots)
         self._waiting = WaitingRoom(queue)
         self._ids: set[str] = set()  # of all requests that have not ended
@@ -89,7 +90,7 @@ class Engine:
     @property
     def free_slots(self) -> int:
         """Slots that no request holds."""
-        return self._slots - len(self._prompts) - len(self._running)
+        return self._slots - len(self._prompts) - len(self._to_embed) - len(self._running)
 
     @property
     def waiting(self) -> int:
@@ -99,11 +100,12 @@ class Engine:
     def submit(self, request: Request) -> None:
         """Queue a request. EngineFull, or InvalidInput for bad ids or an id that is in use.
 
-        InvalidOption ``not_a_classifier`` for one to classify where no labels were learnt.
+        InvalidOption where the model has not learnt the task: ``not_a_classifier``,
+        ``not_a_chat_model``.
         """
         if request.id in self._ids:
             raise InvalidInput(f"A request with the id {request.id!r} is under way.")
-        self._context.check(request.prompt, request.suffix, classify=request.classify)
+        self._context.check(request)
         self._waiting.add(Answer(request, self.tokenizer))
         self._ids.add(request.id)
 
@@ -114,7 +116,7 @@ class Engine:
         self._ids.remove(request_id)
         if self._waiting.remove(request_id):
             return
-        answer = self._prompts.remove(request_id)
+        answer = self._prompts.remove(request_id) or self._to_embed.remove(request_id)
         if answer is not None:
             self._give_back(answer)
             return
@@ -123,11 +125,13 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Delta]:
-        """Admit, read one chunk of prompts, draw one token a running request."""
+        """Admit, read one chunk of prompts and of other texts, draw one token a running request."""
         deltas = self._admit()
         if self._prompts:
             for ready in self._prompts.read():
                 self._run(ready)
+        if self._to_embed:
+            deltas += self._embed()
         if self._running:
             deltas += self._draw()
         return deltas
@@ -141,20 +145,25 @@ class Engine:
                 break
             request = answer.request
             echoed = self.tokenizer.decode(request.prompt) if request.echo else ""
-            if request.options.max_tokens == 0 and not request.classify:
+            if request.options.max_tokens == 0 and request.writes:
                 self._ids.remove(request.id)
                 deltas.append(answer.end_at_once(echoed))
                 continue
             if echoed:
                 deltas.append(answer.echo(echoed))
             self._batch_running += not request.interactive
-            self._prompts.add(answer, self._context_of(request))
+            reading = self._to_embed if request.task == "embed" else self._prompts
+            reading.add(answer, self._context.of(request))
         return deltas
 
-    def _context_of(self, request: Request) -> npt.NDArray[np.int64]:
-        if request.classify:
-            return self._context.classification(request.prompt)
-        return self._context.make(request.prompt, request.suffix)
+    def _embed(self) -> list[Delta]:
+        """One chunk of the texts to embed; those that are read end here, without a row."""
+        deltas = []
+        for answer, vector in self._to_embed.read():
+            self._ids.remove(answer.request.id)
+            self._give_back(answer)
+            deltas.append(answer.embedded(vector))
+        return deltas
 
     def _run(self, ready: Ready) -> None:
         """Give a request whose prompt is read the next row."""
@@ -188,7 +197,8 @@ class Engine:
 
     def _chances(self, logits: Tensor) -> dict[int, tuple[float, ...]]:
         """The labels' chances, by row that asks for them; no row may draw a label after this."""
-        rows = [row for row, each in enumerate(self._running) if each.request.classify]
+        asked = [each.request.task == "classify" for each in self._running]
+        rows = [row for row, asks in enumerate(asked) if asks]
         found = logits[rows][:, self._labels].double().softmax(1).tolist() if rows else []
         logits[:, self._labels] = -torch.inf
         return dict(zip(rows, map(tuple, found), strict=True))

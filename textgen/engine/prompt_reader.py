@@ -8,6 +8,7 @@ what is read beside it, cannot be seen in its text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,16 @@ from textgen.engine.row_plan import RowPlan
 
 CHUNK = 32  # tokens; a chunk's time is what other requests may have to wait in one step
 PROMPTS = 16  # that are read together
+
+
+class ReadChunk(NamedTuple):
+    """A state (2, L, H) after a chunk, and what each layer gave out on the way, (T, H) each.
+
+    The outputs are views of buffers: good until the next chunk is read.
+    """
+
+    state: Tensor
+    outputs: list[Tensor]
 
 
 class PromptReader:
@@ -39,10 +50,10 @@ class PromptReader:
     @torch.inference_mode()
     def read(
         self, chunks: Sequence[npt.NDArray[np.int64]], states: Sequence[Tensor | None]
-    ) -> list[Tensor]:
+    ) -> list[ReadChunk]:
         """Advance each state (2, L, H; None for zeros) by its chunk of 1 … CHUNK tokens.
 
-        At most PROMPTS chunks; the states come back in their order.
+        At most PROMPTS chunks; what was read comes back in their order.
         """
         order = sorted(range(len(chunks)), key=lambda index: -len(chunks[index]))
         self._load([chunks[index] for index in order], [states[index] for index in order])
@@ -50,10 +61,11 @@ class PromptReader:
         for layer in range(self._model.layers):
             self._input_gates(layer, lengths[0])
             self._recur(layer, lengths)
-        results: list[Tensor] = [torch.empty(0)] * len(order)
-        for column, index in enumerate(order):
-            results[index] = self._state(column, lengths[column])
-        return results
+        columns = {index: column for column, index in enumerate(order)}
+        return [
+            ReadChunk(self._state(column, lengths[column]), self._outputs(column, lengths[column]))
+            for column in (columns[index] for index in range(len(order)))
+        ]
 
     def _load(self, chunks: list[npt.NDArray[np.int64]], states: list[Tensor | None]) -> None:
         ids = np.zeros((len(chunks[0]), self._width), np.int64)
@@ -94,3 +106,6 @@ class PromptReader:
         """(2, L, H) of one prompt after its ``length`` tokens."""
         parts = [buffer[length, column] for buffer in (*self._hidden, *self._cell)]
         return torch.stack(parts).view(2, self._model.layers, self._model.hidden)
+
+    def _outputs(self, column: int, length: int) -> list[Tensor]:
+        return [states[1 : length + 1, column] for states in self._hidden]

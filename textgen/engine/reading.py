@@ -107,8 +107,8 @@ class Prompts:
         chunks = [
             each.context[each.position : each.position + min(CHUNK, each.left)] for each in group
         ]
-        states = self._reader.read(chunks, [each.state for each in group])
-        for reading, chunk, state in zip(group, chunks, states, strict=True):
+        read = self._reader.read(chunks, [each.state for each in group])
+        for reading, chunk, (state, _) in zip(group, chunks, read, strict=True):
             reading.position += len(chunk)
             reading.state = state
             if len(chunk) == CHUNK and (reading.left < CHUNK or not reading.position % KEEP_EVERY):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from textgen.engine.stopping import StopMatcher
-from textgen.options import SamplingOptions
+from textgen.options import SamplingOptions, Task
 from textgen.tokenizers import Tokenizer
 
 FinishReason = Literal["stop", "length"]
@@ -22,8 +22,9 @@ class Request:
     ``prompt`` is token ids, of any integer type. The text depends on the model, ``prompt``,
     ``options``, ``seed`` and ``choice`` alone; ``seed`` rules, ``options.seed`` is not looked at.
     With ``suffix`` the text is what stands between ``prompt`` and those ids.
-    With ``classify`` nothing is written: the answer is the chance of each label of the model for
-    the text ``prompt``, whatever ``options`` and ``seed``.
+    To ``reply``, ``prompt`` is what `textgen.engine.context.conversation_ids` makes of the turns.
+    To ``classify`` or ``embed`` nothing is written: the answer is the chance of each label of the
+    model for the text ``prompt``, or its vector, whatever ``options`` and ``seed``.
     ``interactive`` requests come before others and have slots that no other may take.
     """
 
@@ -35,7 +36,12 @@ class Request:
     echo: bool = False
     interactive: bool = True
     suffix: npt.NDArray[np.integer[Any]] | None = None
-    classify: bool = False
+    task: Task = "write"
+
+    @property
+    def writes(self) -> bool:
+        """Whether tokens are drawn."""
+        return self.task in ("write", "reply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class Delta:
     ``text`` never ends within a character and never holds a part of a stop string. ``tokens`` were
     drawn since the request's last delta; the end token and those of a stop string count too.
     "stop" is the document's end or a stop string, "length" is ``max_tokens``. Of a request to
-    classify there is one delta, with the ``chances`` of the labels in the order of the bundle's.
+    classify there is one delta, with the ``chances`` of the labels in the order of the bundle's, of
+    one to embed the ``vector`` (L·H,) of length 1.
     """
 
     id: str
@@ -54,6 +61,7 @@ class Delta:
     finish_reason: FinishReason | None
     prompt_tokens: int
     chances: tuple[float, ...] | None = None
+    vector: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 class Answer:
@@ -97,7 +105,11 @@ class Answer:
 
     def classified(self, chances: tuple[float, ...]) -> Delta:
         """The only delta of a request to classify."""
-        return Delta(self.request.id, "", 0, "stop", self.prompt_tokens, chances)
+        return Delta(self.request.id, "", 0, "stop", self.prompt_tokens, chances=chances)
+
+    def embedded(self, vector: npt.NDArray[np.float32]) -> Delta:
+        """The only delta of a request to embed."""
+        return Delta(self.request.id, "", 0, "stop", self.prompt_tokens, vector=vector)
 
     def echo(self, text: str) -> Delta:
         """The prompt's text, ahead of the completion."""

@@ -204,6 +204,7 @@ def _joined(first: ChoiceDelta, second: ChoiceDelta) -> ChoiceDelta:
         tokens=first.tokens + second.tokens,
         finish_reason=second.finish_reason,
         chances=second.chances,
+        vector=second.vector,
     )
 
 

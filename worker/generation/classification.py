@@ -1,6 +1,6 @@
 """The classification request, checked in one place, and its answer.
 
-It travels like a completion, as a `GenerateRequest` with ``classify``: the engine reads all texts
+It travels like a completion, as a `GenerateRequest` of another task: the engine reads all texts
 together beside whatever else it does, and one whose reader has left is stopped.
 """
 
@@ -61,7 +61,7 @@ class ClassifyBody(Options):
             id=request_id,
             bundle=bundle,
             prompts=self.input,
-            classify=True,
+            task="classify",
             options=SamplingOptions(max_tokens=1),
             seed=0,
         )

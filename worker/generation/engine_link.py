@@ -232,17 +232,16 @@ class EngineLink:
     def _note(self, request_id: str, entry: _Open, rows: list[Any]) -> Update:
         """Count tokens and ends; the lock is held."""
         deltas = []
-        for index, text, tokens, reason, prompt_tokens, chances in rows:
+        for index, text, tokens, reason, prompt_tokens, *results in rows:
             entry.completion_tokens += tokens
             if reason is not None:
                 entry.unfinished -= 1
                 if index % entry.n == 0:  # a prompt counts once, however many choices it has
                     entry.prompt_tokens += prompt_tokens
-            deltas.append(
-                ChoiceDelta(
-                    index=index, text=text, tokens=tokens, finish_reason=reason, chances=chances
-                )
-            )
+            delta = {"index": index, "text": text, "tokens": tokens, "finish_reason": reason}
+            for found in results:  # what a task gives beside text, by the names of ChoiceDelta
+                delta |= found
+            deltas.append(ChoiceDelta.model_validate(delta))
         if entry.unfinished:
             return Update(request_id, tuple(deltas))
         del self._open[request_id]

@@ -7,10 +7,12 @@ socket closes, the parent is gone and the process ends.
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ import numpy as np
 import torch
 
 from textgen.bundles.bundle import load_bundle
+from textgen.corpus.documents import Turn
+from textgen.engine.context import TokenIds, conversation_ids
 from textgen.engine.engine import Delta, Engine, Request
 from textgen.errors import InvalidOption, TextgenError
 from textgen.numerics import pick_device
-from worker.contracts import GenerateRequest
+from textgen.tokenizers import Tokenizer
+from worker.contracts import Conversation, GenerateRequest
 
 QUEUE = 8192  # choices that may wait in one engine
 PULSE_SECONDS = 1.0  # a busy engine reports at least this often, also during a long prompt
@@ -103,7 +108,7 @@ def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> lis
     suffix = None if request.suffix is None else engine.tokenizer.encode(request.suffix)
     pieces = []
     for number, prompt in enumerate(request.prompts):
-        ids = engine.tokenizer.encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
+        ids = _prompt_ids(prompt, engine.tokenizer)
         if ids.size and int(ids.max()) >= size:
             raise InvalidOption(
                 f"'prompt' has the token id {int(ids.max())}; this model knows 0 to {size - 1}.",
@@ -119,11 +124,18 @@ def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> lis
                 echo=request.echo,
                 interactive=interactive,
                 suffix=suffix,
-                classify=request.classify,
+                task=request.task,
             )
             for choice in range(request.n)
         ]
     return pieces
+
+
+def _prompt_ids(prompt: str | tuple[int, ...] | Conversation, tokenizer: Tokenizer) -> TokenIds:
+    if isinstance(prompt, Conversation):
+        turns = [Turn(each.text, mark=each.role) for each in prompt.turns]
+        return conversation_ids(tokenizer, turns)
+    return tokenizer.encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
 
 
 def serve(connection: Connection, host: EngineHost) -> None:
@@ -162,11 +174,18 @@ def _report(deltas: list[Delta], errors: list[Any]) -> bytes:
     rows = []
     for delta in deltas:
         request_id, _, index = delta.id.rpartition("/")
-        rows.append(
-            (request_id, int(index), delta.text, delta.tokens, delta.finish_reason,
-             delta.prompt_tokens, delta.chances)
-        )  # fmt: skip
+        row = [request_id, int(index), delta.text, delta.tokens, delta.finish_reason]
+        rows.append([*row, delta.prompt_tokens, *_results(delta)])
     return json.dumps({"deltas": rows, "errors": errors}).encode()
+
+
+def _results(delta: Delta) -> Iterator[dict[str, Any]]:
+    """What a task gives beside text, by the names of `ChoiceDelta`; for most deltas nothing."""
+    if delta.chances is not None:
+        yield {"chances": delta.chances}
+    if delta.vector is not None:
+        raw = delta.vector.astype("<f4").tobytes()
+        yield {"vector": base64.b64encode(raw).decode()}
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def test_every_text_has_its_class_and_all_chances(
     ]
     assert body["usage"] == {"prompt_tokens": 9, "total_tokens": 9}
     request = worker.requests[0]
-    assert (request.prompts, request.classify) == (("ab", "cd"), True)
+    assert (request.prompts, request.task) == (("ab", "cd"), "classify")
 
 
 @pytest.mark.usefixtures("worker")
@@ -186,5 +186,6 @@ def test_requests_of_before_and_after_are_understood() -> None:
         '{"id": "a", "bundle": {"artifact": "a", "file": "b"}, "prompts": ["c"], '
         '"options": {}, "seed": 1}'
     )
-    assert GenerateRequest.model_validate(old).classify is False
+    assert GenerateRequest.model_validate(old).task == "write"
+    assert GenerateRequest.model_validate({**old, "classify": True}).task == "classify"
     assert ChoiceDelta.model_validate({"index": 0, "text": "a"}).chances is None
