@@ -13,6 +13,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from textgen.option_model import Options as Options
 from textgen.privacy_options import PrivacyOptions, check_private
+from textgen.sampling_options import LONGEST_SCHEDULE as LONGEST_SCHEDULE
+from textgen.sampling_options import SamplingOptions as SamplingOptions
 
 TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 # Those whose ids begin with the 256 bytes, so that no text is lost, before the pieces they learn
@@ -236,26 +238,6 @@ class Hyperparameters(Options):
                 "for bytes and ends; give more, or the tokenizer char"
             )
         return value
-
-
-class SamplingOptions(Options):
-    """How one completion is drawn. Defaults are OpenAI's."""
-
-    max_tokens: int = Field(16, ge=0, le=1_000_000)
-    temperature: float = Field(1.0, ge=0, le=2, description="0 takes the likeliest token")
-    top_p: float = Field(1.0, gt=0, le=1, description="smallest set of tokens with this mass")
-    top_k: int = Field(0, ge=0, description="only the k likeliest tokens; 0 for all")
-    stop: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(
-        (), max_length=4, description="texts that end the completion and are not part of it"
-    )
-    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        if value is None:
-            return ()
-        return (value,) if isinstance(value, str) else value
 
 
 class Preset(Options):

@@ -22,6 +22,7 @@ from textgen.engine.requests import Answer, Delta, Request
 from textgen.engine.row_measurement import measure_row_plan
 from textgen.engine.rows import Rows
 from textgen.engine.sampling import RowSampler
+from textgen.engine.vocabulary import Vocabulary
 from textgen.engine.waiting import WaitingRoom
 from textgen.errors import InvalidInput, InvalidOption
 from textgen.tokenizers import Tokenizer
@@ -76,7 +77,10 @@ class Engine:
         reader = PromptReader(model, plan)
         self._prompts = Prompts(reader, PrefixCache(prefix_cache_bytes))
         self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)
-        self._sampler = RowSampler(slots)
+        self._vocabulary = Vocabulary.of(self.tokenizer)
+        self._sampler = RowSampler(
+            slots, self._vocabulary, columns=model.columns, device=model.device
+        )
         self._waiting = WaitingRoom(queue)
         self._ids: set[str] = set()  # of all requests that have not ended
         self._running: list[Answer] = []  # by row
@@ -106,6 +110,7 @@ class Engine:
         if request.id in self._ids:
             raise InvalidInput(f"A request with the id {request.id!r} is under way.")
         self._context.check(request)
+        self._vocabulary.check(request.options)
         self._waiting.add(Answer(request, self.tokenizer))
         self._ids.add(request.id)
 
@@ -171,7 +176,8 @@ class Engine:
         self._running.append(ready.answer)
         self._rows.set(row, ready.state, ready.token)
         request = ready.answer.request
-        self._sampler.set(row, request.options, request.seed, request.choice)
+        prompt = request.prompt.astype(np.int64, copy=False)
+        self._sampler.set(row, request.options, request.seed, request.choice, prompt)
 
     def _draw(self) -> list[Delta]:
         """One token for every row."""
@@ -182,7 +188,7 @@ class Engine:
             endless = [row for row, each in enumerate(self._running) if each.request.suffix is None]
             logits[endless, self.tokenizer.end_id] = -torch.inf
         drawn = self._sampler.draw(logits)
-        self._rows.state.tokens[:count] = drawn
+        self._rows.state.tokens[:count] = drawn.clamp(min=0)  # of what ends there any will do
         deltas, ended = [], []
         for row, (answer, token) in enumerate(zip(self._running, drawn.tolist(), strict=True)):
             delta = answer.classified(chances[row]) if row in chances else answer.take(token)

@@ -13,6 +13,7 @@ from textgen.options import SamplingOptions, Task
 from textgen.tokenizers import Tokenizer
 
 FinishReason = Literal["stop", "length"]
+NOTHING_LEFT = -1  # drawn where the options leave no token
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,24 +80,30 @@ class Answer:
             self.prompt_tokens += len(request.suffix)
         self._end = tokenizer.end_id
         self._decoder = tokenizer.decoder()
-        self._matcher = StopMatcher(stop) if stop else None
+        shown = request.options.include_stop_str_in_output
+        self._matcher = StopMatcher(stop, shown=shown) if stop else None
         self._remaining = request.options.max_tokens
         self._unreported = 0
 
     def take(self, token: int) -> Delta | None:
-        """Add a drawn token; None where it shows no text and is not the last."""
+        """Add a drawn token; None where it shows no text and is not the last.
+
+        NOTHING_LEFT in the place of a token ends the text.
+        """
+        if token == NOTHING_LEFT:
+            return self._finish("", "stop")
+        options = self.request.options
         self._remaining -= 1
         self._unreported += 1
-        if token == self._end:
-            return self._finish("", "stop")
-        text = self._decoder.push(token)
-        matcher = self._matcher
-        if matcher is not None and text:
-            text = matcher.push(text)
-            if matcher.stopped:
+        ends = token in options.stop_token_ids or (token == self._end and not options.ignore_eos)
+        hidden = ends and not options.include_stop_str_in_output
+        text = "" if hidden else self._decoder.push(token)
+        if self._matcher is not None and options.max_tokens - self._remaining > options.min_tokens:
+            text = self._matcher.push(text)
+            if self._matcher.stopped:
                 return self._delta(text, "stop")
-        if self._remaining == 0:
-            return self._finish(text, "length")
+        if ends or self._remaining == 0:
+            return self._finish(text, "stop" if ends else "length")
         return self._delta(text, None) if text else None
 
     def end_at_once(self, text: str) -> Delta:

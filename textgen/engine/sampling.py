@@ -2,7 +2,8 @@
 
 One uniform number a row and the inverse of the cumulative distribution: several times faster than
 torch.multinomial, and a function of (seed, choice, position) alone. Every operation treats a row
-by that row's numbers only.
+by that row's numbers only. Options come in vLLM's order: guards and biases, penalties, the
+temperature, then what narrows the choice.
 """
 
 from __future__ import annotations
@@ -15,83 +16,118 @@ import torch
 from torch import Tensor
 
 from textgen.engine.filters import FILTERS, Filter, Users
+from textgen.engine.guard import Guard
+from textgen.engine.guards import GuardUsers, guards_of
+from textgen.engine.penalties import Biases, BiasUsers, Penalties, PenaltyUsers
 from textgen.engine.randomness import stream_key, uniform
+from textgen.engine.requests import NOTHING_LEFT
+from textgen.engine.temperatures import Temperatures, TemperatureUsers
+from textgen.engine.vocabulary import Ids, Vocabulary
 from textgen.options import SamplingOptions
 
 _ONE = np.uint64(1)
-GREEDY_BELOW = 1e-5  # temperatures where a division would only overflow
+NO_PROMPT = np.empty(0, np.int64)
 
 
 class RowSampler:
     """The sampling options of up to ``capacity`` rows, those in use always the first ones."""
 
-    def __init__(self, capacity: int, filters: Sequence[type[Filter]] = FILTERS) -> None:
-        self._temperatures = np.ones((capacity, 1), np.float32)
-        self._greedy = np.zeros(capacity, np.bool_)
+    def __init__(
+        self,
+        capacity: int,
+        vocabulary: Vocabulary,
+        *,
+        columns: int | None = None,
+        device: torch.device | str = "cpu",
+        filters: Sequence[type[Filter]] = FILTERS,
+    ) -> None:
+        """Logits have V = ``columns``, the vocabulary's size where not given."""
+        device = torch.device(device)
+        self._vocabulary = vocabulary
+        self._columns = len(vocabulary) if columns is None else columns
+        self._device = device
         self._keys = np.zeros(capacity, np.uint64)
         self._positions = np.zeros(capacity, np.uint64)
+        self._guards: list[list[Guard]] = [[] for _ in range(capacity)]
+        self._biases = Biases(capacity, device)
+        self._penalties = Penalties(capacity, device)
+        self._temperatures = Temperatures(capacity)
         self._filters = [filter_type(capacity) for filter_type in filters]
-        self._columns = [self._temperatures, self._greedy, self._keys, self._positions]
-        self._columns += [each.values for each in self._filters]
+        self._arrays = [self._keys, self._positions, *(each.values for each in self._filters)]
         self._batch: _Batch | None = None  # None: rows have changed
 
-    def set(self, row: int, options: SamplingOptions, seed: int, choice: int) -> None:
-        """Start a row at position 0."""
-        greedy = options.temperature < GREEDY_BELOW
-        self._temperatures[row] = 1.0 if greedy else options.temperature
-        self._greedy[row] = greedy
+    def set(
+        self, row: int, options: SamplingOptions, seed: int, choice: int, prompt: Ids = NO_PROMPT
+    ) -> None:
+        """Start a row at position 0; ``prompt`` is what stands before its text."""
         self._keys[row] = stream_key(seed, choice)
         self._positions[row] = 0
+        self._guards[row] = guards_of(options, self._vocabulary, prompt)
+        self._biases.set(row, options, self._columns)
+        self._penalties.set(row, options, self._columns, prompt)
+        self._temperatures.set(row, options)
         for each in self._filters:
             each.values[row] = each.value(options)
-
         self._batch = None
 
     def move(self, source: int, target: int) -> None:
         """Copy a row onto another."""
-        for column in self._columns:
-            column[target] = column[source]
+        for array in self._arrays:
+            array[target] = array[source]
+        self._guards[target] = self._guards[source]
+        self._biases.move(source, target)
+        self._penalties.move(source, target)
+        self._temperatures.move(source, target)
         self._batch = None
 
     def draw(self, logits: Tensor) -> Tensor:
         """The next token (R,) of the first R rows; positions advance.
 
         ``logits`` (R, V) are used up. Temperature 0 takes the likeliest token, of equals the one
-        with the lowest id.
+        with the lowest id. NOTHING_LEFT where a row's options leave no token.
         """
         rows = logits.shape[0]
         batch = self._batch
         if batch is None or batch.rows != rows:
-            batch = self._batch = self._gather(rows, logits.device)
-        likeliest = None if batch.greedy is None else logits.argmax(1)
-        numbers = uniform(self._keys[:rows], self._positions[:rows])
+            batch = self._batch = self._gather(rows)
+        for change in batch.changes:
+            change.apply(logits)
+        heat = batch.temperatures.at(self._positions[:rows])
+        likeliest = None if heat.greedy is None else logits.argmax(1)
+        if likeliest is not None and heat.all_greedy:
+            drawn = likeliest
+        else:
+            drawn = self._sample(logits, batch, heat.divisors)
+            if likeliest is not None and heat.greedy is not None:
+                drawn = torch.where(heat.greedy, likeliest, drawn)
         self._positions[:rows] += _ONE
-        if batch.all_greedy and likeliest is not None:
-            return likeliest
-        chosen = self._sample(logits, batch, torch.from_numpy(numbers).to(logits.device))
-        if batch.greedy is None or likeliest is None:
-            return chosen
-        return torch.where(batch.greedy, likeliest, chosen)
+        if batch.may_leave_nothing:
+            drawn = drawn.masked_fill(logits.amax(1) == -torch.inf, NOTHING_LEFT)
+        for follower in batch.followers:
+            follower.push(drawn)
+        return drawn
 
-    def _sample(self, logits: Tensor, batch: _Batch, numbers: Tensor) -> Tensor:
-        if batch.temperatures is not None:
-            logits = logits / batch.temperatures
+    def _sample(self, logits: Tensor, batch: _Batch, divisors: Tensor | None) -> Tensor:
+        rows = batch.rows
+        numbers = uniform(self._keys[:rows], self._positions[:rows])
+        if divisors is not None:
+            logits = logits / divisors
         for users in batch.filters:
-            users.apply(logits)
-        return draw_by_inverse(logits.softmax(1), numbers)
+            logits = users.apply(logits)
+        return draw_by_inverse(logits.softmax(1), torch.from_numpy(numbers).to(logits.device))
 
-    def _gather(self, rows: int, device: torch.device) -> _Batch:
-        greedy = self._greedy[:rows]
-        temperatures = self._temperatures[:rows]
-        users = [each.users(rows, device) for each in self._filters]
+    def _gather(self, rows: int) -> _Batch:
+        guarded = [(row, self._guards[row]) for row in range(rows) if self._guards[row]]
+        guards = GuardUsers(guarded) if guarded else None
+        biases, penalties = self._biases.users(rows), self._penalties.users(rows)
+        filters = [each.users(rows, self._device) for each in self._filters]
         return _Batch(
             rows=rows,
-            all_greedy=bool(greedy.all()),
-            greedy=torch.from_numpy(greedy.copy()).to(device) if greedy.any() else None,
-            temperatures=torch.from_numpy(temperatures.copy()).to(device)
-            if (temperatures != 1).any()
-            else None,
-            filters=[each for each in users if each is not None],
+            changes=[each for each in (guards, biases, penalties) if each is not None],
+            followers=[each for each in (guards, penalties) if each is not None],
+            may_leave_nothing=guards is not None or biases is not None,
+            temperatures=self._temperatures.users(rows, self._device),
+            filters=[each for each in filters if each is not None],
         )
 
 
@@ -103,9 +139,10 @@ class _Batch:
     """
 
     rows: int
-    all_greedy: bool
-    greedy: Tensor | None  # (R,) bool; None: no row is
-    temperatures: Tensor | None  # (R, 1); None: all are 1
+    changes: list[GuardUsers | BiasUsers | PenaltyUsers]
+    followers: list[GuardUsers | PenaltyUsers]
+    may_leave_nothing: bool
+    temperatures: TemperatureUsers
     filters: list[Users]
 
 

@@ -67,7 +67,9 @@ class StopMatcher:
     What may yet turn out to be the beginning of one is held back until that is known.
     """
 
-    def __init__(self, stops: tuple[str, ...]) -> None:
+    def __init__(self, stops: tuple[str, ...], *, shown: bool = False) -> None:
+        """``shown``: whether the stop string is let through too."""
+        self._shown = shown
         self._automaton = stop_automaton(stops)
         self._state = 0
         self._held = ""
@@ -84,7 +86,7 @@ class StopMatcher:
             if automaton.stop_length[state]:
                 self.stopped = True
                 self._held = ""
-                return text[: index + 1 - automaton.stop_length[state]]
+                return text[: index + 1 - (0 if self._shown else automaton.stop_length[state])]
         self._state = state
         shown = len(text) - automaton.depth[state]
         self._held = text[shown:]

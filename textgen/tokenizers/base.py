@@ -125,6 +125,10 @@ class Tokenizer(ABC):
         """
 
     @abstractmethod
+    def token_bytes(self, token: int) -> bytes:
+        """The UTF-8 that one id adds to a text, which may be a part of a character; no checks."""
+
+    @abstractmethod
     def count_unknown(self, text: str) -> Counter[str]:
         """The characters of ``text`` that the tokenizer does not know, each with its count."""
 

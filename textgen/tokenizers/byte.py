@@ -78,6 +78,10 @@ class ByteTokenizer(TokenizerKind):
             return ""
         return chr(token) if token < 0x80 else f"bytes:\\x{token:02x}"
 
+    def token_bytes(self, token: int) -> bytes:
+        """The byte; nothing for the end."""
+        return _TEXTS[token]
+
     def count_unknown(self, text: str) -> Counter[str]:  # noqa: ARG002 - none can be
         """Always empty."""
         return Counter()

@@ -105,6 +105,10 @@ class CharTokenizer(TokenizerKind):
         self._checked([token])
         return self._texts[token]
 
+    def token_bytes(self, token: int) -> bytes:
+        """The character's."""
+        return self._texts[token].encode()
+
     def count_unknown(self, text: str) -> Counter[str]:
         """The characters outside the alphabet."""
         points = code_points(text)

@@ -80,6 +80,10 @@ class MarkedTokenizer(Tokenizer):
         self._checked([token])
         return "" if token >= self.inner.vocab_size else self.inner.token_text(token)
 
+    def token_bytes(self, token: int) -> bytes:
+        """The inner tokenizer's; nothing for a mark."""
+        return b"" if token >= self.inner.vocab_size else self.inner.token_bytes(token)
+
     def count_unknown(self, text: str) -> Counter[str]:
         """The inner tokenizer's."""
         return self.inner.count_unknown(text)

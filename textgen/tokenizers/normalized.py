@@ -69,6 +69,10 @@ class NormalizedTokenizer(Tokenizer):
         """The inner tokenizer's."""
         return self.inner.token_text(token)
 
+    def token_bytes(self, token: int) -> bytes:
+        """The inner tokenizer's."""
+        return self.inner.token_bytes(token)
+
     def count_unknown(self, text: str) -> Counter[str]:
         """Of the normal form."""
         return self.inner.count_unknown(normalized(text, self._form))

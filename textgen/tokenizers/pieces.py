@@ -97,6 +97,10 @@ class PieceTokenizer(TokenizerKind):
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self._bytes[token])
 
+    def token_bytes(self, token: int) -> bytes:
+        """The piece; nothing for the end."""
+        return self._bytes[token]
+
     def count_unknown(self, text: str) -> Counter[str]:  # noqa: ARG002 - none can be
         """Always empty."""
         return Counter()

@@ -1,0 +1,75 @@
+"""What drawing needs to know of a tokenizer's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textgen.errors import InvalidOption
+from textgen.options import SamplingOptions
+from textgen.tokenizers import Tokenizer
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """``pieces`` are the bytes that each token writes; ``end`` is the token between documents."""
+
+    pieces: Sequence[bytes]
+    end: int
+    _by_first_byte: dict[int, Ids] = field(default_factory=dict, init=False, repr=False)
+    _tables: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> Vocabulary:
+        """A tokenizer's."""
+        pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+        return cls(pieces, tokenizer.end_id)
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def check(self, options: SamplingOptions) -> None:
+        """InvalidOption where an option names a token that there is not."""
+        allowed = options.allowed_token_ids
+        named = {
+            "logit_bias": options.logit_bias,
+            "allowed_token_ids": () if allowed is None else allowed,
+            "stop_token_ids": options.stop_token_ids,
+        }
+        for param, tokens in named.items():
+            largest = max(tokens, default=0)
+            if largest >= len(self):
+                raise InvalidOption(
+                    f"{param!r} has the token id {largest}; this model knows 0 to {len(self) - 1}.",
+                    param=param,
+                )
+
+    @property
+    def by_first_byte(self) -> dict[int, Ids]:
+        """The tokens that begin with each byte; those without bytes are in none."""
+        if not self._by_first_byte:
+            groups: dict[int, list[int]] = {}
+            for token, piece in enumerate(self.pieces):
+                if piece:
+                    groups.setdefault(piece[0], []).append(token)
+            self._by_first_byte.update(
+                {byte: np.array(tokens, np.int64) for byte, tokens in groups.items()}
+            )
+        return self._by_first_byte
+
+    def shared(self, key: Hashable, make: Callable[[], Any], most: int) -> Any:
+        """What ``make`` gives for this vocabulary, kept for others that ask by the same key.
+
+        The ``most`` that were asked for last are kept.
+        """
+        found = self._tables.pop(key) if key in self._tables else make()
+        self._tables[key] = found
+        while len(self._tables) > most:
+            del self._tables[next(iter(self._tables))]
+        return found
