@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from textgen.options import SamplingOptions, Task
 
@@ -71,6 +71,11 @@ class GenerateRequest(Message):
     echo: bool = False
     options: SamplingOptions
     seed: int
+
+    @field_serializer("options")
+    def _those_that_say_something(self, options: SamplingOptions) -> dict[str, Any]:
+        """Without the defaults: an older worker refuses what it does not know."""
+        return options.model_dump(mode="json", exclude_defaults=True)
 
     @model_validator(mode="before")
     @classmethod

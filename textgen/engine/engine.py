@@ -176,8 +176,7 @@ class Engine:
         self._running.append(ready.answer)
         self._rows.set(row, ready.state, ready.token)
         request = ready.answer.request
-        prompt = request.prompt.astype(np.int64, copy=False)
-        self._sampler.set(row, request.options, request.seed, request.choice, prompt)
+        self._sampler.set(row, request.options, request.seed, request.choice, request.prompt)
 
     def _draw(self) -> list[Delta]:
         """One token for every row."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from textgen.engine.penalties import Biases, BiasUsers, Penalties, PenaltyUsers
 from textgen.engine.randomness import stream_key, uniform
 from textgen.engine.requests import NOTHING_LEFT
 from textgen.engine.temperatures import Temperatures, TemperatureUsers
-from textgen.engine.vocabulary import Ids, Vocabulary
+from textgen.engine.vocabulary import Vocabulary
 from textgen.options import SamplingOptions
 
 _ONE = np.uint64(1)
@@ -57,14 +59,20 @@ class RowSampler:
         self._batch: _Batch | None = None  # None: rows have changed
 
     def set(
-        self, row: int, options: SamplingOptions, seed: int, choice: int, prompt: Ids = NO_PROMPT
+        self,
+        row: int,
+        options: SamplingOptions,
+        seed: int,
+        choice: int,
+        prompt: npt.NDArray[np.integer[Any]] = NO_PROMPT,
     ) -> None:
         """Start a row at position 0; ``prompt`` is what stands before its text."""
+        before = prompt.astype(np.int64, copy=False)
         self._keys[row] = stream_key(seed, choice)
         self._positions[row] = 0
-        self._guards[row] = guards_of(options, self._vocabulary, prompt)
+        self._guards[row] = guards_of(options, self._vocabulary, before)
         self._biases.set(row, options, self._columns)
-        self._penalties.set(row, options, self._columns, prompt)
+        self._penalties.set(row, options, self._columns, before)
         self._temperatures.set(row, options)
         for each in self._filters:
             each.values[row] = each.value(options)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from textgen.errors import InvalidOption
 from textgen.options import Options, SamplingOptions
@@ -28,9 +28,6 @@ from worker.contracts import (
 # Part of OpenAI's call, not of this version; the values that change nothing are accepted.
 HARMLESS: Mapping[str, Sequence[object]] = {
     "best_of": (None, 1),
-    "frequency_penalty": (None, 0),
-    "presence_penalty": (None, 0),
-    "logit_bias": (None, {}),
     "logprobs": (None,),
 }
 
@@ -74,11 +71,12 @@ class CompletionBody(SamplingOptions):
         """Where nothing follows the text there is no gap to fill."""
         return None if value == "" else value
 
-    @field_validator("n", "echo", "stream", "max_tokens", "temperature", "top_p", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _null_is_default(cls, value: object, info: Any) -> object:
-        """OpenAI's schema allows null for these; it means the default."""
-        return cls.model_fields[info.field_name].default if value is None else value
+    def _null_is_default(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """OpenAI's schema allows null for what need not be there; it means the default."""
+        required = ("model", "prompt")
+        return {key: value for key, value in values.items() if value is not None or key in required}
 
     @classmethod
     def check(cls, body: Mapping[str, Any]) -> CompletionBody:
