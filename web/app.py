@@ -13,6 +13,7 @@ from web.proxy import behind_proxy
 from web.resource import Operation, Resource
 from web.services import Services
 from web.views.aliases import aliases
+from web.views.audit_logs import audit_logs
 from web.views.batches import batches
 from web.views.classify import classify
 from web.views.completions import completions
@@ -24,8 +25,11 @@ from web.views.fine_tuning import fine_tuning
 from web.views.health import health
 from web.views.jobs import jobs
 from web.views.models import models
+from web.views.project_keys import project_keys
+from web.views.projects import projects
 from web.views.scores import scores
 from web.views.sessions import sessions
+from web.views.uses import uses
 
 RESOURCES: tuple[Resource, ...] = (
     files,
@@ -38,6 +42,10 @@ RESOURCES: tuple[Resource, ...] = (
     scores,
     evaluations,
     jobs,
+    uses,
+    projects,
+    project_keys,
+    audit_logs,
     health,
     documentation,
     dashboard,

@@ -14,8 +14,9 @@ from flask import Flask, Response, g, redirect, request
 
 from web.resource import Operation
 from web.services import current
-from worker.errors import Forbidden, Unauthenticated
-from worker.storage.keys import Key
+from worker.errors import Forbidden, NotFound, Unauthenticated
+from worker.storage.keys import DEFAULT_TENANT, Key
+from worker.tenants.audit import Actor
 
 SESSION_COOKIE = "textgen_session"
 SESSION_SECONDS = 12 * 3600
@@ -52,6 +53,11 @@ def _admit(operation: Operation) -> Response | None:
             f"{', '.join(key.scopes)}.",
             code="insufficient_scope",
         )
+    if operation.operator and not _is_operator(key):
+        raise Forbidden(
+            f"Only an admin of the project {DEFAULT_TENANT!r} may do this.", code="operator_only"
+        )
+    _check_project(key)
     g.key = key
     return None
 
@@ -72,6 +78,33 @@ def authenticate(operation: Operation) -> Key:
         "the file 'credentials' under TEXTGEN_HOME.",
         code="missing_api_key",
     )
+
+
+def _check_project(key: Key) -> None:
+    """Refuse what comes from a project that is suspended, or gone."""
+    try:
+        found = current().tenants.known(key.tenant)
+    except NotFound:
+        raise Unauthenticated("The project of this API key was deleted.") from None
+    if found.status == "suspended":
+        raise Forbidden(
+            f"The project {key.tenant!r} is suspended. Whoever runs this service can resume it.",
+            code="project_suspended",
+        )
+
+
+def _is_operator(key: Key) -> bool:
+    return key.tenant == DEFAULT_TENANT and "admin" in key.scopes
+
+
+def is_operator() -> bool:
+    """Whether the caller may look at, and change, every project."""
+    return _is_operator(key())
+
+
+def actor() -> Actor:
+    """Who the caller is, for the audit log."""
+    return Actor(key().tenant, key().id)
 
 
 def key() -> Key:

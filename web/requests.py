@@ -13,6 +13,7 @@ from textgen.options import Options
 from web.errors import UnsupportedMedia
 
 Q = TypeVar("Q", bound=Options)
+MOST_IN_LIST = 100
 MAP_KEY = re.compile(r"(\w+)\[([^\]]*)\]")
 
 
@@ -56,10 +57,17 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def query(schema: type[Q]) -> Q:
-    """The query string as ``schema``; ``name[key]=value`` pairs become a mapping."""
+    """The query string as ``schema``.
+
+    ``name[key]=value`` pairs become a mapping, ``name[]=value`` a list.
+    """
     values: dict[str, Any] = {}
     for name, given in request.args.items(multi=True):
         match = MAP_KEY.fullmatch(name)
+        if match is not None and match[2] == "":
+            values.setdefault(match[1], [])
+            _append(values[match[1]], name, given)
+            continue
         target = values if match is None else values.setdefault(match[1], {})
         key = name if match is None else match[2]
         if not isinstance(target, dict) or key in target:
@@ -68,6 +76,14 @@ def query(schema: type[Q]) -> Q:
             raise InvalidInput(f"{name!r} holds the character NUL.", param=name)
         target[key] = given
     return schema.parse(values)
+
+
+def _append(target: object, name: str, given: str) -> None:
+    if not isinstance(target, list) or len(target) >= MOST_IN_LIST:
+        raise InvalidInput(f"{name!r} is given in two ways, or too often.", param=name)
+    if "\0" in given:
+        raise InvalidInput(f"{name!r} holds the character NUL.", param=name)
+    target.append(given)
 
 
 def limit_body(size: int) -> None:

@@ -35,6 +35,7 @@ class Operation:
     answer: type[BaseModel] | None = None
     media: tuple[str, ...] = ("application/json",)
     form: Mapping[str, Any] | None = None  # JSON schema of a multipart body
+    operator: bool = False  # an admin of the operator's own project alone
     page: bool = False  # for people: without a session, on to the sign-in page
     check: Callable[[Mapping[str, Any]], Options] | None = None  # where the schema is not enough
 
@@ -58,6 +59,7 @@ class Details(TypedDict, total=False):
     answer: type[BaseModel]
     media: tuple[str, ...]
     form: Mapping[str, Any]
+    operator: bool
     page: bool
     check: Callable[[Mapping[str, Any]], Options]
 

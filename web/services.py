@@ -21,6 +21,11 @@ from worker.storage.database import Database
 from worker.storage.files import Files
 from worker.storage.keys import Keys
 from worker.storage.models import Models
+from worker.storage.uses import Uses
+from worker.tenants.audit import AuditLog
+from worker.tenants.deletion import TenantDeletion
+from worker.tenants.plans import Plans
+from worker.tenants.tenants import Tenants
 
 
 class Publisher(Protocol):
@@ -56,14 +61,24 @@ class Services:
     keys: Keys
     wakeups: Publisher
     completions: Generator
+    plans: Plans = field(default_factory=Plans)
     stopping: threading.Event = field(default_factory=threading.Event)
     answers: Slots = field(init=False)  # completions that hold a thread
     streams: Slots = field(init=False)  # followers of job events
+    tenants: Tenants = field(init=False)
+    deletion: TenantDeletion = field(init=False)
+    audit: AuditLog = field(init=False)
+    uses: Uses = field(init=False)
 
     def __post_init__(self) -> None:
         threads = self.settings.web_threads
         object.__setattr__(self, "answers", Slots(max(1, threads // 2), "completion requests"))
         object.__setattr__(self, "streams", Slots(max(1, threads // 4), "event streams"))
+        tenants = Tenants(self.database, self.plans)
+        object.__setattr__(self, "tenants", tenants)
+        object.__setattr__(self, "deletion", TenantDeletion(self.database, self.store, tenants))
+        object.__setattr__(self, "audit", AuditLog(self.database))
+        object.__setattr__(self, "uses", Uses(self.database, self.store))
 
 
 def build_services(settings: Settings) -> Services:

@@ -12,12 +12,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-import worker.jobs.tables
-import worker.storage.tables  # noqa: F401  (they fill the registry)
 from tests.integration.conftest import migrate
+from worker.all_tables import METADATA
 from worker.errors import DatabaseUnavailable, InvalidSetting
 from worker.storage.database import Database
-from worker.storage.schema import METADATA
 from worker.storage.tables import workers
 
 WORKER = {"incarnation": "a", "role": "train", "queue": "training", "slots": 1}

@@ -24,6 +24,7 @@ COMMANDS = {
     "files": "web.cli.files:files",
     "doctor": "web.cli.doctor:doctor",
     "keys": "web.cli.keys:keys",
+    "tenants": "web.cli.tenants:tenants",
     "worker": "web.cli.worker:worker",
     "db": "web.cli.db:db",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from web.cli.api import connect, path_of, save
+from web.cli.deletions import confirm_deletion, yes_option
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, size
 from web.cli.train import upload as upload_file
 
@@ -69,10 +70,13 @@ def content(file_id: str, out: Path | None) -> None:
 
 @files.command(epilog="Example: textgen files rm file-…")
 @click.argument("file_id")
+@yes_option
 @json_option
-def rm(file_id: str, as_json: bool) -> None:
-    """Delete a file for good."""
-    answer = connect().delete(path_of("files", file_id))
+def rm(file_id: str, yes: bool, as_json: bool) -> None:
+    """Delete a file for good; says first what has used it."""
+    api = connect()
+    confirm_deletion(api.get(path_of("uses", "files", file_id)), yes)
+    answer = api.delete(path_of("files", file_id))
     if as_json:
         print_json(answer)
     else:

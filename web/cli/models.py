@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from web.cli.api import connect, path_of
+from web.cli.deletions import confirm_deletion, yes_option
 from web.cli.terminal import ago, json_option, print_json, print_table
 
 
@@ -65,10 +66,13 @@ def show(model: str, as_json: bool) -> None:
 
 @models.command(epilog="Example: textgen models rm ft:lstm-auto:…")
 @click.argument("model")
+@yes_option
 @json_option
-def rm(model: str, as_json: bool) -> None:
-    """Delete a trained model for good."""
-    answer = connect().delete(path_of("models", model))
+def rm(model: str, yes: bool, as_json: bool) -> None:
+    """Delete a trained model for good; says first what has used it."""
+    api = connect()
+    confirm_deletion(api.get(path_of("uses", "models", model)), yes)
+    answer = api.delete(path_of("models", model))
     if as_json:
         print_json(answer)
     else:

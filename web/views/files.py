@@ -7,7 +7,7 @@ from typing import cast
 from flask import Response
 
 from web import uploads
-from web.auth import tenant
+from web.auth import actor, tenant
 from web.downloads import send_file
 from web.resource import Resource
 from web.schemas.base import Deleted
@@ -70,7 +70,10 @@ def content(file_id: str) -> Response:
 @files.on("DELETE /v1/files/<file_id>", "Delete a file", "train", "generate", answer=Deleted)
 def delete(file_id: str) -> Deleted:
     """409 while a waiting or running job needs it."""
-    current().files.delete(tenant(), file_id)
+    services = current()
+    row = services.files.delete(tenant(), file_id)
+    data = {"resource": "file", "bytes": row.bytes}
+    services.audit.add(actor(), "resource.deleted", tenant(), file_id, data)
     return Deleted(id=file_id, object="file")
 
 

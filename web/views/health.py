@@ -72,7 +72,7 @@ def _works(check: Callable[[], object]) -> bool:
     return True
 
 
-@health.on("GET /metrics", "Figures for Prometheus", "admin", media=("text/plain",))
+@health.on("GET /metrics", "Figures for Prometheus", "admin", operator=True, media=("text/plain",))
 def metrics() -> Response:
     """Jobs by queue and state over all tenants, requests and their latency."""
     return Response(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from textgen.options import AUTO_PRESET, PRESET_NAMES, PRESETS
-from web.auth import tenant
+from web.auth import actor, tenant
 from web.resource import Resource
 from web.schemas.base import Deleted
 from web.schemas.models import ModelList, ModelObject
@@ -39,10 +39,14 @@ def show(model_id: str) -> ModelObject:
 
 @models.on("DELETE /v1/models/<path:model_id>", "Delete a model", "train", answer=Deleted)
 def delete(model_id: str) -> Deleted:
-    """A trained model and its aliases."""
+    """A trained model, its aliases, and its bytes where nothing else needs them."""
     if model_id in DESCRIPTIONS:
         raise Forbidden(f"{model_id!r} is a preset; presets cannot be deleted.")
-    current().models.delete(tenant(), model_id)
+    services = current()
+    model = services.models.delete(tenant(), model_id)
+    services.uses.drop_artifact(model.artifact)
+    data = {"resource": "model", "job_id": model.job_id}
+    services.audit.add(actor(), "resource.deleted", tenant(), model_id, data)
     return Deleted(id=model_id, object="model")
 
 

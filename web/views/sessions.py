@@ -13,6 +13,7 @@ from web.resource import Resource
 from web.services import current
 from worker.errors import Forbidden, Unauthenticated
 from worker.storage.keys import Key
+from worker.tenants.audit import Actor
 
 sessions = Resource("sessions", __name__)
 
@@ -65,7 +66,11 @@ def sign_out() -> Response:
 
 def _sign_in(owner: Key, target: str | None) -> Response:
     _, plaintext = current().keys.create(
-        owner.tenant, "browser session", owner.scopes, expires_in=SESSION_SECONDS
+        owner.tenant,
+        "browser session",
+        owner.scopes,
+        expires_in=SESSION_SECONDS,
+        actor=Actor(owner.tenant, owner.id),
     )
     answer = _to(_own_path(target))
     answer.set_cookie(

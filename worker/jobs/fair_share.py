@@ -3,8 +3,9 @@
 Every job gets a number, its share, when it is submitted; the smallest is claimed first. A
 tenant's next job gets the tenant's last share + 1, but never less than the share of the job that
 was claimed last. So of a tenant that submits 1,000 jobs each costs it one turn, and another
-tenant's single job goes right after the one being claimed. Priorities are compared first and
-have a clock each.
+tenant's single job goes right after the one being claimed. A tenant of weight 2 pays half a turn
+for each job, so it gets two while others get one. Priorities are compared first and have a clock
+each.
 
 P. Goyal, H. M. Vin, H. Cheng, "Start-time fair queueing", 1996; each job counts as length 1.
 """
@@ -16,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from worker.jobs.tables import fair_clocks, fair_tenants
 from worker.storage.database import insert_into
+from worker.tenants.tables import tenants
 
 
 def next_share(connection: Connection, queue: str, priority: int, tenant: str) -> float:
@@ -26,15 +28,19 @@ def next_share(connection: Connection, queue: str, priority: int, tenant: str) -
         )
     ).scalar_one_or_none()
     now = 0.0 if clock is None else clock
+    weight = connection.execute(
+        select(tenants.c.weight).where(tenants.c.id == tenant)
+    ).scalar_one_or_none()
+    turn = 1.0 if weight is None else 1.0 / weight
     own = fair_tenants.c.next_share
     statement = (
         insert_into(connection, fair_tenants)
-        .values(queue=queue, priority=priority, tenant=tenant, next_share=now + 1)
+        .values(queue=queue, priority=priority, tenant=tenant, next_share=now + turn)
         .on_conflict_do_update(
             index_elements=["queue", "priority", "tenant"],
-            set_={"next_share": case((own > now, own), else_=now) + 1},
+            set_={"next_share": case((own > now, own), else_=now) + turn},
         )
-        .returning(own - 1)
+        .returning(own - turn)
     )
     return float(connection.execute(statement).scalar_one())
 

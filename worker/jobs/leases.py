@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, select, update
 
-from worker.jobs import fair_share
+from worker.jobs import fair_share, holds
 from worker.jobs.moves import JobTable, Note, held, lease_lost
 from worker.jobs.rows import Job, Level, Queue, Signals, job_from
 from worker.jobs.states import RUNNING_PHASE
@@ -20,18 +20,14 @@ class JobLeases(JobTable):
     def claim(self, queue: Queue, worker: str, incarnation: str = "") -> Job | None:
         """Take the job whose turn it is, or None when none is due.
 
-        One conditional UPDATE: no two claimers ever get the same row.
+        One conditional UPDATE: no two claimers ever get the same row. Tenants that are suspended,
+        or have as many jobs running as they may, are passed over.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            best = (
-                select(jobs.c.id)
-                .where(jobs.c.queue == queue, in_state("queued"), jobs.c.due_at <= now)
-                .order_by(jobs.c.priority.desc(), jobs.c.share, jobs.c.ordinal)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-                .scalar_subquery()
-            )
+            best = holds.next_job(connection, queue, now)
+            if best is None:
+                return None
             row = connection.execute(
                 update(jobs)
                 .where(and_(jobs.c.id == best, in_state("queued")))

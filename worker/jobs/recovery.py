@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.engine import Row
 
+from worker.jobs import holds
 from worker.jobs.moves import JobTable, Note
 from worker.jobs.rows import Job, Queue
 from worker.jobs.tables import in_state, jobs
@@ -94,7 +95,12 @@ class JobRecovery(JobTable):
             now = self._database.now(connection)
             some = (
                 select(jobs.c.id)
-                .where(jobs.c.queue == queue, in_state("queued"), jobs.c.due_at <= now)
+                .where(
+                    jobs.c.queue == queue,
+                    in_state("queued"),
+                    jobs.c.due_at <= now,
+                    jobs.c.tenant.not_in(holds.held_back()),
+                )
                 .order_by(jobs.c.priority.desc(), jobs.c.share, jobs.c.ordinal)
                 .limit(limit)
                 .subquery()

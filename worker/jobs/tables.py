@@ -70,7 +70,7 @@ jobs = Table(
         "state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')",
         name="state_known",
     ),
-    # The order of claims; due_at makes the index enough by itself to skip rows that wait.
+    # The order of claims; due_at and tenant make the index enough by itself to skip rows that wait.
     Index(
         "jobs_claim",
         "queue",
@@ -78,11 +78,13 @@ jobs = Table(
         "share",
         "ordinal",
         "due_at",
+        "tenant",
         postgresql_where=_QUEUED,
         sqlite_where=_QUEUED,
     ),
     Index("jobs_leases", "lease_expires_at", postgresql_where=_RUNNING, sqlite_where=_RUNNING),
     Index("jobs_running", "queue", "worker", postgresql_where=_RUNNING, sqlite_where=_RUNNING),
+    Index("jobs_running_tenant", "tenant", postgresql_where=_RUNNING, sqlite_where=_RUNNING),
     Index(
         "jobs_paused",
         "queue",

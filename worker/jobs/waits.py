@@ -6,6 +6,7 @@ from sqlalchemy import and_ as both
 from sqlalchemy import func, or_, select
 from sqlalchemy.engine import Connection
 
+from worker.jobs import holds
 from worker.jobs.moves import JobTable
 from worker.jobs.rows import Job, Waiting
 from worker.jobs.tables import in_state, jobs
@@ -30,8 +31,11 @@ class JobWaits(JobTable):
             if row is None:
                 return None
             before = self._before(connection, job.queue, row.priority, row.share, row.ordinal)
+            held = holds.is_held_back(connection, job.tenant)
             slots = live_slots(connection, job.queue, now - self._settings.lease_seconds)
             seconds = self._usual_seconds(connection, job.queue)
+        if held:
+            return Waiting("quota", before, None)
         if slots == 0:
             return Waiting("no_worker", before, None)
         if seconds is None:

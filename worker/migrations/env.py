@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-import worker.jobs.tables
-import worker.storage.tables  # noqa: F401  (they fill the registry)
-from worker.storage.schema import METADATA
+from worker.all_tables import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,37 +6,26 @@ import hmac
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.engine import Row
+from sqlalchemy import func, select, update
 
 from textgen.errors import InvalidOption
-from worker.errors import NotFound, Unauthenticated
+from worker.errors import Conflict, Unauthenticated
 from worker.settings import Settings
 from worker.storage.database import Database, insert_into
 from worker.storage.key_files import admin_key, digest_of, make_key, split_key
+from worker.storage.key_rows import Key, insert_key, key_from, missing_key
 from worker.storage.signin_links import SigninLinks
 from worker.storage.tables import api_keys
+from worker.tenants.audit import OPERATOR, Actor, record
+from worker.tenants.tenants import DEFAULT_TENANT, ensure_tenant
+
+__all__ = ["DEFAULT_TENANT", "SCOPES", "Key", "Keys"]
 
 SCOPES = ("read", "generate", "train", "admin")
-DEFAULT_TENANT = "default"
 CACHE_SECONDS = 5.0  # so long may another process still take a key that was revoked
 CACHE_SIZE = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key without its secret."""
-
-    id: str
-    tenant: str
-    name: str
-    scopes: Sequence[str]
-    created_at: float
-    expires_at: float | None
-    revoked_at: float | None
+GRACE_SECONDS = 86_400.0  # so long is a key valid after it was rotated
 
 
 class Keys:
@@ -48,17 +37,89 @@ class Keys:
         self._cache: dict[str, tuple[float, Key, bytes]] = {}
 
     def create(
-        self, tenant: str, name: str, scopes: Sequence[str], *, expires_in: float | None = None
+        self,
+        tenant: str,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        expires_in: float | None = None,
+        actor: Actor = OPERATOR,
     ) -> tuple[Key, str]:
-        """A new key, and its plaintext, which is shown this once."""
+        """A new key, and its plaintext, which is shown this once; its tenant is made if need be."""
         unknown = sorted(set(scopes) - set(SCOPES))
         if unknown or not scopes:
             raise InvalidOption(
                 f"'scopes' is {list(scopes)}: give some of {', '.join(SCOPES)}.", param="scopes"
             )
         plaintext = make_key()
-        key_id, secret = split_key(plaintext)
-        key = self._insert(tenant, name, scopes, key_id, secret, expires_in)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            ensure_tenant(connection, tenant, now)
+            expires_at = None if expires_in is None else now + expires_in
+            key = insert_key(
+                connection,
+                plaintext,
+                tenant=tenant,
+                name=name,
+                scopes=scopes,
+                created_at=now,
+                expires_at=expires_at,
+            )
+            data = {"name": name, "scopes": list(key.scopes), "expires_at": key.expires_at}
+            record(connection, now, actor, "api_key.created", tenant, key.id, data)
+        return key, plaintext
+
+    def rotate(
+        self,
+        tenant: str,
+        key_id: str,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+        expires_in: float | None = None,
+        actor: Actor = OPERATOR,
+    ) -> tuple[Key, str]:
+        """A new key like this one, which stays valid for a while, so that callers can change over.
+
+        The new one lives as long as the old one was made for, or ``expires_in`` seconds. Raises
+        NotFound, or Conflict when the key is not valid any more.
+        """
+        plaintext = make_key()
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            old = connection.execute(
+                select(api_keys)
+                .where(api_keys.c.tenant == tenant, api_keys.c.id == key_id)
+                .with_for_update()
+            ).one_or_none()
+            if old is None:
+                raise missing_key(key_id)
+            ended = old.expires_at is not None and old.expires_at <= now
+            if old.revoked_at is not None or ended:
+                raise Conflict(
+                    f"The API key {key_id!r} is not valid any more; make a new one.",
+                    code="key_not_valid",
+                )
+            if expires_in is None and old.expires_at is not None:
+                expires_in = old.expires_at - old.created_at
+            expires_at = None if expires_in is None else now + expires_in
+            key = insert_key(
+                connection,
+                plaintext,
+                tenant=tenant,
+                name=old.name,
+                scopes=old.scopes,
+                created_at=now,
+                expires_at=expires_at,
+            )
+            until = now + grace_seconds
+            if old.expires_at is not None:
+                until = min(until, old.expires_at)
+            connection.execute(
+                update(api_keys).where(api_keys.c.id == key_id).values(expires_at=until)
+            )
+            data = {"replaced_by": key.id, "valid_until": until}
+            record(connection, now, actor, "api_key.updated", tenant, key_id, data)
+        self._forget(key_id)
         return key, plaintext
 
     def authenticate(self, plaintext: str) -> Key:
@@ -83,8 +144,8 @@ class Keys:
                 select(api_keys).where(api_keys.c.tenant == tenant, api_keys.c.id == key_id)
             ).one_or_none()
         if row is None:
-            raise _missing(key_id)
-        return _from(row)
+            raise missing_key(key_id)
+        return key_from(row)
 
     def list(self, tenant: str) -> list[Key]:
         """All keys, the oldest first."""
@@ -94,9 +155,9 @@ class Keys:
                 .where(api_keys.c.tenant == tenant)
                 .order_by(api_keys.c.created_at, api_keys.c.id)
             ).all()
-        return [_from(row) for row in rows]
+        return [key_from(row) for row in rows]
 
-    def revoke(self, tenant: str, key_id: str) -> Key:
+    def revoke(self, tenant: str, key_id: str, actor: Actor = OPERATOR) -> Key:
         """Make a key useless: here at once, in other processes within 5 s; raises NotFound."""
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -106,11 +167,11 @@ class Keys:
                 .values(revoked_at=func.coalesce(api_keys.c.revoked_at, now))
                 .returning(*api_keys.c)
             ).one_or_none()
-        if row is None:
-            raise _missing(key_id)
-        with self._lock:
-            self._cache.pop(key_id, None)
-        return _from(row)
+            if row is None:
+                raise missing_key(key_id)
+            record(connection, now, actor, "api_key.deleted", tenant, key_id)
+        self._forget(key_id)
+        return key_from(row)
 
     def ensure_admin(self, settings: Settings) -> Key:
         """Make sure that there is an admin key: the one given, or one made at the first start.
@@ -119,6 +180,7 @@ class Keys:
         """
         key_id, secret = split_key(admin_key(settings))
         with self._database.write() as connection:
+            ensure_tenant(connection, DEFAULT_TENANT, self._database.now(connection))
             statement = insert_into(connection, api_keys).values(
                 id=key_id,
                 tenant=DEFAULT_TENANT,
@@ -139,31 +201,9 @@ class Keys:
         tenant, key_id = SigninLinks(self._database).redeem(token)
         return _usable(self.get(tenant, key_id))
 
-    def _insert(
-        self,
-        tenant: str,
-        name: str,
-        scopes: Sequence[str],
-        key_id: str,
-        secret: str,
-        expires_in: float | None,
-    ) -> Key:
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            row = connection.execute(
-                insert(api_keys)
-                .values(
-                    id=key_id,
-                    tenant=tenant,
-                    name=name,
-                    secret_sha256=digest_of(secret),
-                    scopes=list(dict.fromkeys(scopes)),
-                    created_at=now,
-                    expires_at=None if expires_in is None else now + expires_in,
-                )
-                .returning(*api_keys.c)
-            ).one()
-        return _from(row)
+    def _forget(self, key_id: str) -> None:
+        with self._lock:
+            self._cache.pop(key_id, None)
 
     def _cached(self, key_id: str) -> tuple[Key, bytes] | None:
         with self._lock:
@@ -177,7 +217,7 @@ class Keys:
             row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
         if row is None:
             raise Unauthenticated("Wrong API key.")
-        found = _from(row), bytes(row.secret_sha256)
+        found = key_from(row), bytes(row.secret_sha256)
         with self._lock:
             if len(self._cache) >= CACHE_SIZE:
                 self._cache.clear()
@@ -192,11 +232,3 @@ def _usable(key: Key) -> Key:
     if key.expires_at is not None and key.expires_at <= time.time():
         raise Unauthenticated("This API key has expired.", code="key_expired")
     return key
-
-
-def _from(row: Row[Any]) -> Key:
-    return Key(**{name: row._mapping[name] for name in Key.__dataclass_fields__})
-
-
-def _missing(key_id: str) -> NotFound:
-    return NotFound(f"There is no API key {key_id[:100]!r}.", code="key_not_found", param="key_id")

@@ -10,7 +10,7 @@ from io import BytesIO
 import pytest
 from flask import Flask
 
-from tests.unit.web.conftest import Caller
+from tests.unit.web.conftest import Caller, caller
 from tests.unit.web.in_process import InProcessWakeups
 from web.app import create_app
 from web.services import Services
@@ -37,13 +37,13 @@ def test_readiness_names_the_part_that_is_away(app: Flask, services: Services) -
     }
 
 
-def test_metrics(call: Caller, upload: Callable[..., str]) -> None:
+def test_metrics(app: Flask, services: Services, call: Caller, upload: Callable[..., str]) -> None:
     body = {"model": "lstm-tiny", "training_file": upload()}
     call("POST", "/v1/fine_tuning/jobs", json=body)
     call("GET", "/v1/unknown/1")
     call("GET", "/v1/unknown/2")
 
-    text = call("GET", "/metrics").text
+    text = caller(app, services, "default", "admin")("GET", "/metrics").text
 
     assert 'textgen_jobs{queue="training",state="queued"} 1.0' in text
     line = (

@@ -1,0 +1,139 @@
+"""Of another tenant's things nobody learns anything, on any route that there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.unit.web.conftest import Caller
+from tests.unit.web.test_auth import described
+from web.services import Services
+from worker.jobs.states import Kind
+
+NOBODY = {
+    "file_id": "file-00000000000000000000000000",
+    "job_id": "ftjob-00000000000000000000000000",
+    "batch_id": "batch_00000000000000000000000000",
+    "evaluation_id": "eval-00000000000000000000000000",
+    "score_id": "score-00000000000000000000000000",
+    "model_id": "ft:lstm-tiny:acme::none",
+    "name": "no-such-alias",
+    "project_id": "proj_00000000000000000000000000",
+    "key_id": "0000000000000000",
+}
+# A route that takes a body is given one that is right, so that it gets as far as looking.
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/v1/fine_tuning/jobs"): {"model": "lstm-tiny", "training_file": "{file_id}"},
+    ("POST", "/v1/completions"): {"model": "{model_id}", "prompt": "x"},
+    ("POST", "/v1/classify"): {"model": "{model_id}", "input": "x"},
+    ("POST", "/v1/scores"): {"model": "{model_id}", "input": ["x"]},
+    ("POST", "/v1/evaluations"): {"model": "{model_id}"},
+    ("POST", "/v1/batches"): {
+        "input_file_id": "{file_id}",
+        "endpoint": "/v1/completions",
+        "completion_window": "24h",
+    },
+    ("PUT", "/v1/aliases/{name}"): {"model": "{model_id}"},
+    ("POST", "/v1/organization/projects/{project_id}"): {"name": "mine now"},
+    ("POST", "/v1/organization/projects/{project_id}/api_keys"): {"name": "mine now"},
+    ("POST", "/v1/organization/projects/{project_id}/api_keys/{key_id}/rotate"): {},
+}
+CREATES = {"/v1/files", "/v1/organization/projects"}  # they name nothing that is there
+
+
+@pytest.fixture
+def ids(
+    services: Services, call: Caller, upload: Callable[..., str], model: str
+) -> dict[str, dict[str, str]]:
+    """What acme has: for each parameter of a path the id of a thing that is there."""
+    file_id = upload()
+
+    def job(kind: Kind) -> str:
+        return services.jobs.submit("acme", kind, {}, uses_files=[file_id]).id
+
+    services.models.set_alias("acme", "ours", model)
+    known = {
+        "file_id": file_id,
+        "job_id": job("training"),
+        "batch_id": job("batch"),
+        "evaluation_id": job("evaluation"),
+        "score_id": job("scoring"),
+        "model_id": model,
+        "name": "ours",
+        "project_id": "acme",
+        "key_id": services.keys.authenticate(call.key).id,
+    }
+    return {"theirs": known, "nobodys": NOBODY}
+
+
+def filled(value: Any, ids: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"{(\w+)}", lambda name: ids[name[1]], value)
+    if isinstance(value, list):
+        return [filled(inner, ids) for inner in value]
+    if isinstance(value, dict):
+        return {key: filled(inner, ids) for key, inner in value.items()}
+    return value
+
+
+def test_a_foreign_id_is_as_unknown_as_one_that_never_was(
+    app: Flask, stranger: Caller, ids: dict[str, dict[str, str]]
+) -> None:
+    walked = 0
+    for method, path in described(app):
+        body = BODIES.get((method, path))
+        if "{" not in path and body is None:
+            continue
+        told = []
+        for known in ids.values():
+            options = {} if body is None else {"json": filled(body, known)}
+            answer = stranger(method, filled(path, known), **options)
+            if "{" in path:
+                assert answer.status_code == 404, (method, path, answer.status_code, answer.text)
+            else:
+                assert answer.status_code in (400, 404), (method, path, answer.text)
+            text = answer.text
+            for name in known.values():
+                text = text.replace(name, "…")
+            told.append((answer.status_code, text))
+        assert told[0] == told[1], (method, path)
+        walked += 1
+    assert walked > 40
+
+
+def test_every_route_with_a_body_is_walked(app: Flask) -> None:
+    paths = app.extensions["textgen-openapi"]["paths"]
+    takers = {
+        (method.upper(), path)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if "requestBody" in operation and path not in CREATES
+    }
+
+    assert takers - set(BODIES) == set()
+
+
+def test_lists_show_nothing_of_others(
+    app: Flask, stranger: Caller, ids: dict[str, dict[str, str]]
+) -> None:
+    theirs = ids["theirs"]
+    looked = 0
+    for method, path in described(app):
+        if method != "GET" or "{" in path or not path.startswith("/v1/"):
+            continue
+        answer = stranger(method, path)
+        if answer.status_code != 200:
+            continue
+        looked += 1
+        for name in (theirs["file_id"], theirs["job_id"], theirs["model_id"], "acme"):
+            assert name not in answer.text, path
+    assert looked >= 8
+
+
+def test_a_thing_is_still_there_for_its_owner(call: Caller, ids: dict[str, dict[str, str]]) -> None:
+    for path in ("/v1/files/{file_id}", "/v1/jobs/{job_id}", "/v1/models/{model_id}"):
+        assert call("GET", filled(path, ids["theirs"])).status_code == 200

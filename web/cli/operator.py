@@ -1,0 +1,63 @@
+"""The database as the operator's commands see it: opened without a running server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from textgen.errors import TextgenError
+from web.cli.api import find_key
+from worker.settings import Settings, load_settings
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+from worker.storage.keys import DEFAULT_TENANT, Keys
+from worker.tenants.audit import AuditLog
+from worker.tenants.deletion import TenantDeletion
+from worker.tenants.tenants import Tenants
+
+tenant_option = click.option(
+    "--tenant", help="Whose; without it the tenant of the key that the command line has."
+)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What the settings name, opened."""
+
+    settings: Settings
+    database: Database
+    keys: Keys
+    tenants: Tenants
+    audit: AuditLog
+
+    def tenant(self, given: str | None) -> str:
+        """The tenant named, which must be there, or that of our own key; raises NotFound."""
+        if given is not None:
+            return self.tenants.get(given).id
+        own = find_key(self.settings)
+        return self.keys.authenticate(own).tenant if own else DEFAULT_TENANT
+
+    def deletion(self) -> TenantDeletion:
+        """Deletes tenants, their artifacts too."""
+        store = ArtifactStore(self.settings.effective_storage_url)
+        return TenantDeletion(self.database, store, self.tenants)
+
+
+def open_operator() -> Operator:
+    """The database that the settings name; raises TextgenError where there is none."""
+    settings = load_settings()
+    path = settings.home / "textgen.db"
+    if not settings.database_url and not path.is_file():
+        raise TextgenError(
+            f"There is no database in {settings.home}. Start the service once (`textgen up`), or "
+            "name its database: TEXTGEN_DATABASE_URL=…"
+        )
+    database = Database(settings.effective_database_url)
+    return Operator(
+        settings=settings,
+        database=database,
+        keys=Keys(database),
+        tenants=Tenants(database),
+        audit=AuditLog(database),
+    )

@@ -1,0 +1,10 @@
+"""Every table of the service, for whoever must know them all: migrations, deletion, backups."""
+
+from __future__ import annotations
+
+import worker.jobs.tables
+import worker.storage.tables
+import worker.tenants.tables  # noqa: F401  (they fill the registry)
+from worker.storage.schema import METADATA
+
+__all__ = ["METADATA"]

@@ -1,0 +1,1 @@
+"""Whom the service works for, what each may use, and who has changed what."""

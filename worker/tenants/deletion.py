@@ -1,0 +1,125 @@
+"""The end of a tenant: what would go, and its going, rows and artifacts.
+
+Every table with a column ``tenant`` is emptied of it, so none that is added later is forgotten.
+Only the audit log stays: it holds no content and is never changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Table, delete, func, select
+
+from textgen.errors import InvalidOption
+from worker.all_tables import METADATA
+from worker.jobs.states import LIVE
+from worker.jobs.tables import in_state, jobs
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+from worker.storage.tables import api_keys, files
+from worker.tenants.audit import OPERATOR, Actor, record
+from worker.tenants.tables import audit_log, tenants
+from worker.tenants.tenants import CACHE_SECONDS, DEFAULT_TENANT, Tenants, locked
+
+COUNTED = ("files", "models", "aliases", "jobs", "api_keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a tenant has: rows by table, bytes of its files, jobs that are not finished."""
+
+    rows: Mapping[str, int]
+    file_bytes: int
+    live_jobs: int
+
+
+class TenantDeletion:
+    """Deletes tenants; safe to repeat after a failure."""
+
+    def __init__(self, database: Database, store: ArtifactStore, known: Tenants) -> None:
+        self._database = database
+        self._store = store
+        self._tenants = known
+
+    def contents(self, tenant: str) -> Contents:
+        """What would go; raises NotFound."""
+        self._tenants.get(tenant)
+        with self._database.read() as connection:
+            rows = {
+                table.name: connection.execute(
+                    select(func.count()).select_from(table).where(table.c.tenant == tenant)
+                ).scalar_one()
+                for table in _tables()
+            }
+            size = connection.execute(
+                select(func.coalesce(func.sum(files.c.bytes), 0)).where(files.c.tenant == tenant)
+            ).scalar_one()
+            live = connection.execute(
+                select(func.count())
+                .select_from(jobs)
+                .where(jobs.c.tenant == tenant, in_state(*sorted(LIVE)))
+            ).scalar_one()
+        present = {name: count for name, count in rows.items() if count or name in COUNTED}
+        return Contents(present, int(size), int(live))
+
+    def delete(
+        self, tenant: str, actor: Actor = OPERATOR, *, wait_seconds: float = CACHE_SECONDS
+    ) -> Contents:
+        """Delete a tenant and all it has; raises NotFound.
+
+        It is suspended first, and every process is given the time to notice. A job that runs
+        loses its lease: its worker writes nothing more and stops.
+        """
+        if tenant == DEFAULT_TENANT:
+            raise InvalidOption(
+                f"{tenant!r} is the operator's own project and cannot be deleted.",
+                code="project_not_deletable",
+                param="project_id",
+            )
+        self._tenants.suspend(tenant, actor)
+        with self._database.write() as connection:
+            connection.execute(delete(api_keys).where(api_keys.c.tenant == tenant))
+        time.sleep(wait_seconds)
+        found = self.contents(tenant)
+        artifacts = list(self._artifacts(tenant))
+        with self._database.write() as connection:
+            locked(connection, tenant)
+            for table in _tables():
+                connection.execute(delete(table).where(table.c.tenant == tenant))
+            connection.execute(delete(tenants).where(tenants.c.id == tenant))
+            now = self._database.now(connection)
+            data = {"rows": dict(found.rows), "file_bytes": found.file_bytes}
+            record(connection, now, actor, "project.deleted", tenant, tenant, data)
+        self._tenants.forget(tenant)
+        # Should we die here, the sweep finds that nothing points to them.
+        for artifact in artifacts:
+            self._store.delete(artifact)
+        return found
+
+    def _artifacts(self, tenant: str) -> Iterator[str]:
+        """All that it has in storage, also what jobs have left."""
+        with self._database.read() as connection:
+            job_ids = connection.execute(select(jobs.c.id).where(jobs.c.tenant == tenant)).scalars()
+            named = [
+                connection.execute(
+                    select(table.c.artifact)
+                    .where(table.c.tenant == tenant, table.c.artifact.is_not(None))
+                    .distinct()
+                ).scalars()
+                for table in _tables()
+                if "artifact" in table.c
+            ]
+            found = {name for names in named for name in names}
+            folders = [f"jobs/{job_id}" for job_id in job_ids]
+        for folder in folders:
+            found |= set(self._store.list(folder))
+        yield from sorted(found)
+
+
+def _tables() -> Iterator[Table]:
+    """Every table that has rows of tenants, those that refer to others first."""
+    for table in reversed(METADATA.sorted_tables):
+        if "tenant" in table.c and table is not audit_log:
+            yield table
