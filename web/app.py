@@ -15,10 +15,12 @@ from web.services import Services
 from web.views.aliases import aliases
 from web.views.audit_logs import audit_logs
 from web.views.batches import batches
+from web.views.chat import chat
 from web.views.classify import classify
 from web.views.completions import completions
 from web.views.dashboard import dashboard
 from web.views.documentation import documentation
+from web.views.embeddings import embeddings
 from web.views.evaluations import evaluations
 from web.views.files import files
 from web.views.fine_tuning import fine_tuning
@@ -37,6 +39,8 @@ RESOURCES: tuple[Resource, ...] = (
     aliases,
     fine_tuning,
     completions,
+    chat,
+    embeddings,
     classify,
     batches,
     scores,

@@ -1,4 +1,4 @@
-"""Batches: many requests, for texts or for classes of texts, in one file."""
+"""Batches: many requests to one endpoint, in one file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from web.schemas.base import Body, Id, Metadata, Shape
 from web.schemas.files import ExpiresAfter
 
-Endpoint = Literal["/v1/completions", "/v1/classify"]
+Endpoint = Literal["/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/classify"]
 BatchStatus = Literal[
     "validating",
     "failed",

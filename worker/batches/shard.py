@@ -16,10 +16,10 @@ from textgen.errors import TextgenError
 from worker.batches.input import BatchLine
 from worker.contracts import GenerateRequest
 from worker.errors import NotFound
-from worker.generation.classification import ClassAnswer, ClassifyBody
-from worker.generation.completions import Answer, CompletionBody
+from worker.generation.completions import Answer
+from worker.generation.endpoints import ENDPOINTS
 from worker.generation.engine_link import Update
-from worker.generation.serving import find_classifier, find_writer
+from worker.generation.work import Asker
 from worker.jobs import Job
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
@@ -27,7 +27,6 @@ from worker.storage.models import Models
 
 OUTPUT_FILE = "output.jsonl"
 ERROR_FILE = "errors.jsonl"
-CLASSIFY = "/v1/classify"  # the endpoint of batches of texts to classify; others write
 
 
 @dataclass(slots=True)
@@ -102,31 +101,20 @@ class Shard:
                 (output if completed else errors).write(row.encode())
 
     def _prepare(self, line: BatchLine, models: Models, settings: Settings) -> LineRequest:
-        if self._job.spec["endpoint"] == CLASSIFY:
-            return self._classification(line, models, settings)
-        body = CompletionBody.check(line.body)
-        if body.stream:
+        endpoint = ENDPOINTS[self._job.spec["endpoint"]]
+        body = endpoint.check(line.body)
+        if getattr(body, "stream", False):
             raise _stream_in_batch()
-        body.check_limits(
-            max_characters=settings.max_prompt_characters, max_choices=settings.max_prompts
+        asker = Asker(
+            models,
+            self._job.tenant,
+            max_characters=settings.max_prompt_characters,
+            max_prompts=settings.max_prompts,
         )
-        model, bundle = find_writer(
-            models, self._job.tenant, body.model, fills_gaps=body.suffix is not None
-        )
-        request_id = f"cmpl-{self._derived(line, 'completion').hex()[:24]}"
+        request_id = f"{endpoint.prefix}{self._derived(line, 'request').hex()[:24]}"
         seed = int.from_bytes(self._derived(line, "seed")[:7])
-        request = body.to_request(request_id, bundle, seed)
-        return LineRequest(line, model, request, Answer(len(request.prompts) * request.n))
-
-    def _classification(self, line: BatchLine, models: Models, settings: Settings) -> LineRequest:
-        body = ClassifyBody.check(line.body)
-        body.check_limits(
-            max_characters=settings.max_prompt_characters, max_texts=settings.max_prompts
-        )
-        model, bundle, labels = find_classifier(models, self._job.tenant, body.model)
-        request_id = f"class-{self._derived(line, 'classification').hex()[:24]}"
-        answer = ClassAnswer(len(body.input), labels, body.top_k)
-        return LineRequest(line, model, body.to_request(request_id, bundle), answer)
+        work = endpoint.begin(body, asker, request_id, seed)
+        return LineRequest(line, work.model, work.request, work.answer)
 
     def _derived(self, line: BatchLine, what: str) -> bytes:
         """Bytes that depend on the job and the line's place alone."""
@@ -134,7 +122,8 @@ class Shard:
 
     def _succeed(self, item: LineRequest) -> None:
         body = item.answer.body(item.request.id, item.model)
-        body["created"] = int(self._job.created_at)
+        if "created" in body:
+            body["created"] = int(self._job.created_at)
         self._rows[item.line.number] = (True, self._row(item.line, 200, body))
         self._prompt_tokens += item.answer.usage.prompt_tokens
         self._completion_tokens += item.answer.usage.completion_tokens

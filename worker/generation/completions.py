@@ -39,6 +39,7 @@ class StreamOptions(Options):
     """What a stream carries beside the text."""
 
     include_usage: bool = False
+    include_obfuscation: bool = Field(False, description="accepted; nothing is padded")
 
 
 class CompletionBody(SamplingOptions):
@@ -177,6 +178,26 @@ class Answer:
             for index in range(self.choices)
         ]
         return completion_object(request_id, model, choices, usage_dict(self.usage))
+
+    def opening(self) -> list[dict[str, Any]]:
+        """The choices of a stream's first chunk, before there is text; none: no such chunk."""
+        return []
+
+    def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
+        """The choices of a stream's chunk with new text."""
+        return [completion_choice(each.index, each.text, each.finish_reason) for each in deltas]
+
+    def chunk(
+        self,
+        request_id: str,
+        model: str,
+        created: int,
+        choices: list[dict[str, Any]],
+        usage: Usage | None,
+    ) -> dict[str, Any]:
+        """One chunk of a stream; the last of those with a usage has no choices."""
+        counted = None if usage is None else usage_dict(usage)
+        return completion_object(request_id, model, choices, counted, created)
 
 
 def completion_choice(index: int, text: str, reason: FinishReason | None) -> dict[str, Any]:

@@ -7,8 +7,14 @@ the same words.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from textgen.engine.context import not_a_classifier, suffix_not_learnt, writing_not_learnt
+from textgen.engine.context import (
+    not_a_chat_model,
+    not_a_classifier,
+    suffix_not_learnt,
+    writing_not_learnt,
+)
 from textgen.errors import InvalidOption
 from textgen.options import PRESET_NAMES, ObjectiveName
 from worker.contracts import BundleReference
@@ -52,6 +58,25 @@ def find_classifier(
     if not labels:
         raise not_a_classifier()
     return model.id, BundleReference(artifact=model.artifact, file=model.file), labels
+
+
+def find_speaker(models: Models, tenant: str, name: str) -> tuple[str, BundleReference]:
+    """As ``find_model`` for a model that has learnt from conversations.
+
+    Raises InvalidOption (``not_a_chat_model``) for one that has not.
+    """
+    model = _trained(models, tenant, name)
+    if model.header.get("rows") != "messages":
+        raise not_a_chat_model()
+    return _able(model, None)
+
+
+def find_embedder(
+    models: Models, tenant: str, name: str
+) -> tuple[str, BundleReference, dict[str, Any]]:
+    """As ``find_model``, with the model's shape: any trained model has vectors."""
+    model = _trained(models, tenant, name)
+    return *_able(model, None), model.header.get("model", {})
 
 
 def _trained(models: Models, tenant: str, name: str) -> Model:

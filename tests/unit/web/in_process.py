@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from worker.contracts import ChoiceDelta, GenerateRequest, Queue, StreamEntry, Usage
+from worker.contracts import ChoiceDelta, Conversation, GenerateRequest, Queue, StreamEntry, Usage
 from worker.errors import BrokerUnavailable
 
 
@@ -63,14 +63,20 @@ class InProcessCompletions:
             self.closed.set()
 
 
+def _text(prompt: str | tuple[int, ...] | Conversation) -> str:
+    """What a prompt says; of a conversation its last turn."""
+    if isinstance(prompt, Conversation):
+        return prompt.turns[-1].text
+    return prompt if isinstance(prompt, str) else "".join(map(chr, prompt))
+
+
 def answer(request: GenerateRequest) -> list[StreamEntry]:
     """What the in-process worker says to a request."""
     entries = [StreamEntry(kind="accepted", worker="here")]
     read = written = 0
     for number, prompt in enumerate(request.prompts):
-        read += len(prompt)
-        text = prompt[::-1] if isinstance(prompt, str) else "".join(map(chr, prompt))[::-1]
-        text = text[: request.options.max_tokens]
+        read += len(_text(prompt))
+        text = _text(prompt)[::-1][: request.options.max_tokens]
         for choice in range(request.n):
             index = number * request.n + choice
             written += len(text)

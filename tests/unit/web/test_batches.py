@@ -112,7 +112,7 @@ def test_cancelling_before_it_runs(call: Caller, start: Start) -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"endpoint": "/v1/chat/completions"}, "endpoint"),
+        ({"endpoint": "/v1/images"}, "endpoint"),
         ({"completion_window": "1h"}, "completion_window"),
         ({"input_file_id": "file-none"}, "input_file_id"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 5}}, "output_expires_after"),

@@ -1,0 +1,197 @@
+"""Replies in conversations over HTTP, with a worker that says each last turn backwards."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.web.conftest import Caller
+from tests.unit.web.in_process import InProcessCompletions
+from web.services import Services
+from worker.contracts import ChatTurn, Conversation, StreamEntry
+from worker.errors import NoWorker
+from worker.storage.models import NewModel, add_model
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def speaker(services: Services) -> str:
+    header = {"objectives": ["causal"], "rows": "messages"}
+    new = NewModel("ft:speaker", "acme", "jobs/1/1/model", "model.safetensors", header=header)
+    with services.database.write() as connection:
+        add_model(connection, "acme", new, services.database.now(connection))
+    return new.id
+
+
+@pytest.fixture
+def worker(services: Services) -> InProcessCompletions:
+    assert isinstance(services.completions, InProcessCompletions)
+    return services.completions
+
+
+def ask(call: Caller, model: str, **body: Any) -> Any:
+    return call("POST", "/v1/chat/completions", json={"model": model, "messages": HELLO, **body})
+
+
+def chunks(answer: Any) -> list[Any]:
+    events = [each for each in answer.text.split("\n\n") if each and not each.startswith(":")]
+    assert events[-1] == "data: [DONE]"
+    return [json.loads(each.removeprefix("data: ")) for each in events[:-1]]
+
+
+def test_a_reply_in_one_piece(call: Caller, speaker: str, worker: InProcessCompletions) -> None:
+    call("PUT", "/v1/aliases/bot", json={"model": speaker})
+    answer = ask(call, "bot")
+    assert answer.status_code == 200, answer.text
+    body = answer.get_json()
+    assert body.pop("id").startswith("chatcmpl-")
+    assert body.pop("created") > 0
+    assert body == {
+        "object": "chat.completion",
+        "model": speaker,
+        "system_fingerprint": None,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "olleh", "refusal": None},
+                "logprobs": None,
+                "finish_reason": "length",
+            }
+        ],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10},
+    }
+    request = worker.requests[0]
+    assert request.task == "reply"
+    assert request.prompts == (Conversation(turns=(ChatTurn(role="user", text="hello"),)),)
+
+
+def test_messages_as_clients_send_them(
+    call: Caller, speaker: str, worker: InProcessCompletions
+) -> None:
+    messages = [
+        {"role": "developer", "content": "be brief", "name": None},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": "c", "refusal": None, "tool_calls": [], "audio": None},
+        {"role": "user", "content": "d", "name": "Ann"},
+    ]
+    assert ask(call, speaker, messages=messages).status_code == 200
+    (prompt,) = worker.requests[0].prompts
+    assert isinstance(prompt, Conversation)
+    assert [(turn.role, turn.text) for turn in prompt.turns] == [
+        ("system", "be brief"), ("user", "ab"), ("assistant", "c"), ("user", "d"),
+    ]  # fmt: skip
+
+
+def test_options_go_to_the_engine(call: Caller, speaker: str, worker: InProcessCompletions) -> None:
+    body = ask(
+        call, speaker, max_completion_tokens=3, temperature=0.5, top_k=7, seed=4, n=2, stop="x",
+        user="u", store=False, tools=[], tool_choice="auto", response_format={"type": "text"},
+        top_p=None, stream=False, stream_options=None, parallel_tool_calls=True,
+    ).get_json()  # fmt: skip
+    assert [(each["index"], each["message"]["content"]) for each in body["choices"]] == [
+        (0, "oll"), (1, "oll"),
+    ]  # fmt: skip
+    request = worker.requests[0]
+    options = request.options
+    assert (options.max_tokens, options.temperature, options.top_k) == (3, 0.5, 7)
+    assert (options.stop, request.seed, request.n) == (("x",), 4, 2)
+
+
+def test_without_a_bound_a_reply_may_be_long(
+    call: Caller, speaker: str, worker: InProcessCompletions
+) -> None:
+    ask(call, speaker)
+    ask(call, speaker, max_tokens=9)
+    assert [each.options.max_tokens for each in worker.requests] == [4096, 9]
+
+
+def test_a_stream_has_openings_texts_ends_and_the_usage(call: Caller, speaker: str) -> None:
+    answer = ask(call, speaker, n=2, stream=True, stream_options={"include_usage": True})
+    assert answer.mimetype == "text/event-stream"
+    found = chunks(answer)
+    assert {each["object"] for each in found} == {"chat.completion.chunk"}
+    assert len({each["id"] for each in found}) == 1
+    assert [each["delta"] for each in found[0]["choices"]] == [
+        {"role": "assistant", "content": "", "refusal": None}
+    ] * 2
+    said: dict[int, str] = {0: "", 1: ""}
+    ends = {}
+    for chunk in found[1:-1]:
+        assert chunk["usage"] is None
+        for choice in chunk["choices"]:
+            said[choice["index"]] += choice["delta"].get("content", "")
+            if choice["finish_reason"] is not None:
+                assert choice["delta"] == {}
+                ends[choice["index"]] = choice["finish_reason"]
+    assert said == {0: "olleh", 1: "olleh"}
+    assert ends == {0: "length", 1: "length"}
+    assert found[-1]["choices"] == []
+    assert found[-1]["usage"]["completion_tokens"] == 10
+    assert all("usage" not in each for each in chunks(ask(call, speaker, stream=True)))
+
+
+def test_a_stream_that_fails_says_so(
+    call: Caller, speaker: str, worker: InProcessCompletions
+) -> None:
+    lost = {"code": "worker_lost", "message": "It died.", "param": None}
+    worker.instead = [
+        StreamEntry(kind="accepted", worker="here"),
+        StreamEntry(kind="error", error=lost),
+    ]
+    text = ask(call, speaker, stream=True).text
+    assert '"worker_lost"' in text
+    assert "[DONE]" not in text
+    worker.failure = NoWorker("None is running.")
+    assert ask(call, speaker, stream=True).status_code == 503
+
+
+def test_other_models_say_how_to_get_one_that_talks(call: Caller, model: str) -> None:
+    answer = ask(call, model)
+    assert answer.status_code == 400
+    error = answer.get_json()["error"]
+    assert (error["code"], error["param"]) == ("not_a_chat_model", "model")
+    assert '"messages"' in error["message"]
+    assert ask(call, "lstm-auto").get_json()["error"]["code"] == "model_not_trained"
+    assert ask(call, "none").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({"messages": []}, "messages", "at least 1"),
+        ({"messages": "hello"}, "messages", "tuple"),
+        ({"messages": [{"role": "user"}]}, "messages", "required"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages", "no tools"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "messages", "'assistant'"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [1]}]}, "messages", "leave"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages", "'text'",
+        ),
+        ({"tools": [{"type": "function"}]}, "tools", "leave it out"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "leave it out"),
+        ({"max_tokens": 4, "max_completion_tokens": 5}, "max_tokens", "two names"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens", "greater"),
+        ({"temperature": 3}, "temperature", "less"),
+        ({"massages": []}, "massages", "'messages'"),
+        ({"prompt": "x"}, "prompt", "Known options"),
+        ({"n": 999}, "n", "128"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked(
+    call: Caller, speaker: str, body: dict[str, Any], param: str, says: str
+) -> None:
+    answer = ask(call, speaker, **body)
+    assert answer.status_code == 400
+    error = answer.get_json()["error"]
+    assert error["param"] == param
+    assert says in error["message"]
+
+
+def test_too_much_for_one_request(call: Caller, speaker: str, services: Services) -> None:
+    half = {"role": "user", "content": "a" * (services.settings.max_prompt_characters // 2 + 1)}
+    error = ask(call, speaker, messages=[half, half]).get_json()["error"]
+    assert (error["code"], error["param"]) == ("prompt_too_long", "messages")

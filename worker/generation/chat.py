@@ -1,0 +1,245 @@
+"""The chat completion request as OpenAI words it, checked in one place, and its answer.
+
+The messages go to the model exactly as conversations stood in its training (marks, texts, ends:
+`textgen.corpus.documents`), followed by the assistant's mark; the reply ends where a turn does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from textgen.errors import InvalidOption
+from textgen.option_model import Options
+from textgen.options import SamplingOptions
+from worker.contracts import (
+    BundleReference,
+    ChatTurn,
+    ChoiceDelta,
+    Conversation,
+    GenerateRequest,
+    Usage,
+)
+from worker.generation.completions import Answer, StreamOptions, usage_dict
+from worker.generation.work import leave_out
+
+MOST_TOKENS = 1_000_000
+LONGEST_REPLY = 4096  # tokens, where the caller names no bound: a reply ends by itself
+
+# Part of OpenAI's call, not of this service; the values that change nothing are accepted.
+HARMLESS: Mapping[str, Sequence[object]] = {
+    "tools": (None, []),
+    "tool_choice": (None, "none", "auto"),
+    "functions": (None, []),
+    "function_call": (None, "none", "auto"),
+    "parallel_tool_calls": (None, True, False),
+    "response_format": (None, {"type": "text"}),
+    "modalities": (None, ["text"]),
+    "audio": (None,),
+    "prediction": (None,),
+    "web_search_options": (None,),
+    "reasoning_effort": (None, "none"),
+    "verbosity": (None, "medium"),
+    "service_tier": (None, "auto", "default"),
+    "store": (None, False),
+    "metadata": (None, {}),
+}
+# What clients send along with messages that they have from elsewhere.
+HARMLESS_IN_MESSAGE: Mapping[str, Sequence[object]] = {
+    "refusal": (None,),
+    "audio": (None,),
+    "annotations": (None, []),
+    "tool_calls": (None, []),
+    "function_call": (None,),
+}
+
+
+class TextPart(Options):
+    """A part of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(Options):
+    """What somebody said; ``name`` is not looked at, as in training."""
+
+    role: Literal["developer", "system", "user", "assistant"]
+    content: str | Annotated[tuple[TextPart, ...], Field(min_length=1)]
+    name: str | None = Field(None, max_length=1000)
+
+    @property
+    def text(self) -> str:
+        """The whole content."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
+
+    def turn(self) -> ChatTurn:
+        """As it stands in a training row."""
+        return ChatTurn(role="system" if self.role == "developer" else self.role, text=self.text)
+
+
+class ChatBody(SamplingOptions):
+    """Body of ``POST /v1/chat/completions``: the sampling options and what they apply to."""
+
+    model: str = Field(min_length=1, max_length=300)
+    messages: tuple[ChatMessage, ...] = Field(min_length=1)
+    n: int = Field(1, ge=1, le=128)
+    max_tokens: int = Field(
+        LONGEST_REPLY, ge=1, le=MOST_TOKENS, description="an older name of max_completion_tokens"
+    )
+    max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    user: str | None = Field(None, max_length=1000)
+    safety_identifier: str | None = Field(None, max_length=1000, description="not looked at")
+    prompt_cache_key: str | None = Field(None, max_length=1000, description="not looked at")
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _known_messages(cls, value: object) -> object:
+        return list(map(_known, value)) if isinstance(value, list) else value
+
+    @classmethod
+    def check(cls, body: Mapping[str, Any]) -> ChatBody:
+        """Check a request body; raise InvalidOption naming the field, the value, the way out.
+
+        Null means that a field is left out, as in OpenAI's schema.
+        """
+        given = {name: value for name, value in body.items() if value is not None}
+        values = leave_out(given, HARMLESS)
+        longest = values.get("max_completion_tokens")
+        valid = type(longest) is int and 1 <= longest <= MOST_TOKENS  # else its field says so
+        if valid and values.setdefault("max_tokens", longest) != longest:
+            raise InvalidOption(
+                "'max_tokens' and 'max_completion_tokens' are two names of one bound and "
+                "differ; give one of them.",
+                param="max_tokens",
+            )
+        return cls.parse(values)
+
+    def check_limits(self, *, max_characters: int, max_choices: int) -> None:
+        """Refuse what is too large for one request; raise InvalidOption."""
+        size = sum(len(message.text) for message in self.messages)
+        if size > max_characters:
+            raise InvalidOption(
+                f"'messages' have {size:,} characters; the limit is {max_characters:,}. Leave out "
+                "the first turns: the model remembers the last ones best.",
+                code="prompt_too_long",
+                param="messages",
+            )
+        if self.n > max_choices:
+            raise InvalidOption(
+                f"'n' is {self.n}; the limit for one request is {max_choices}. Use a batch for "
+                "more.",
+                code="too_many_choices",
+                param="n",
+            )
+
+    def to_request(self, request_id: str, bundle: BundleReference, seed: int) -> GenerateRequest:
+        """The message for the worker; ``seed`` counts where the body has none."""
+        turns = tuple(message.turn() for message in self.messages)
+        return GenerateRequest(
+            id=request_id,
+            bundle=bundle,
+            prompts=(Conversation(turns=turns),),
+            n=self.n,
+            task="reply",
+            options=SamplingOptions.model_construct(
+                **{name: getattr(self, name) for name in SamplingOptions.model_fields}
+            ),
+            seed=seed if self.seed is None else self.seed,
+        )
+
+
+def _known(message: object) -> object:
+    """A message without what changes nothing; ValueError for what it cannot be."""
+    if not isinstance(message, dict):
+        return message
+    role = message.get("role")
+    if role in ("tool", "function"):
+        raise ValueError(f"there are no tools here, so no message has the role {role!r}")
+    kept = dict(message)
+    for name, accepted in HARMLESS_IN_MESSAGE.items():
+        if name in kept and kept.pop(name) not in accepted:
+            raise ValueError(f"{name!r} of a message is not supported; leave it out")
+    return kept
+
+
+class ChatAnswer(Answer):
+    """Gathers the replies to a conversation."""
+
+    def fresh(self) -> ChatAnswer:
+        """The same answer with nothing in it yet."""
+        return ChatAnswer(self.choices)
+
+    def body(self, request_id: str, model: str) -> dict[str, Any]:
+        """The ``chat.completion`` object of a finished answer."""
+        choices = [
+            {
+                "index": index,
+                "message": {
+                    "role": "assistant",
+                    "content": "".join(self.texts.get(index, ())),
+                    "refusal": None,
+                },
+                "logprobs": None,
+                "finish_reason": self.reasons.get(index, "length"),
+            }
+            for index in range(self.choices)
+        ]
+        created = int(time.time())
+        return _object("chat.completion", request_id, model, created, choices, self.usage)
+
+    def opening(self) -> list[dict[str, Any]]:
+        """Every reply begins with who speaks."""
+        delta = {"role": "assistant", "content": "", "refusal": None}
+        return [_chunk_choice(index, delta) for index in range(self.choices)]
+
+    def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
+        """New text, and where a reply ends an empty delta that says why."""
+        found = []
+        for each in deltas:
+            if each.text:
+                found.append(_chunk_choice(each.index, {"content": each.text}))
+            if each.finish_reason is not None:
+                found.append(_chunk_choice(each.index, {}, each.finish_reason))
+        return found
+
+    def chunk(
+        self,
+        request_id: str,
+        model: str,
+        created: int,
+        choices: list[dict[str, Any]],
+        usage: Usage | None,
+    ) -> dict[str, Any]:
+        """A ``chat.completion.chunk``."""
+        return _object("chat.completion.chunk", request_id, model, created, choices, usage)
+
+
+def _chunk_choice(index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+def _object(
+    kind: str,
+    request_id: str,
+    model: str,
+    created: int,
+    choices: list[dict[str, Any]],
+    usage: Usage | None,
+) -> dict[str, Any]:
+    return {
+        "id": request_id,
+        "object": kind,
+        "created": created,
+        "model": model,
+        "system_fingerprint": None,
+        "choices": choices,
+        "usage": None if usage is None else usage_dict(usage),
+    }

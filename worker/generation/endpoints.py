@@ -1,0 +1,85 @@
+"""The endpoints that the engine answers: from the body of a request to its work.
+
+HTTP requests and the lines of a batch both come through here, so a line of a batch is refused for
+the same reasons, with the same words, as a request. A further endpoint is one function and its
+line in ``ENDPOINTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from textgen.option_model import Options
+from worker.generation.chat import ChatAnswer, ChatBody
+from worker.generation.classification import ClassAnswer, ClassifyBody
+from worker.generation.completions import Answer, CompletionBody
+from worker.generation.embeddings import EmbeddingsBody, VectorsAnswer
+from worker.generation.serving import find_classifier, find_embedder, find_speaker, find_writer
+from worker.generation.work import Asker, Work
+
+B = TypeVar("B", bound=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[B]):
+    """``check`` makes the body of what a client sent; ``begin`` makes work of a body.
+
+    Both raise InvalidOption; ``begin`` also NotFound for an unknown model. ``begin`` takes the
+    request's id, which begins with ``prefix``, and the seed that counts where the body has none.
+    """
+
+    prefix: str
+    check: Callable[[Mapping[str, Any]], B]
+    begin: Callable[[B, Asker, str, int], Work]
+
+
+def complete(body: CompletionBody, asker: Asker, request_id: str, seed: int) -> Work:
+    """Texts after prompts."""
+    body.check_limits(max_characters=asker.max_characters, max_choices=asker.max_prompts)
+    model, bundle = find_writer(
+        asker.models, asker.tenant, body.model, fills_gaps=body.suffix is not None
+    )
+    request = body.to_request(request_id, bundle, seed)
+    return Work(model, request, Answer(len(body.prompt) * body.n))
+
+
+def reply(body: ChatBody, asker: Asker, request_id: str, seed: int) -> Work:
+    """The next turns of a conversation."""
+    body.check_limits(max_characters=asker.max_characters, max_choices=asker.max_prompts)
+    model, bundle = find_speaker(asker.models, asker.tenant, body.model)
+    return Work(model, body.to_request(request_id, bundle, seed), ChatAnswer(body.n))
+
+
+def embed(body: EmbeddingsBody, asker: Asker, request_id: str, seed: int) -> Work:  # noqa: ARG001
+    """Vectors of texts."""
+    body.check_limits(max_characters=asker.max_characters, max_texts=asker.max_prompts)
+    model, bundle, shape = find_embedder(asker.models, asker.tenant, body.model)
+    body.check_dimensions(shape)
+    answer = VectorsAnswer(len(body.input), body.encoding_format)
+    return Work(model, body.to_request(request_id, bundle), answer)
+
+
+def classify(body: ClassifyBody, asker: Asker, request_id: str, seed: int) -> Work:  # noqa: ARG001
+    """Classes of texts."""
+    body.check_limits(max_characters=asker.max_characters, max_texts=asker.max_prompts)
+    model, bundle, labels = find_classifier(asker.models, asker.tenant, body.model)
+    answer = ClassAnswer(len(body.input), labels, body.top_k)
+    return Work(model, body.to_request(request_id, bundle), answer)
+
+
+COMPLETIONS = Endpoint("cmpl-", CompletionBody.check, complete)
+CHAT = Endpoint("chatcmpl-", ChatBody.check, reply)
+EMBEDDINGS = Endpoint("embd-", EmbeddingsBody.check, embed)
+CLASSIFY = Endpoint("class-", ClassifyBody.check, classify)
+
+ENDPOINTS: Mapping[str, Endpoint[Any]] = MappingProxyType(
+    {
+        "/v1/completions": COMPLETIONS,
+        "/v1/chat/completions": CHAT,
+        "/v1/embeddings": EMBEDDINGS,
+        "/v1/classify": CLASSIFY,
+    }
+)
