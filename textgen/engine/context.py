@@ -76,6 +76,10 @@ class ContextMaker:
             return self._framed(request.prompt, [])
         return self.make(request.prompt, request.suffix)
 
+    def prompt_place(self, request: Request) -> int:
+        """Where the prompt begins in what is read for a request to write, without a suffix."""
+        return len(self.make(request.prompt)) - len(self._after) - len(request.prompt)
+
     def _check_ids(self, ids: TokenIds, param: str) -> None:
         if len(ids) == 0:
             return

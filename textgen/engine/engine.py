@@ -13,6 +13,7 @@ from torch import Tensor
 
 from textgen.bundles.bundle import Bundle
 from textgen.engine.context import ContextMaker, label_ids
+from textgen.engine.echo import EchoedPrompt
 from textgen.engine.embedding import TextsToEmbed
 from textgen.engine.folded import FoldedModel
 from textgen.engine.prefix_cache import PrefixCache
@@ -22,9 +23,11 @@ from textgen.engine.requests import Answer, Delta, Request
 from textgen.engine.row_measurement import measure_row_plan
 from textgen.engine.rows import Rows
 from textgen.engine.sampling import RowSampler
+from textgen.engine.scorer import Scorer
 from textgen.engine.vocabulary import Vocabulary
-from textgen.engine.waiting import WaitingRoom
-from textgen.errors import InvalidInput, InvalidOption
+from textgen.engine.waiting import WaitingRoom, check_sizes
+from textgen.errors import InvalidInput
+from textgen.options import SamplingOptions
 from textgen.tokenizers import Tokenizer
 
 __all__ = ["Delta", "Engine", "Request"]
@@ -52,14 +55,15 @@ class Engine:
         prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
     ) -> None:
         reserve = slots // 4 if interactive_reserve is None else interactive_reserve
-        _check_sizes(slots, reserve, queue)
+        check_sizes(slots, reserve, queue)
         self.tokenizer: Tokenizer = bundle.tokenizer
         documents = bundle.header.documents
         fills_gaps = "infill" in bundle.header.objectives
         labels = label_ids(self.tokenizer, bundle.header.labels)
         banned = set(self.tokenizer.generation_banned(documents=documents or fills_gaps))
-        # Labels are found, not written: their logits are needed, but for no text.
-        model = FoldedModel(bundle.model, sorted(banned.difference(labels)))
+        # Labels are found, not written; all are among what a log-probability is a part of.
+        model = FoldedModel(bundle.model)
+        self._banned = torch.tensor(sorted(banned), dtype=torch.int64, device=model.device)
         self._labels = torch.tensor(labels, dtype=torch.int64, device=model.device)
         plan = measure_row_plan(model)
         self._context = ContextMaker(
@@ -81,6 +85,7 @@ class Engine:
         self._sampler = RowSampler(
             slots, self._vocabulary, columns=model.columns, device=model.device
         )
+        self._scorer = Scorer(self._vocabulary)
         self._waiting = WaitingRoom(queue)
         self._ids: set[str] = set()  # of all requests that have not ended
         self._running: list[Answer] = []  # by row
@@ -149,6 +154,9 @@ class Engine:
             if answer is None:
                 break
             request = answer.request
+            if request.echo and request.logprobs is not None and len(request.prompt):
+                deltas += self._echo(answer)
+                continue
             echoed = self.tokenizer.decode(request.prompt) if request.echo else ""
             if request.options.max_tokens == 0 and request.writes:
                 self._ids.remove(request.id)
@@ -160,6 +168,25 @@ class Engine:
             reading = self._to_embed if request.task == "embed" else self._prompts
             reading.add(answer, self._context.of(request))
         return deltas
+
+    def _echo(self, answer: Answer) -> list[Delta]:
+        """Begin to feed a prompt whose tokens are to be told with their log-probabilities."""
+        request = answer.request
+        echoed = answer.echoed = EchoedPrompt(
+            self.tokenizer,
+            self._context.of(request),
+            request.prompt,
+            self._context.prompt_place(request),
+            only_read=request.options.max_tokens == 0,
+        )
+        token = echoed.next
+        delta = answer.take(token, self._scorer.first(token))
+        if delta is not None and delta.finish_reason is not None:
+            self._ids.remove(request.id)
+            return [delta]
+        self._batch_running += not request.interactive
+        self._run(Ready(answer, None, token))
+        return [] if delta is None else [delta]
 
     def _embed(self) -> list[Delta]:
         """One chunk of the texts to embed; those that are read end here, without a row."""
@@ -175,37 +202,59 @@ class Engine:
         row = len(self._running)
         self._running.append(ready.answer)
         self._rows.set(row, ready.state, ready.token)
-        request = ready.answer.request
-        self._sampler.set(row, request.options, request.seed, request.choice, request.prompt)
+        self._begin_drawing(row)
+
+    def _begin_drawing(self, row: int) -> None:
+        """Let a row draw by its options, or by none while its prompt is fed."""
+        answer = self._running[row]
+        request = answer.request
+        options = request.options if answer.echoed is None else SamplingOptions()
+        self._sampler.set(row, options, request.seed, request.choice, request.prompt)
 
     def _draw(self) -> list[Delta]:
         """One token for every row."""
         count = len(self._running)
         logits = self._rows.step(count)
+        self._scorer.look(self._running, logits)
         chances = self._chances(logits) if len(self._labels) else {}
+        logits.index_fill_(1, self._banned, -torch.inf)
         if self._ends_in_gaps_only:
             endless = [row for row, each in enumerate(self._running) if each.request.suffix is None]
             logits[endless, self.tokenizer.end_id] = -torch.inf
         drawn = self._sampler.draw(logits)
-        self._rows.state.tokens[:count] = drawn.clamp(min=0)  # of what ends there any will do
+        fed = {
+            row: each.echoed.next
+            for row, each in enumerate(self._running)
+            if each.echoed is not None
+        }
+        for row, token in fed.items():
+            drawn[row] = token
+        tokens = drawn.clamp(min=0)  # where a text ends for want of tokens, any will do
+        self._rows.state.tokens[:count] = tokens
+        logprobs = self._scorer.read(tokens)
         deltas, ended = [], []
         for row, (answer, token) in enumerate(zip(self._running, drawn.tolist(), strict=True)):
-            delta = answer.classified(chances[row]) if row in chances else answer.take(token)
+            if row in chances:
+                delta: Delta | None = answer.classified(chances[row])
+            else:
+                delta = answer.take(token, logprobs.get(row))
             if delta is not None:
                 deltas.append(delta)
                 if delta.finish_reason is not None:
                     ended.append(row)
+        for row in fed:
+            if self._running[row].echoed is None:
+                self._begin_drawing(row)
         for row in reversed(ended):
             self._ids.remove(self._running[row].request.id)
             self._retire(row)
         return deltas
 
     def _chances(self, logits: Tensor) -> dict[int, tuple[float, ...]]:
-        """The labels' chances, by row that asks for them; no row may draw a label after this."""
+        """The labels' chances, by row that asks for them."""
         asked = [each.request.task == "classify" for each in self._running]
         rows = [row for row, asks in enumerate(asked) if asks]
         found = logits[rows][:, self._labels].double().softmax(1).tolist() if rows else []
-        logits[:, self._labels] = -torch.inf
         return dict(zip(rows, map(tuple, found), strict=True))
 
     def _retire(self, row: int) -> None:
@@ -219,16 +268,3 @@ class Engine:
 
     def _give_back(self, answer: Answer) -> None:
         self._batch_running -= not answer.request.interactive
-
-
-def _check_sizes(slots: int, reserve: int, queue: int) -> None:
-    if slots < 1:
-        raise InvalidOption(f"'slots' is {slots}; it must be at least 1.", param="slots")
-    if not 0 <= reserve < slots:
-        raise InvalidOption(
-            f"'interactive_reserve' is {reserve}; it must be from 0 to {slots - 1}, one less than "
-            "'slots', so that batch requests can run at all.",
-            param="interactive_reserve",
-        )
-    if queue < 1:
-        raise InvalidOption(f"'queue' is {queue}; it must be at least 1.", param="queue")

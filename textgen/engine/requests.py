@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from textgen.engine.echo import EchoedPrompt
+from textgen.engine.logprobs import Scored, TokenLogprob
 from textgen.engine.stopping import StopMatcher
 from textgen.options import SamplingOptions, Task
 from textgen.tokenizers import Tokenizer
@@ -26,6 +28,8 @@ class Request:
     To ``reply``, ``prompt`` is what `textgen.engine.context.conversation_ids` makes of the turns.
     To ``classify`` or ``embed`` nothing is written: the answer is the chance of each label of the
     model for the text ``prompt``, or its vector, whatever ``options`` and ``seed``.
+    With ``logprobs`` every drawn token is told with its log-probability and so many of the
+    likeliest; with ``echo`` those of the prompt too. With ``ranked`` the last delta has their mean.
     ``interactive`` requests come before others and have slots that no other may take.
     """
 
@@ -38,6 +42,13 @@ class Request:
     interactive: bool = True
     suffix: npt.NDArray[np.integer[Any]] | None = None
     task: Task = "write"
+    logprobs: int | None = None
+    ranked: bool = False
+
+    @property
+    def scored(self) -> bool:
+        """Whether the log-probabilities of its tokens are needed."""
+        return self.logprobs is not None or self.ranked
 
     @property
     def writes(self) -> bool:
@@ -53,7 +64,8 @@ class Delta:
     drawn since the request's last delta; the end token and those of a stop string count too.
     "stop" is the document's end or a stop string, "length" is ``max_tokens``. Of a request to
     classify there is one delta, with the ``chances`` of the labels in the order of the bundle's, of
-    one to embed the ``vector`` (L·H,) of length 1.
+    one to embed the ``vector`` (L·H,) of length 1. ``logprobs`` are of the tokens since the last
+    delta, also those that show no text or belong to a stop string.
     """
 
     id: str
@@ -63,13 +75,16 @@ class Delta:
     prompt_tokens: int
     chances: tuple[float, ...] | None = None
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False)
+    logprobs: tuple[TokenLogprob, ...] = ()
+    mean_logprob: float | None = None
 
 
 class Answer:
     """The text of one request, token by token."""
 
     __slots__ = (
-        "_decoder", "_end", "_matcher", "_remaining", "_unreported", "prompt_tokens", "request",
+        "_decoder", "_end", "_length", "_logprobs", "_matcher", "_remaining", "_sum",
+        "_unreported", "echoed", "prompt_tokens", "request",
     )  # fmt: skip
 
     def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
@@ -84,12 +99,19 @@ class Answer:
         self._matcher = StopMatcher(stop, shown=shown) if stop else None
         self._remaining = request.options.max_tokens
         self._unreported = 0
+        self.echoed: EchoedPrompt | None = None  # while it is fed
+        self._logprobs: list[TokenLogprob] = []  # that were not told yet
+        self._length = 0  # of the text, in characters
+        self._sum = 0.0  # of the drawn tokens' log-probabilities
 
-    def take(self, token: int) -> Delta | None:
+    def take(self, token: int, scored: Scored | None = None) -> Delta | None:
         """Add a drawn token; None where it shows no text and is not the last.
 
+        While a prompt is echoed token by token it is the next of the prompt's.
         NOTHING_LEFT in the place of a token ends the text.
         """
+        if self.echoed is not None:
+            return self._read(self.echoed, scored)
         if token == NOTHING_LEFT:
             return self._finish("", "stop")
         options = self.request.options
@@ -98,6 +120,10 @@ class Answer:
         ends = token in options.stop_token_ids or (token == self._end and not options.ignore_eos)
         hidden = ends and not options.include_stop_str_in_output
         text = "" if hidden else self._decoder.push(token)
+        if scored is not None:
+            self._note(scored)
+            self._sum += 0.0 if scored.logprob is None else scored.logprob
+        self._length += len(text)
         if self._matcher is not None and options.max_tokens - self._remaining > options.min_tokens:
             text = self._matcher.push(text)
             if self._matcher.stopped:
@@ -120,6 +146,7 @@ class Answer:
 
     def echo(self, text: str) -> Delta:
         """The prompt's text, ahead of the completion."""
+        self._length = len(text)
         return self._delta(text, None)
 
     def _finish(self, text: str, reason: FinishReason) -> Delta:
@@ -132,6 +159,28 @@ class Answer:
             rest = self._matcher.finish()
         return self._delta(text + rest, reason)
 
+    def _read(self, echoed: EchoedPrompt, scored: Scored | None) -> Delta | None:
+        if scored is not None and echoed.within:
+            self._note(scored.as_first() if echoed.at_first else scored)
+        text = echoed.feed()
+        self._length += len(text)
+        if echoed.done:
+            self.echoed = None
+            if self._remaining == 0:
+                return self._delta(text, "length")
+        return self._delta(text, None) if text else None
+
+    def _note(self, scored: Scored) -> None:
+        if self.request.logprobs is not None:
+            self._logprobs.append(scored.at(self._length))
+
     def _delta(self, text: str, reason: FinishReason | None) -> Delta:
         tokens, self._unreported = self._unreported, 0
-        return Delta(self.request.id, text, tokens, reason, self.prompt_tokens)
+        logprobs, self._logprobs = tuple(self._logprobs), []
+        mean = None
+        if self.request.ranked and reason is not None:
+            mean = self._sum / max(self.request.options.max_tokens - self._remaining, 1)
+        return Delta(
+            self.request.id, text, tokens, reason, self.prompt_tokens,
+            logprobs=logprobs, mean_logprob=mean,
+        )  # fmt: skip

@@ -18,18 +18,25 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """``pieces`` are the bytes that each token writes; ``end`` is the token between documents."""
+    """``pieces`` are the bytes that each token writes; ``end`` is the token between documents.
+
+    ``names`` are what people are shown of each.
+    """
 
     pieces: Sequence[bytes]
     end: int
+    names: Sequence[str] = ()
     _by_first_byte: dict[int, Ids] = field(default_factory=dict, init=False, repr=False)
     _tables: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
         """A tokenizer's."""
-        pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
-        return cls(pieces, tokenizer.end_id)
+        tokens = range(tokenizer.vocab_size)
+        names = [tokenizer.token_text(token) for token in tokens]
+        for name, token in tokenizer.special_ids.items():
+            names[token] = names[token] or f"<|{name}|>"
+        return cls([tokenizer.token_bytes(token) for token in tokens], tokenizer.end_id, names)
 
     def __len__(self) -> int:
         return len(self.pieces)

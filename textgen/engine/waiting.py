@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textgen.engine.requests import Answer
-from textgen.errors import EngineFull
+from textgen.errors import EngineFull, InvalidOption
 
 
 class WaitingRoom:
@@ -41,3 +41,17 @@ class WaitingRoom:
     def remove(self, request_id: str) -> bool:
         """Drop a request; whether it was there."""
         return any(queue.pop(request_id, None) is not None for queue in self._queues.values())
+
+
+def check_sizes(slots: int, reserve: int, queue: int) -> None:
+    """InvalidOption where an engine of these sizes could not run."""
+    if slots < 1:
+        raise InvalidOption(f"'slots' is {slots}; it must be at least 1.", param="slots")
+    if not 0 <= reserve < slots:
+        raise InvalidOption(
+            f"'interactive_reserve' is {reserve}; it must be from 0 to {slots - 1}, one less than "
+            "'slots', so that batch requests can run at all.",
+            param="interactive_reserve",
+        )
+    if queue < 1:
+        raise InvalidOption(f"'queue' is {queue}; it must be at least 1.", param="queue")
