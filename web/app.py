@@ -31,6 +31,7 @@ from web.views.project_keys import project_keys
 from web.views.projects import projects
 from web.views.scores import scores
 from web.views.sessions import sessions
+from web.views.tokenization import tokenization
 from web.views.uses import uses
 
 RESOURCES: tuple[Resource, ...] = (
@@ -41,6 +42,7 @@ RESOURCES: tuple[Resource, ...] = (
     completions,
     chat,
     embeddings,
+    tokenization,
     classify,
     batches,
     scores,

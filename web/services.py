@@ -14,6 +14,7 @@ from worker.backend import open_backend
 from worker.celery_app import make_publisher
 from worker.client import Completions, Wakeups, connect
 from worker.contracts import GenerateRequest, Queue, StreamEntry
+from worker.generation.model_tokenizers import ModelTokenizers
 from worker.jobs import Jobs
 from worker.settings import Settings
 from worker.storage.artifacts import ArtifactStore
@@ -65,6 +66,7 @@ class Services:
     stopping: threading.Event = field(default_factory=threading.Event)
     answers: Slots = field(init=False)  # completions that hold a thread
     streams: Slots = field(init=False)  # followers of job events
+    tokenizers: ModelTokenizers = field(init=False)
     tenants: Tenants = field(init=False)
     deletion: TenantDeletion = field(init=False)
     audit: AuditLog = field(init=False)
@@ -74,6 +76,7 @@ class Services:
         threads = self.settings.web_threads
         object.__setattr__(self, "answers", Slots(max(1, threads // 2), "completion requests"))
         object.__setattr__(self, "streams", Slots(max(1, threads // 4), "event streams"))
+        object.__setattr__(self, "tokenizers", ModelTokenizers(self.store))
         tenants = Tenants(self.database, self.plans)
         object.__setattr__(self, "tenants", tenants)
         object.__setattr__(self, "deletion", TenantDeletion(self.database, self.store, tenants))

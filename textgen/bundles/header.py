@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import Field
 
-from textgen.bundles.tensor_file import TensorFile, open_tensor_file, parse_json
+from textgen.bundles.tensor_file import TensorFile, open_tensor_file, parse_json, read_text
 from textgen.corpus.documents import label_mark
 from textgen.errors import InvalidBundle, InvalidOption
 from textgen.options import ModelOptions, ObjectiveName, Options, RowKind
 from textgen.plan import Plan
-from textgen.tokenizers import load_tokenizer
+from textgen.tokenizers import Tokenizer, load_tokenizer
 
 FORMAT = 1
 MODEL_PREFIX = "model."
@@ -76,26 +76,38 @@ def read_header(path: Path) -> BundleHeader:
     return header_of(open_tensor_file(path))
 
 
+def read_tokenizer(file: BinaryIO, name: str) -> Tokenizer:
+    """The tokenizer of a model file, of which the head alone is read; InvalidBundle on damage.
+
+    ``name`` is for messages.
+    """
+    return load_tokenizer(_parse_header(read_text(file, name), Path(name)).tokenizer)
+
+
 def header_of(file: TensorFile) -> BundleHeader:
     """``read_header`` for a file that is open already."""
+    header = _parse_header(file.text, file.path)
+    _check_shapes(file, header)
+    return header
+
+
+def _parse_header(text: str, path: Path) -> BundleHeader:
     try:
-        values = parse_json(file.text)
+        values = parse_json(text)
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        raise InvalidBundle(f"{file.path.name} is not a model file: its header is no JSON object.")
+        raise InvalidBundle(f"{path.name} is not a model file: its header is no JSON object.")
     if values.get("format") != FORMAT:
         raise InvalidBundle(
-            f"{file.path.name} has the format {values.get('format')!r}; this version of textgen "
+            f"{path.name} has the format {values.get('format')!r}; this version of textgen "
             f"reads format {FORMAT}. Use the version that wrote it.",
             code="unknown_format",
         )
     try:
-        header = BundleHeader.parse(values)
+        return BundleHeader.parse(values)
     except InvalidOption as error:
-        raise InvalidBundle(f"{file.path.name} has a header of other fields: {error}") from None
-    _check_shapes(file, header)
-    return header
+        raise InvalidBundle(f"{path.name} has a header of other fields: {error}") from None
 
 
 def model_shapes(vocab_size: int, options: ModelOptions) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -107,27 +107,46 @@ def write_tensor_file(path: Path, text: str, tensors: Mapping[str, Array]) -> No
 
 def open_tensor_file(path: Path) -> TensorFile:
     """Read and check the header; InvalidBundle on anything but a whole file of ours."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        prefix = file.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-        if not 2 <= length <= MAX_HEADER_BYTES:
-            _refuse(path, "it does not begin as a safetensors file of ours does")
-        raw = file.read(length)
+        header, length = _read_header(path, file)
+    size = path.stat().st_size
+    table, text, data_sha256 = _checked(path, header)
+    _check_places(path, table, size - 8 - length)
+    return TensorFile(path, text, table, 8 + length, data_sha256)
+
+
+def read_text(file: BinaryIO, name: str) -> str:
+    """The JSON text at the head of a file of which no more is read; InvalidBundle on damage."""
+    path = Path(name)
+    _, text, _ = _checked(path, _read_header(path, file)[0])
+    return text
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """The JSON object at the head, and how many bytes it has."""
+    prefix = file.read(8)
+    length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+    if not 2 <= length <= MAX_HEADER_BYTES:
+        _refuse(path, "it does not begin as a safetensors file of ours does")
+    raw = file.read(length)
     if len(raw) < length:
-        _refuse(path, f"it is cut short within its header, after {size} bytes")
-    header = _parse(path, raw)
+        _refuse(path, f"it is cut short within its header, after {8 + len(raw)} bytes")
+    return _parse(path, raw), length
+
+
+def _checked(path: Path, header: dict[str, Any]) -> tuple[dict[str, TensorInfo], str, str]:
+    """The tensors, our text and the data's checksum, by their own checksum undamaged."""
     metadata = header.pop("__metadata__", None)
     keys = {"textgen", "data_sha256", "header_sha256"}
     if not isinstance(metadata, dict) or not keys <= metadata.keys():
         _refuse(path, "another program wrote it")
     if not all(isinstance(value, str) for value in metadata.values()):
         _refuse(path, "its metadata are not texts")
-    tensors = _table(path, header, size - 8 - length)
+    tensors = {name: _entry(path, name, entry) for name, entry in header.items()}
     text, data_sha256 = metadata["textgen"], metadata["data_sha256"]
     if _header_digest(text, tensors, data_sha256) != metadata["header_sha256"]:
         _refuse(path, "its header does not match its checksum: it is damaged")
-    return TensorFile(path, text, tensors, 8 + length, data_sha256)
+    return tensors, text, data_sha256
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -167,9 +186,8 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     return header
 
 
-def _table(path: Path, entries: Mapping[str, Any], data_size: int) -> dict[str, TensorInfo]:
-    """The tensors of the header, which must fill the rest of the file exactly."""
-    table = {name: _entry(path, name, entry) for name, entry in entries.items()}
+def _check_places(path: Path, table: Mapping[str, TensorInfo], data_size: int) -> None:
+    """The tensors must fill the rest of the file exactly."""
     position = 0
     for name, info in sorted(table.items(), key=lambda item: (item[1].start, item[1].end)):
         itemsize = _DTYPES[info.dtype].itemsize
@@ -180,7 +198,6 @@ def _table(path: Path, entries: Mapping[str, Any], data_size: int) -> dict[str, 
         position = info.end
     if position != data_size:
         _refuse(path, f"it should hold {position} bytes of tensors but has {data_size}")
-    return table
 
 
 def _entry(path: Path, name: str, entry: Any) -> TensorInfo:

@@ -102,7 +102,7 @@ class ChatBody(SamplingOptions):
     @field_validator("messages", mode="before")
     @classmethod
     def _known_messages(cls, value: object) -> object:
-        return list(map(_known, value)) if isinstance(value, list) else value
+        return known_messages(value)
 
     @classmethod
     def check(cls, body: Mapping[str, Any]) -> ChatBody:
@@ -156,8 +156,12 @@ class ChatBody(SamplingOptions):
         )
 
 
+def known_messages(value: object) -> object:
+    """Messages without what changes nothing; ValueError for what they cannot be."""
+    return list(map(_known, value)) if isinstance(value, list) else value
+
+
 def _known(message: object) -> object:
-    """A message without what changes nothing; ValueError for what it cannot be."""
     if not isinstance(message, dict):
         return message
     role = message.get("role")

@@ -30,7 +30,7 @@ def find_model(
     what it ``needs`` (``suffix_not_learnt``, ``objective_not_learnt``); NotFound for an unknown
     name.
     """
-    return _able(_trained(models, tenant, name), needs)
+    return _able(find_trained(models, tenant, name), needs)
 
 
 def find_writer(
@@ -40,7 +40,7 @@ def find_writer(
 
     Raises InvalidOption (``writing_not_learnt``) for one that has learnt labels alone.
     """
-    model = _trained(models, tenant, name)
+    model = find_trained(models, tenant, name)
     if list(model.header.get("objectives", ())) == ["classify"]:
         raise writing_not_learnt(model.header.get("labels", ()))
     return _able(model, "infill" if fills_gaps else None)
@@ -53,7 +53,7 @@ def find_classifier(
 
     Raises InvalidOption (``not_a_classifier``) for one that has not.
     """
-    model = _trained(models, tenant, name)
+    model = find_trained(models, tenant, name)
     labels = tuple(model.header.get("labels", ()))
     if not labels:
         raise not_a_classifier()
@@ -65,7 +65,7 @@ def find_speaker(models: Models, tenant: str, name: str) -> tuple[str, BundleRef
 
     Raises InvalidOption (``not_a_chat_model``) for one that has not.
     """
-    model = _trained(models, tenant, name)
+    model = find_trained(models, tenant, name)
     if model.header.get("rows") != "messages":
         raise not_a_chat_model()
     return _able(model, None)
@@ -75,11 +75,15 @@ def find_embedder(
     models: Models, tenant: str, name: str
 ) -> tuple[str, BundleReference, dict[str, Any]]:
     """As ``find_model``, with the model's shape: any trained model has vectors."""
-    model = _trained(models, tenant, name)
+    model = find_trained(models, tenant, name)
     return *_able(model, None), model.header.get("model", {})
 
 
-def _trained(models: Models, tenant: str, name: str) -> Model:
+def find_trained(models: Models, tenant: str, name: str) -> Model:
+    """A trained model, whatever it has learnt; an alias is followed.
+
+    Raises InvalidOption (``model_not_trained``) for a preset, NotFound for an unknown name.
+    """
     if name in PRESET_NAMES:
         raise InvalidOption(
             f"{name!r} is a preset: a shape to train, with nothing learnt yet. Train it with "

@@ -1,0 +1,97 @@
+"""Texts as token ids and back, in the shapes that vLLM's /tokenize and /detokenize have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from textgen.corpus.documents import Turn
+from textgen.engine.context import conversation_ids
+from textgen.errors import InvalidInput, InvalidOption
+from textgen.option_model import Options
+from textgen.tokenizers import Tokenizer
+from worker.generation.chat import ChatMessage, known_messages
+
+
+class TokenizeBody(Options):
+    """Body of ``POST /v1/tokenize``: a text, or the messages of a conversation."""
+
+    model: str = Field(min_length=1, max_length=300)
+    prompt: str | None = None
+    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1)] | None = None
+    add_generation_prompt: bool = Field(
+        True, description="whether messages end with the mark of the assistant's turn"
+    )
+    add_special_tokens: bool = Field(
+        True,
+        description="changes nothing: what a model reads before a prompt is added where it is read",
+    )
+    return_token_strs: bool = Field(False, description="show every token as text, too")
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _known_messages(cls, value: object) -> object:
+        return known_messages(value)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> TokenizeBody:
+        if (self.prompt is None) == (self.messages is None):
+            raise InvalidOption(
+                "Give 'prompt', a text, or 'messages', a conversation, and not both.",
+                param="prompt",
+            )
+        return self
+
+    @classmethod
+    def check(cls, body: Mapping[str, Any]) -> TokenizeBody:
+        """Check a request body; null means that a field is left out."""
+        return cls.parse({name: value for name, value in body.items() if value is not None})
+
+    def check_limits(self, *, max_characters: int) -> None:
+        """Refuse what is too long for one request; raise InvalidOption."""
+        texts = [self.prompt] if self.prompt is not None else [m.text for m in self.messages or ()]
+        _check_size(sum(map(len, texts)), "characters", max_characters, "prompt")
+
+    def encode(self, tokenizer: Tokenizer) -> list[int]:
+        """The ids; of messages as a model reads them, but for the boundary before them."""
+        if self.prompt is not None:
+            return [int(token) for token in tokenizer.encode(self.prompt)]
+        said = [message.turn() for message in self.messages or ()]
+        ids = conversation_ids(tokenizer, [Turn(each.text, mark=each.role) for each in said])
+        return [int(token) for token in (ids if self.add_generation_prompt else ids[:-1])]
+
+
+class DetokenizeBody(Options):
+    """Body of ``POST /v1/detokenize``."""
+
+    model: str = Field(min_length=1, max_length=300)
+    tokens: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...]
+
+    def check_limits(self, *, max_characters: int) -> None:
+        """Refuse what is too long for one request; raise InvalidOption."""
+        _check_size(len(self.tokens), "ids", max_characters, "tokens")
+
+    def decode(self, tokenizer: Tokenizer) -> str:
+        """The text; special tokens have none. InvalidOption for an id that there is not."""
+        try:
+            return tokenizer.decode(self.tokens)
+        except InvalidInput as error:
+            raise InvalidOption(error.message, code=error.code, param="tokens") from None
+
+
+def token_strings(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
+    r"""Every id as people see it: special ones by name, ``bytes:\xe4`` for part of a character."""
+    names = {number: f"<{name}>" for name, number in tokenizer.special_ids.items()}
+    return [names[token] if token in names else tokenizer.token_text(token) for token in tokens]
+
+
+def _check_size(size: int, what: str, most: int, param: str) -> None:
+    if size > most:
+        raise InvalidOption(
+            f"{param!r} has {size:,} {what}; the limit for one request is {most:,}. Send it in "
+            "parts.",
+            code="prompt_too_long",
+            param=param,
+        )
