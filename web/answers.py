@@ -8,7 +8,7 @@ from web.completion_errors import to_error
 from web.connection import Client
 from worker.contracts import StreamEntry
 from worker.errors import Unavailable
-from worker.generation.completions import Answer
+from worker.generation.answer import Answer
 
 Entries = Generator[StreamEntry | None, None, None]
 

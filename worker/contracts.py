@@ -69,6 +69,8 @@ class GenerateRequest(Message):
     suffix: str | None = None
     task: Task = "write"
     echo: bool = False
+    logprobs: int | None = None
+    ranked: bool = False
     options: SamplingOptions
     seed: int
 
@@ -85,11 +87,25 @@ class GenerateRequest(Message):
         return values
 
 
+class TokenLogprob(Message):
+    """How likely the model found one token, and the likeliest at its place, by their texts.
+
+    Null for the first token of an echoed prompt. ``offset`` counts characters of the choice's text.
+    """
+
+    token: int
+    text: str
+    logprob: float | None = None
+    top: dict[str, float] | None = None
+    offset: int = 0
+
+
 class ChoiceDelta(Message):
     """New text of one choice; ``finish_reason`` is set on its last.
 
     Of a text that was classified: ``chances`` of the labels, in the order of the model's. Of one
-    that was embedded: ``vector``, float32 little-endian in base64.
+    that was embedded: ``vector``, float32 little-endian in base64. ``logprobs`` are of the tokens
+    since the choice's last delta; with ``ranked`` the last has their mean over all.
     """
 
     index: int
@@ -98,6 +114,8 @@ class ChoiceDelta(Message):
     finish_reason: FinishReason | None = None
     chances: tuple[float, ...] | None = None
     vector: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    mean_logprob: float | None = None
 
 
 class Usage(Message):

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from web.schemas.base import Shape
+
+
+class Logprobs(Shape):
+    """Of each token: its text, log-probability, the likeliest at its place, where it begins.
+
+    Null for the first token of an echoed prompt.
+    """
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
 
 
 class Choice(Shape):
@@ -12,7 +24,7 @@ class Choice(Shape):
 
     index: int
     text: str
-    logprobs: dict[str, Any] | None
+    logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None
 
 

@@ -16,7 +16,7 @@ from textgen.errors import TextgenError
 from worker.batches.input import BatchLine
 from worker.contracts import GenerateRequest
 from worker.errors import NotFound
-from worker.generation.completions import Answer
+from worker.generation.answer import Answer
 from worker.generation.endpoints import ENDPOINTS
 from worker.generation.engine_link import Update
 from worker.generation.work import Asker

@@ -205,6 +205,8 @@ def _joined(first: ChoiceDelta, second: ChoiceDelta) -> ChoiceDelta:
         finish_reason=second.finish_reason,
         chances=second.chances,
         vector=second.vector,
+        logprobs=first.logprobs + second.logprobs,
+        mean_logprob=second.mean_logprob,
     )
 
 

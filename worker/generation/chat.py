@@ -23,7 +23,8 @@ from worker.contracts import (
     GenerateRequest,
     Usage,
 )
-from worker.generation.completions import Answer, StreamOptions, usage_dict
+from worker.generation.answer import Answer, usage_dict
+from worker.generation.completions import StreamOptions
 from worker.generation.work import leave_out
 
 MOST_TOKENS = 1_000_000

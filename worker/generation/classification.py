@@ -16,7 +16,7 @@ from textgen.errors import InvalidOption
 from textgen.options import Options, SamplingOptions
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest
 from worker.errors import Unavailable
-from worker.generation.completions import Answer
+from worker.generation.answer import Answer
 
 
 class ClassifyBody(Options):

@@ -1,4 +1,4 @@
-"""The completion request as OpenAI words it, checked in one place, and its answer.
+"""The completion request as OpenAI words it, checked in one place.
 
 HTTP requests and batch lines both come through here, so a line of a batch is refused for the
 same reasons, with the same words, as a request.
@@ -7,29 +7,15 @@ same reasons, with the same words, as a request.
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from textgen.errors import InvalidOption
 from textgen.options import Options, SamplingOptions
-from worker.contracts import (
-    BundleReference,
-    ChoiceDelta,
-    FinishReason,
-    GenerateRequest,
-    StreamEntry,
-    Usage,
-)
-
-# Part of OpenAI's call, not of this version; the values that change nothing are accepted.
-HARMLESS: Mapping[str, Sequence[object]] = {
-    "best_of": (None, 1),
-    "logprobs": (None,),
-}
+from worker.contracts import BundleReference, GenerateRequest
+from worker.generation.completion_answer import CompletionAnswer
 
 Prompt = str | tuple[int, ...]
 TokenIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
@@ -48,6 +34,18 @@ class CompletionBody(SamplingOptions):
     model: str = Field(min_length=1, max_length=300)
     prompt: tuple[Prompt, ...] = Field(min_length=1)
     n: int = Field(1, ge=1, le=128)
+    best_of: int | None = Field(
+        None,
+        ge=1,
+        le=20,
+        description="so many texts are written, and the n likeliest sent: at least n; not streamed",
+    )
+    logprobs: int | None = Field(
+        None,
+        ge=0,
+        le=5,
+        description="tell every token's log-probability, and those of so many of the likeliest",
+    )
     suffix: str | None = Field(
         None, description="what follows the text; for models that learnt the objective infill"
     )
@@ -79,18 +77,42 @@ class CompletionBody(SamplingOptions):
         required = ("model", "prompt")
         return {key: value for key, value in values.items() if value is not None or key in required}
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.best_of is not None and self.best_of < self.n:
+            raise InvalidOption(
+                f"'best_of' is {self.best_of}, less than 'n', which is {self.n}. Give "
+                f"{self.n} or more, or leave it out.",
+                param="best_of",
+            )
+        if self.best_of is not None and self.best_of > self.n and self.stream:
+            raise InvalidOption(
+                f"'best_of' is {self.best_of} with 'stream': which texts are the best is known at "
+                "the end alone. Leave out one of the two.",
+                param="best_of",
+            )
+        if self.stream_options is not None and not self.stream:
+            raise InvalidOption(
+                "'stream_options' is for streams; leave it out, or set 'stream' to true.",
+                param="stream_options",
+            )
+        if self.suffix is not None and self.echo and self.logprobs is not None:
+            raise InvalidOption(
+                "'echo' with 'logprobs' scores a prompt that is followed by its text; with "
+                "'suffix' it is not. Leave out one of the three.",
+                param="echo",
+            )
+        return self
+
+    @property
+    def written(self) -> int:
+        """How many texts are written for each prompt."""
+        return self.n if self.best_of is None else self.best_of
+
     @classmethod
     def check(cls, body: Mapping[str, Any]) -> CompletionBody:
         """Check a request body; raise InvalidOption naming the field, the value, the way out."""
-        values = dict(body)
-        for name, harmless in HARMLESS.items():
-            if name in values and values.pop(name) not in harmless:
-                raise InvalidOption(
-                    f"{name!r} is not supported by this version of the service; leave it out.",
-                    code="unsupported_option",
-                    param=name,
-                )
-        return cls.parse(values)
+        return cls.parse(body)
 
     def check_limits(self, *, max_characters: int, max_choices: int) -> None:
         """Refuse what is too large for one request; raise InvalidOption."""
@@ -109,12 +131,14 @@ class CompletionBody(SamplingOptions):
                 code="prompt_too_long",
                 param="prompt",
             )
-        if len(self.prompt) * self.n > max_choices:
+        name = "n" if self.best_of is None else "best_of"
+        if len(self.prompt) * self.written > max_choices:
             raise InvalidOption(
-                f"{len(self.prompt)} prompts × n={self.n} ask for {len(self.prompt) * self.n} "
-                f"texts; the limit for one request is {max_choices}. Use a batch for more.",
+                f"{len(self.prompt)} prompts × {name}={self.written} ask for "
+                f"{len(self.prompt) * self.written} texts; the limit for one request is "
+                f"{max_choices}. Use a batch for more.",
                 code="too_many_choices",
-                param="n",
+                param=name,
             )
 
     def to_request(self, request_id: str, bundle: BundleReference, seed: int) -> GenerateRequest:
@@ -123,111 +147,27 @@ class CompletionBody(SamplingOptions):
             id=request_id,
             bundle=bundle,
             prompts=self.prompt,
-            n=self.n,
+            n=self.written,
             suffix=self.suffix,
             echo=self.echo,
+            logprobs=self.logprobs,
+            ranked=self.written > self.n,
             options=SamplingOptions.model_construct(
                 **{name: getattr(self, name) for name in SamplingOptions.model_fields}
             ),
             seed=seed if self.seed is None else self.seed,
         )
 
+    def answer(self) -> CompletionAnswer:
+        """What gathers the texts."""
+        return CompletionAnswer(
+            prompts=len(self.prompt),
+            written=self.written,
+            n=self.n,
+            with_logprobs=self.logprobs is not None,
+        )
+
 
 def new_seed() -> int:
     """A seed for a request that names none."""
     return secrets.randbits(62)
-
-
-@dataclass
-class Answer:
-    """Gathers stream entries into the whole answer; ``ended`` when nothing more comes."""
-
-    choices: int
-    texts: dict[int, list[str]] = field(default_factory=dict)
-    reasons: dict[int, FinishReason] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    error: dict[str, Any] | None = None
-    ended: bool = False
-
-    def fresh(self) -> Answer:
-        """The same answer with nothing in it yet."""
-        return Answer(self.choices)
-
-    def add(self, entry: StreamEntry) -> None:
-        """Take in one entry."""
-        self.add_deltas(entry.deltas)
-        if entry.usage is not None:
-            self.usage = entry.usage
-        if entry.error is not None:
-            self.error = entry.error
-        self.ended = entry.kind in ("end", "error")
-
-    def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
-        """Take in new text."""
-        for delta in deltas:
-            self.texts.setdefault(delta.index, []).append(delta.text)
-            if delta.finish_reason is not None:
-                self.reasons[delta.index] = delta.finish_reason
-
-    def body(self, request_id: str, model: str) -> dict[str, Any]:
-        """The ``text_completion`` object of a finished answer."""
-        choices = [
-            completion_choice(
-                index, "".join(self.texts.get(index, ())), self.reasons.get(index, "length")
-            )
-            for index in range(self.choices)
-        ]
-        return completion_object(request_id, model, choices, usage_dict(self.usage))
-
-    def opening(self) -> list[dict[str, Any]]:
-        """The choices of a stream's first chunk, before there is text; none: no such chunk."""
-        return []
-
-    def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
-        """The choices of a stream's chunk with new text."""
-        return [completion_choice(each.index, each.text, each.finish_reason) for each in deltas]
-
-    def chunk(
-        self,
-        request_id: str,
-        model: str,
-        created: int,
-        choices: list[dict[str, Any]],
-        usage: Usage | None,
-    ) -> dict[str, Any]:
-        """One chunk of a stream; the last of those with a usage has no choices."""
-        counted = None if usage is None else usage_dict(usage)
-        return completion_object(request_id, model, choices, counted, created)
-
-
-def completion_choice(index: int, text: str, reason: FinishReason | None) -> dict[str, Any]:
-    """One element of ``choices``; in a stream the reason is null until the last."""
-    return {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
-
-
-def usage_dict(usage: Usage) -> dict[str, int]:
-    """Usage as OpenAI counts it."""
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-    }
-
-
-def completion_object(
-    request_id: str,
-    model: str,
-    choices: list[dict[str, Any]],
-    usage: dict[str, int] | None,
-    created: int | None = None,
-) -> dict[str, Any]:
-    """A ``text_completion``: the whole answer, or one chunk of a stream (usage null or absent)."""
-    return {
-        "id": request_id,
-        "object": "text_completion",
-        "created": int(time.time()) if created is None else created,
-        "model": model,
-        "system_fingerprint": None,
-        "choices": choices,
-        "usage": usage,
-    }

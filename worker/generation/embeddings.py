@@ -14,7 +14,8 @@ from textgen.option_model import Options
 from textgen.options import SamplingOptions
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest
 from worker.errors import Unavailable
-from worker.generation.completions import Answer, Prompt
+from worker.generation.answer import Answer
+from worker.generation.completions import Prompt
 
 Encoding = Literal["float", "base64"]
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from textgen.option_model import Options
 from worker.generation.chat import ChatAnswer, ChatBody
 from worker.generation.classification import ClassAnswer, ClassifyBody
-from worker.generation.completions import Answer, CompletionBody
+from worker.generation.completions import CompletionBody
 from worker.generation.embeddings import EmbeddingsBody, VectorsAnswer
 from worker.generation.serving import find_classifier, find_embedder, find_speaker, find_writer
 from worker.generation.work import Asker, Work
@@ -43,7 +43,7 @@ def complete(body: CompletionBody, asker: Asker, request_id: str, seed: int) -> 
         asker.models, asker.tenant, body.model, fills_gaps=body.suffix is not None
     )
     request = body.to_request(request_id, bundle, seed)
-    return Work(model, request, Answer(len(body.prompt) * body.n))
+    return Work(model, request, body.answer())
 
 
 def reply(body: ChatBody, asker: Asker, request_id: str, seed: int) -> Work:

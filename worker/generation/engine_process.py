@@ -13,6 +13,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def _choices(request: GenerateRequest, engine: Engine, interactive: bool) -> lis
                 interactive=interactive,
                 suffix=suffix,
                 task=request.task,
+                logprobs=request.logprobs,
+                ranked=request.ranked,
             )
             for choice in range(request.n)
         ]
@@ -186,6 +189,10 @@ def _results(delta: Delta) -> Iterator[dict[str, Any]]:
     if delta.vector is not None:
         raw = delta.vector.astype("<f4").tobytes()
         yield {"vector": base64.b64encode(raw).decode()}
+    if delta.logprobs:
+        yield {"logprobs": [asdict(each) for each in delta.logprobs]}
+    if delta.mean_logprob is not None:
+        yield {"mean_logprob": delta.mean_logprob}
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from textgen.errors import InvalidOption
 from worker.contracts import GenerateRequest
-from worker.generation.completions import Answer
+from worker.generation.answer import Answer
 from worker.storage.models import Models
 
 

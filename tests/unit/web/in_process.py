@@ -10,7 +10,15 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from worker.contracts import ChoiceDelta, Conversation, GenerateRequest, Queue, StreamEntry, Usage
+from worker.contracts import (
+    ChoiceDelta,
+    Conversation,
+    GenerateRequest,
+    Queue,
+    StreamEntry,
+    TokenLogprob,
+    Usage,
+)
 from worker.errors import BrokerUnavailable
 
 
@@ -81,10 +89,25 @@ def answer(request: GenerateRequest) -> list[StreamEntry]:
             index = number * request.n + choice
             written += len(text)
             half = len(text) // 2
-            first = ChoiceDelta(index=index, text=text[:half], tokens=half)
+            told = logprobs(text, -0.5 - choice) if request.logprobs is not None else ()
+            mark = str(choice) if request.ranked else ""
+            first = ChoiceDelta(index=index, text=text[:half], tokens=half, logprobs=told[:half])
             second = ChoiceDelta(
-                index=index, text=text[half:], tokens=len(text) - half, finish_reason="length"
+                index=index,
+                text=text[half:] + mark,
+                tokens=len(text) - half,
+                finish_reason="length",
+                logprobs=told[half:],
+                mean_logprob=choice - 9.0 if request.ranked else None,
             )
             entries += [StreamEntry(kind="delta", deltas=(delta,)) for delta in (first, second)]
     usage = Usage(prompt_tokens=read, completion_tokens=written)
     return [*entries, StreamEntry(kind="end", usage=usage)]
+
+
+def logprobs(text: str, value: float) -> tuple[TokenLogprob, ...]:
+    """Every character is a token of the same log-probability, without rivals."""
+    return tuple(
+        TokenLogprob(token=ord(each), text=each, logprob=value, top={each: value}, offset=place)
+        for place, each in enumerate(text)
+    )

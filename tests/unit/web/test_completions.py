@@ -11,6 +11,7 @@ from openai.types import Completion
 
 from tests.unit.web.conftest import Caller
 from tests.unit.web.in_process import InProcessCompletions
+from textgen.options import SamplingOptions
 from web.services import Services
 from worker.contracts import ChoiceDelta, StreamEntry
 from worker.errors import BrokerUnavailable, NoWorker
@@ -112,9 +113,33 @@ def test_a_preset_has_nothing_to_say(call: Caller) -> None:
 @pytest.mark.parametrize(
     ("body", "code", "param"),
     [
-        ({"logprobs": 2}, "unsupported_option", "logprobs"),
-        ({"best_of": 3}, "unsupported_option", "best_of"),
+        ({"logprobs": 6}, "invalid_value", "logprobs"),
+        ({"logprobs": 1, "echo": True, "suffix": "x"}, "invalid_value", "echo"),
+        ({"best_of": 21}, "invalid_value", "best_of"),
+        ({"best_of": 2, "n": 3}, "invalid_value", "best_of"),
+        ({"best_of": 2, "stream": True}, "invalid_value", "best_of"),
+        ({"best_of": 20, "prompt": ["a"] * 20}, "too_many_choices", "best_of"),
+        ({"stream_options": {"include_usage": True}}, "invalid_value", "stream_options"),
         ({"temperature": 3}, "invalid_value", "temperature"),
+        ({"temperature": []}, "invalid_value", "temperature"),
+        ({"temperature": [1, 2.5]}, "invalid_value", "temperature"),
+        ({"top_k": -2}, "invalid_value", "top_k"),
+        ({"min_p": 1.1}, "invalid_value", "min_p"),
+        ({"typical_p": 0}, "invalid_value", "typical_p"),
+        ({"frequency_penalty": 2.1}, "invalid_value", "frequency_penalty"),
+        ({"presence_penalty": -2.1}, "invalid_value", "presence_penalty"),
+        ({"repetition_penalty": 0}, "invalid_value", "repetition_penalty"),
+        ({"no_repeat_ngram_size": -1}, "invalid_value", "no_repeat_ngram_size"),
+        ({"min_tokens": 17}, "invalid_value", "min_tokens"),
+        ({"stop": ["a"] * 5}, "invalid_value", "stop"),
+        ({"stop": [""]}, "invalid_value", "stop"),
+        ({"stop_token_ids": [-1]}, "invalid_value", "stop_token_ids"),
+        ({"logit_bias": {"4": 101}}, "invalid_value", "logit_bias"),
+        ({"logit_bias": {"a": 1}}, "invalid_value", "logit_bias"),
+        ({"allowed_token_ids": []}, "invalid_value", "allowed_token_ids"),
+        ({"bad_words": ["a\ud800"]}, "invalid_value", "bad_words"),
+        ({"allowed_words": []}, "invalid_value", "allowed_words"),
+        ({"reject_if_copied_over": 0}, "invalid_value", "reject_if_copied_over"),
         ({"prompt": []}, "invalid_value", "prompt"),
         ({"prompt": "x" * 300_000}, "prompt_too_long", "prompt"),
         ({"n": 128, "prompt": ["a", "b", "c"]}, "too_many_choices", "n"),
@@ -249,3 +274,70 @@ def test_an_empty_suffix_is_none(
 ) -> None:
     assert complete(call, model, suffix=suffix).status_code == 200
     assert worker.requests[0].suffix is None
+
+
+NAMED = {
+    "best_of": None,
+    "logprobs": None,
+    "logit_bias": None,
+    "frequency_penalty": None,
+    "presence_penalty": None,
+    "stop": None,
+    "seed": None,
+    "stream_options": None,
+    "user": None,
+}
+
+
+def test_null_is_what_is_left_out(call: Caller, model: str, worker: InProcessCompletions) -> None:
+    assert complete(call, model, **NAMED).status_code == 200
+    assert complete(call, model).status_code == 200
+    first, second = worker.requests
+    assert first.options == second.options
+
+
+def test_every_sampling_option_reaches_the_worker(
+    call: Caller, model: str, worker: InProcessCompletions
+) -> None:
+    options = {
+        "max_tokens": 40, "min_tokens": 2, "stop": ["x"], "stop_token_ids": [3],
+        "include_stop_str_in_output": True, "ignore_eos": True, "temperature": [0.5, 1.0],
+        "top_p": 0.5, "top_k": 3, "min_p": 0.1, "typical_p": 0.9, "seed": 4,
+        "frequency_penalty": 1.0, "presence_penalty": -1.0, "repetition_penalty": 1.1,
+        "no_repeat_ngram_size": 3, "reject_if_copied_over": 30, "logit_bias": {"5": -1.5},
+        "allowed_token_ids": [5, 6], "bad_words": ["no"], "allowed_words": ["yes"],
+    }  # fmt: skip
+    assert set(options) == set(SamplingOptions.model_fields)
+    assert complete(call, model, **options, logprobs=2, best_of=3).status_code == 200
+    request = worker.requests[0]
+    assert request.options == SamplingOptions(**options)
+    assert (request.n, request.ranked, request.logprobs) == (3, True, 2)
+
+
+def test_log_probabilities_come_as_parallel_arrays(call: Caller, model: str) -> None:
+    answer = Completion.model_validate(complete(call, model, logprobs=1, n=2).get_json())
+    for choice in answer.choices:
+        told = choice.logprobs
+        assert told is not None and told.tokens == list("fedcba")
+        assert told.token_logprobs == [-0.5 - choice.index] * 6
+        assert told.top_logprobs == [{each: -0.5 - choice.index} for each in "fedcba"]
+        assert told.text_offset == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_chunks_of_a_stream_have_the_log_probabilities_of_their_tokens(
+    call: Caller, model: str
+) -> None:
+    found = chunks(complete(call, model, stream=True, logprobs=0).text)
+    arrays = [chunk["choices"][0]["logprobs"] for chunk in found]
+    assert [each["tokens"] for each in arrays] == [list("fed"), list("cba")]
+    assert [each["text_offset"] for each in arrays] == [[0, 1, 2], [3, 4, 5]]
+    plain = chunks(complete(call, model, stream=True).text)
+    assert all(chunk["choices"][0]["logprobs"] is None for chunk in plain)
+
+
+def test_of_the_best_the_likeliest_are_sent_in_their_order(call: Caller, model: str) -> None:
+    body = complete(call, model, prompt=["ab", "cd"], n=2, best_of=4).get_json()
+    # The in-process worker likes the last choices of a prompt best, and marks them by their number.
+    assert [choice["text"] for choice in body["choices"]] == ["ba3", "ba2", "dc3", "dc2"]
+    assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
+    assert body["usage"]["completion_tokens"] == 4 * 4

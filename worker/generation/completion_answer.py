@@ -1,0 +1,118 @@
+"""The answer of a completion request: texts, the best of several, their log-probabilities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from worker.contracts import ChoiceDelta, FinishReason, TokenLogprob, Usage
+from worker.generation.answer import Answer, usage_dict
+
+
+class CompletionAnswer(Answer):
+    """Gathers the texts: ``written`` for each of ``prompts``, of which the ``n`` best are told.
+
+    The best are those with the highest mean log-probability of a token.
+    """
+
+    def __init__(
+        self, *, prompts: int, written: int = 1, n: int = 1, with_logprobs: bool = False
+    ) -> None:
+        super().__init__(prompts * written)
+        self._prompts = prompts
+        self._written = written
+        self._n = n
+        self._with_logprobs = with_logprobs
+        self._logprobs: dict[int, list[TokenLogprob]] = {}
+        self._means: dict[int, float] = {}
+
+    def fresh(self) -> CompletionAnswer:
+        """The same answer with nothing in it yet."""
+        return CompletionAnswer(
+            prompts=self._prompts,
+            written=self._written,
+            n=self._n,
+            with_logprobs=self._with_logprobs,
+        )
+
+    def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
+        """Take in new text."""
+        deltas = tuple(deltas)
+        super().add_deltas(deltas)
+        for delta in deltas:
+            self._logprobs.setdefault(delta.index, []).extend(delta.logprobs)
+            if delta.mean_logprob is not None:
+                self._means[delta.index] = delta.mean_logprob
+
+    def body(self, request_id: str, model: str) -> dict[str, Any]:
+        """The ``text_completion`` object of a finished answer."""
+        told = [choice for prompt in range(self._prompts) for choice in self._best(prompt)]
+        choices = [
+            self._choice(
+                index,
+                "".join(self.texts.get(choice, ())),
+                self._logprobs.get(choice, ()),
+                self.reasons.get(choice, "length"),
+            )
+            for index, choice in enumerate(told)
+        ]
+        return _object(request_id, model, choices, self.usage, int(time.time()))
+
+    def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
+        """The choices of a stream's chunk with new text; the reason is null until the last."""
+        return [
+            self._choice(each.index, each.text, each.logprobs, each.finish_reason)
+            for each in deltas
+        ]
+
+    def chunk(
+        self,
+        request_id: str,
+        model: str,
+        created: int,
+        choices: list[dict[str, Any]],
+        usage: Usage | None,
+    ) -> dict[str, Any]:
+        """One chunk of a stream; the last of those with a usage has no choices."""
+        return _object(request_id, model, choices, usage, created)
+
+    def _best(self, prompt: int) -> list[int]:
+        """The texts of a prompt that are told, the best first; of equals the first written."""
+        first = prompt * self._written
+        written = range(first, first + self._written)
+        return sorted(written, key=lambda choice: -self._means.get(choice, 0.0))[: self._n]
+
+    def _choice(
+        self, index: int, text: str, logprobs: Sequence[TokenLogprob], reason: FinishReason | None
+    ) -> dict[str, Any]:
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": logprob_arrays(logprobs) if self._with_logprobs else None,
+            "finish_reason": reason,
+        }
+
+
+def logprob_arrays(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
+    """The parallel arrays in which OpenAI tells log-probabilities."""
+    return {
+        "tokens": [each.text for each in logprobs],
+        "token_logprobs": [each.logprob for each in logprobs],
+        "top_logprobs": [each.top for each in logprobs],
+        "text_offset": [each.offset for each in logprobs],
+    }
+
+
+def _object(
+    request_id: str, model: str, choices: list[dict[str, Any]], usage: Usage | None, created: int
+) -> dict[str, Any]:
+    return {
+        "id": request_id,
+        "object": "text_completion",
+        "created": created,
+        "model": model,
+        "system_fingerprint": None,
+        "choices": choices,
+        "usage": None if usage is None else usage_dict(usage),
+    }
