@@ -23,7 +23,7 @@ from textgen.bundles.bundle import read_header
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
 from textgen.events import ignore
-from textgen.numerics import pick_device
+from textgen.numerics import pick_device, precisions
 from textgen.options import Hyperparameters
 from textgen.training.mixture import make_mixture
 from textgen.training.planning import make_plan
@@ -54,9 +54,8 @@ def a_step(corpus: Path, options: dict[str, Any]) -> float:
         encoded = encode_corpus([Source(corpus)], wanted, Path(folder))
         plan = make_plan(encoded, "lstm-small", wanted, device=device, threads=1, on_event=ignore)
         mixture = make_mixture(plan, encoded)
-        return min(
-            step_seconds(plan, mixture, way) for way in ways(device, 1) for _ in range(TRIES)
-        )
+        possible = ways(device, 1, precisions(wanted.precision, device))
+        return min(step_seconds(plan, mixture, way) for way in possible for _ in range(TRIES))
 
 
 def train(corpus: Path, options: dict[str, Any], steps: int) -> dict[str, Any]:

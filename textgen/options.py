@@ -241,7 +241,10 @@ class Hyperparameters(Options):
 
 
 class Preset(Options):
-    """A named starting point for a training: a shape and the optimizer settings that suit it."""
+    """A named starting point for a training: a shape and the optimizer settings that suit it.
+
+    Dropouts are not among them: a plan chooses them by the passes over the text.
+    """
 
     description: str
     model: ModelOptions
@@ -270,18 +273,14 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "lstm-base": Preset(
         description="2×512: an hour on a laptop, minutes on a GPU",
-        model=ModelOptions(
-            layers=2, hidden_size=512, embedding_size=128, dropout=0.1, layer_norm=True
-        ),
+        model=ModelOptions(layers=2, hidden_size=512, embedding_size=128, layer_norm=True),
         batch_size=32,
         sequence_length=64,
         learning_rate=3e-3,
     ),
     "lstm-large": Preset(
         description="3×1024: for a GPU",
-        model=ModelOptions(
-            layers=3, hidden_size=1024, embedding_size=256, dropout=0.25, layer_norm=True
-        ),
+        model=ModelOptions(layers=3, hidden_size=1024, embedding_size=256, layer_norm=True),
         batch_size=64,
         sequence_length=128,
         learning_rate=2e-3,

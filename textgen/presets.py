@@ -24,28 +24,6 @@ class CorpusStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
-    """A dropout that grows with each pass over the text, after the ``first``, up to ``most``."""
-
-    option: str
-    a_pass: float
-    most: float
-    first: int = 0
-
-    def after_passes(self, epochs: float) -> float:
-        """Its value for so many passes; none for fewer than two."""
-        grown = 0.0 if epochs < 2 else self.a_pass * max(epochs - self.first, 0)
-        return round(min(grown, self.most), 2)
-
-
-FROM_SCRATCH = (
-    Growth("dropout", 0.06, 0.6, first=2),
-    Growth("input_dropout", 0.015, 0.2, first=2),
-    Growth("weight_dropout", 0.01, 0.3, first=10),
-)
-
-
-@dataclass(frozen=True, slots=True)
 class _Candidate:
     """A shape, and the steps below which a smaller one learns more."""
 
@@ -101,7 +79,7 @@ def choose_preset(
     """
     if pace is None:
         pace = estimated_pace(stats.vocab_size, threads=threads, device=device)
-    best, steps = _fitted(_CANDIDATES[0], stats, hyperparameters, pace)
+    best, _ = _fitted(_CANDIDATES[0], stats, hyperparameters, pace)
     limit = "more would need a longer text or more time"
     for candidate in _CANDIDATES[1:]:
         preset, expected = _fitted(candidate, stats, hyperparameters, pace)
@@ -111,11 +89,8 @@ def choose_preset(
         if parameters(preset.model, stats.vocab_size) > _WEIGHTS_PER_TOKEN * stats.tokens:
             limit = "a larger one would learn so short a text by heart"
             break
-        best, steps = preset, expected
-    epochs = steps * best.batch_size * best.sequence_length / stats.tokens
-    model = against_repetition(best.model, epochs, hyperparameters)
-    best = best.model_copy(update={"model": model})
-    return best, _reasons(best, stats, limit, epochs)
+        best = preset
+    return best, _reasons(best, limit)
 
 
 def estimated_pace(vocab_size: int, *, threads: int = 1, device: str = "cpu") -> Pace:
@@ -147,34 +122,11 @@ def _fitted(
     return preset, max(1, int(min(limits)))
 
 
-def against_repetition(
-    model: ModelOptions,
-    epochs: float,
-    wanted: Hyperparameters,
-    growth: Sequence[Growth] = FROM_SCRATCH,
-) -> ModelOptions:
-    """The model with dropouts for a text that is seen ``epochs`` times.
-
-    What the user fixed stays; with ``dropout`` fixed nothing else is chosen either.
-    """
-    if wanted.dropout is not None:
-        return model
-    update = {
-        each.option: each.after_passes(epochs)
-        for each in growth
-        if getattr(wanted, each.option) is None
-    }
-    return model.model_copy(update=update)
-
-
-def _reasons(preset: Preset, stats: CorpusStats, limit: str, epochs: float) -> list[Event]:
-    model = preset.model
-    shape = f"{model.layers}×{model.hidden_size}"
-    seen = f"the text of {stats.tokens:,} tokens is seen about {epochs:.1f} times"
+def _reasons(preset: Preset, limit: str) -> list[Event]:
+    shape = f"{preset.model.layers}×{preset.model.hidden_size}"
     return [
         choice("model", shape, limit),
         choice("batch_size", preset.batch_size, "small batches make more steps in the same time"),
-        *(choice(each.option, getattr(model, each.option), seen) for each in FROM_SCRATCH),
     ]
 
 

@@ -81,6 +81,46 @@ def test_a_named_preset_is_followed_where_the_text_is_long_enough(corpus: Encode
     )
 
 
+@pytest.mark.parametrize("preset", ["lstm-tiny", "lstm-auto"])
+def test_a_text_that_is_seen_often_gets_dropout(corpus: EncodedCorpus, preset: str) -> None:
+    tokens = corpus.splits["train"].tokens
+
+    def made(epochs: int, **values: object) -> tuple[Plan, Listener]:
+        told = Listener()
+        steps = epochs * tokens // (4 * 16)
+        options = {"batch_size": 4, "sequence_length": 16, "max_steps": steps, **values}
+        wanted = Hyperparameters.parse(options)
+        plan = make_plan(corpus, preset, wanted, device=CPU, threads=1, on_event=told)
+        return plan, told
+
+    few, many = made(1)[0].model, made(20)[0].model
+    assert (few.dropout, few.input_dropout, few.weight_dropout) == (0, 0, 0)
+    assert many.dropout > 0.1
+    assert min(many.input_dropout, many.weight_dropout) > 0
+    fixed, told = made(20, dropout=0.05)
+    assert (fixed.model.dropout, fixed.model.weight_dropout) == (0.05, 0)
+    assert "dropout" not in {each["option"] for each in told.all("choice")}
+    half, told = made(20, weight_dropout=0)
+    assert (half.model.dropout, half.model.weight_dropout) == (many.dropout, 0)
+    choices = {each["option"]: each for each in told.all("choice")}
+    assert choices["dropout"]["value"] == many.dropout
+    assert "seen about 20.0 times" in choices["dropout"]["reason"]
+    assert "weight_dropout" not in choices
+
+
+def test_dropout_that_takes_time_is_in_the_measured_step(
+    corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds(plan: Plan, *_: object) -> float:
+        return 0.04 if plan.model.weight_dropout else 0.02
+
+    monkeypatch.setattr(planning, "step_seconds", seconds)
+    made = plan(corpus, max_seconds=500)
+    assert made.model.weight_dropout > 0
+    assert made.total_steps == 12_500
+    assert plan(corpus, max_seconds=500, dropout=0.1).total_steps == 25_000
+
+
 def test_choices_are_told_with_their_reasons(corpus: EncodedCorpus) -> None:
     told = Listener()
     made = plan(corpus, told)

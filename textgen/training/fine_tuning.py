@@ -9,15 +9,8 @@ from textgen.corpus.dataset import EncodedCorpus
 from textgen.errors import InvalidOption
 from textgen.events import OnEvent, choice
 from textgen.options import PRESETS, SHAPE_OPTIONS, Hyperparameters, Preset
-from textgen.plan import Plan
-from textgen.presets import Growth, against_repetition
 from textgen.training.replay import DEFAULT_FRACTION
 
-# Less than from scratch, and of nothing but what each layer gives out.
-_GROWTH = (
-    Growth("dropout", 0.02, 0.3),
-    *(Growth(f"{what}_dropout", 0, 0) for what in ("input", "weight")),
-)
 _RATE = 0.3  # of the peak from scratch: the weights are good already
 
 
@@ -58,17 +51,6 @@ def preset_of(base: Base, wanted: Hyperparameters, on_event: OnEvent) -> Preset:
         weight_decay=near.weight_decay if plan is None else plan.weight_decay,
         gradient_clip=near.gradient_clip if plan is None else plan.gradient_clip,
     )
-
-
-def with_dropout(plan: Plan, tokens: int, wanted: Hyperparameters, on_event: OnEvent) -> Plan:
-    """The plan with dropout for the number of times that it reads a new text of ``tokens``."""
-    new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
-    epochs = plan.total_steps * new / tokens
-    model = against_repetition(plan.model, epochs, wanted, _GROWTH)
-    if wanted.dropout is None:
-        reason = f"the text of {tokens:,} tokens is seen about {epochs:.1f} times"
-        on_event(choice("dropout", model.dropout, reason))
-    return plan.model_copy(update={"model": model})
 
 
 def say_what_is_not_practised(base: Base, wanted: Hyperparameters, on_event: OnEvent) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +11,10 @@ from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.labelled import LabelledTexts
 from textgen.errors import InvalidOption
 from textgen.events import Event, OnEvent, choice
-from textgen.numerics import describe_numerics, precisions
+from textgen.numerics import precisions
 from textgen.options import AUTO_PRESET, PRESETS, Hyperparameters, Preset
 from textgen.plan import Plan
 from textgen.presets import (
-    DEFAULT_SECONDS,
     CorpusStats,
     Pace,
     apply_hyperparameters,
@@ -24,24 +22,22 @@ from textgen.presets import (
     estimated_pace,
     fit_to_text,
 )
+from textgen.training.duration import finish, limits_of
 from textgen.training.fine_tuning import (
     Base,
     kept_of_old,
     preset_of,
     say_what_is_not_practised,
-    with_dropout,
 )
 from textgen.training.group import ALONE, Group
 from textgen.training.mixture import make_mixture
-from textgen.training.step_timing import Way, fastest_way, step_seconds, ways
+from textgen.training.repetition import against_repetition, say_dropouts
+from textgen.training.step_timing import fastest_way, step_seconds, ways
 
-_AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
-_FEWEST_EPOCHS, _MOST_EPOCHS = 3, 30
 _WHOLE_TEXTS = 0.9  # of the texts to be classified fit into one sequence, unless too long for it
 _LONGEST_SEQUENCE = 256
 _MEASURED = "lstm-small"  # what tells how fast this machine is
 _SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
-_FALL = 0.4  # of the steps, at the end; docs/experiments.md compares it with a cosine
 
 
 def make_plan(
@@ -77,23 +73,20 @@ def make_plan(
             "workers": _workers(group, wanted, preset),
         }
     )
-    seconds = wanted.max_seconds
-    unlimited = wanted.max_steps is None and wanted.n_epochs == "auto" and seconds is None
-    if unlimited and preset_name == AUTO_PRESET:
-        seconds = DEFAULT_SECONDS
-        on_event(choice("max_seconds", seconds, "no limit was given"))
+    limits = limits_of(preset_name, wanted, stats.tokens, on_event)
     mixture = make_mixture(plan, corpus, replay)
     possible = ways(device, threads, precisions(wanted.precision, device))
     times = {way: step_seconds(plan, mixture, way, group) for way in possible}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
-    steps = [_steps_of_epochs(plan, stats.tokens, wanted, unlimited and seconds is None, on_event)]
-    if wanted.max_steps is not None:
-        steps.append(wanted.max_steps)
-    if seconds is not None:
-        steps.append(int(seconds / times[way]))
-    plan = finish(plan, min(steps), way, seconds, device)
-    return plan if base is None else with_dropout(plan, stats.tokens, wanted, on_event)
+    steps = limits.steps_of(plan, stats.tokens, times[way])
+    plan = finish(plan, steps, way, limits.seconds, device)
+    dropping = against_repetition(plan, stats.tokens, wanted)
+    if limits.seconds is not None and dropping.model != plan.model:  # a step takes longer now
+        steps = limits.steps_of(plan, stats.tokens, step_seconds(dropping, mixture, way, group))
+        dropping = finish(dropping, steps, way, limits.seconds, device)
+    say_dropouts(dropping, stats.tokens, wanted, on_event)
+    return dropping
 
 
 def _preset(
@@ -238,41 +231,6 @@ def _workers(group: Group, wanted: Hyperparameters, preset: Preset) -> int:
             param="workers",
         )
     return group.size
-
-
-def finish(plan: Plan, steps: int, way: Way, seconds: float | None, device: torch.device) -> Plan:
-    """The plan with its number of steps, and all that follows from it."""
-    steps = max(steps, 1)
-    return plan.model_copy(
-        update={
-            "total_steps": steps,
-            "warmup_steps": min(max(steps // 20, 1), 200, steps - 1),
-            "decay_steps": int(_FALL * steps),
-            "validate_every": max(-(-steps // 20), min(50, steps)),
-            "max_seconds": seconds,
-            "kernel": way.kernel,
-            "threads": way.threads,
-            "precision": way.precision,
-            "numerics": describe_numerics(
-                device, way.threads, way.kernel, plan.workers, way.precision
-            ),
-        }
-    )
-
-
-def _steps_of_epochs(
-    plan: Plan, tokens: int, wanted: Hyperparameters, unlimited: bool, on_event: OnEvent
-) -> int:
-    """Steps for the epochs asked for; for ever where others set the limit."""
-    if wanted.n_epochs != "auto":
-        epochs = wanted.n_epochs
-    elif not unlimited:
-        return 2**62
-    else:
-        epochs = min(max(round(_AUTO_TOKENS / tokens), _FEWEST_EPOCHS), _MOST_EPOCHS)
-        on_event(choice("n_epochs", epochs, f"the text has {tokens:,} tokens"))
-    new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
-    return math.ceil(epochs * tokens / new)
 
 
 def announce(plan: Plan, on_event: OnEvent) -> None:

@@ -18,9 +18,10 @@ from textgen.options import AUTO_PRESET, Hyperparameters, Preset
 from textgen.plan import Plan, PrivacyPlan
 from textgen.presets import DEFAULT_SECONDS, apply_hyperparameters
 from textgen.privacy_options import DROPOUTS, PrivacyOptions
+from textgen.training.duration import finish
 from textgen.training.fine_tuning import Base, preset_of
 from textgen.training.group import ALONE, Group
-from textgen.training.planning import draft, finish, named_preset
+from textgen.training.planning import draft, named_preset
 from textgen.training.private.accountant import Accountant, least_noise
 from textgen.training.private.documents import Documents, protected_documents
 from textgen.training.private.trainer import PrivateTrainer
