@@ -1,0 +1,73 @@
+"""Dropout for a text that is read again and again; docs/experiments.md has the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textgen.events import OnEvent, choice
+from textgen.options import Hyperparameters
+from textgen.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A dropout that grows with each pass over the text, after the ``first``, up to ``most``."""
+
+    option: str
+    a_pass: float
+    most: float
+    first: int = 0
+
+    def after_passes(self, epochs: float, share: float = 1.0) -> float:
+        """Its value for so many passes, or a ``share`` of it; none for fewer than two."""
+        grown = 0.0 if epochs < 2 else self.a_pass * max(epochs - self.first, 0)
+        return round(share * min(grown, self.most), 2)
+
+
+FROM_SCRATCH = (
+    Growth("dropout", 0.06, 0.6, first=2),
+    Growth("input_dropout", 0.015, 0.2, first=2),
+    Growth("weight_dropout", 0.01, 0.3, first=10),
+)
+# Less than from scratch, and of nothing but what each layer gives out.
+FINE_TUNING = (
+    Growth("dropout", 0.02, 0.3),
+    *(Growth(f"{what}_dropout", 0, 0) for what in ("input", "weight")),
+)
+
+
+def passes(plan: Plan, tokens: int) -> float:
+    """How often the plan reads a new text of ``tokens``."""
+    new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
+    return plan.total_steps * new / tokens
+
+
+def against_repetition(plan: Plan, tokens: int, wanted: Hyperparameters) -> Plan:
+    """The plan with dropouts for the number of times that it reads a text of ``tokens``.
+
+    What the user fixed stays; with ``dropout`` fixed nothing else is chosen either.
+    """
+    if wanted.dropout is not None:
+        return plan
+    epochs = passes(plan, tokens)
+    update = {
+        each.option: each.after_passes(epochs)
+        for each in _growth(plan)
+        if getattr(wanted, each.option) is None
+    }
+    return plan.model_copy(update={"model": plan.model.model_copy(update=update)})
+
+
+def say_dropouts(plan: Plan, tokens: int, wanted: Hyperparameters, on_event: OnEvent) -> None:
+    """Tell those that were chosen, and why."""
+    if wanted.dropout is not None:
+        return
+    reason = f"the text of {tokens:,} tokens is seen about {passes(plan, tokens):.1f} times"
+    for each in _growth(plan):
+        if getattr(wanted, each.option) is None and each.most > 0:
+            on_event(choice(each.option, getattr(plan.model, each.option), reason))
+
+
+def _growth(plan: Plan) -> Sequence[Growth]:
+    return FROM_SCRATCH if plan.base is None else FINE_TUNING
