@@ -90,6 +90,18 @@ class Plan(Options):
         rows = self.batch_size if self.privacy is None else self.privacy.documents_per_step
         return rows * self.sequence_length
 
+    def summary(self) -> str:
+        """How long it is, of what steps, with what model and rate."""
+        shape = f"{self.model.layers}×{self.model.hidden_size}"
+        step = f"{self.batch_size}×{self.sequence_length} tokens"
+        if self.privacy is not None:
+            drawn = f"about {self.privacy.documents_per_step:,} documents"
+            step = f"{drawn} of up to {self.sequence_length} tokens"
+        return (
+            f"{self.total_steps:,} steps of {step} with an LSTM of {shape}, "
+            f"learning rate {self.learning_rate:g}"
+        )
+
     def digest(self) -> str:
         """SHA-256 of the plan, the same for equal plans in any process.
 

@@ -33,13 +33,13 @@ class Exposure:
 def exposure(scorer: Scorer, canary: Canary, *, samples: int = 10_000, seed: int = 0) -> Exposure:
     """log2 of the number of secrets, less log2 of the rank of this one by its nats.
 
-    That is the exposure of Carlini et al. 2019, "The Secret Sharer" (4.2). Secrets are as long as
-    the canary's, of its alphabet. Where there are at most ``samples`` all are ranked. Else
-    ``samples`` are drawn, and the exposure is minus log2 of the chance that one is as likely as
-    the canary's (4.3): the share that was drawn, or, where fewer than 10 were, that chance under a
-    skew-normal distribution of the nats, an extrapolation that is cut at log2 of the number of
-    secrets. Ours are the limit of 10, the cut, and that the distribution is the one with the mean,
-    variance and skewness of the drawn nats.
+    That is the exposure of Carlini et al., "The Secret Sharer" (USENIX Security 2019). Secrets are
+    as long as the canary's, of its alphabet. Where there are at most ``samples`` all are ranked.
+    Else ``samples`` are drawn, and the exposure is, as they approximate it, minus log2 of the
+    chance that one is as likely as the canary's: the share that was drawn, or, where fewer than 10
+    were, that chance under a skew-normal distribution of the nats, an extrapolation that is cut at
+    log2 of the number of secrets. Ours are the limit of 10, the cut, and that the distribution is
+    the one with the mean, variance and skewness of the drawn nats.
     """
     if samples < 100:
         raise InvalidOption(

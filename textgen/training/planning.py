@@ -10,7 +10,7 @@ import torch
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.labelled import LabelledTexts
 from textgen.errors import InvalidOption
-from textgen.events import Event, OnEvent, choice
+from textgen.events import OnEvent, choice
 from textgen.numerics import precisions
 from textgen.options import AUTO_PRESET, PRESETS, Hyperparameters, Preset
 from textgen.plan import Plan
@@ -231,23 +231,3 @@ def _workers(group: Group, wanted: Hyperparameters, preset: Preset) -> int:
             param="workers",
         )
     return group.size
-
-
-def announce(plan: Plan, on_event: OnEvent) -> None:
-    """Tell the plan; training starts when the listener has returned."""
-    shape = f"{plan.model.layers}×{plan.model.hidden_size}"
-    on_event(
-        Event(
-            "plan",
-            f"{plan.total_steps:,} steps of {_step_size(plan)} with "
-            f"an LSTM of {shape}, learning rate {plan.learning_rate:g}",
-            data={"plan": plan.model_dump(mode="json")},
-        )
-    )
-
-
-def _step_size(plan: Plan) -> str:
-    if plan.privacy is None:
-        return f"{plan.batch_size}×{plan.sequence_length} tokens"
-    drawn = plan.privacy.documents_per_step
-    return f"about {drawn:,} documents of up to {plan.sequence_length} tokens"

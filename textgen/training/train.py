@@ -25,7 +25,7 @@ from textgen.training.finish import finish, new_header
 from textgen.training.group import Group
 from textgen.training.local_group import local_group, workers_here
 from textgen.training.mixture import make_mixture
-from textgen.training.planning import announce, make_plan
+from textgen.training.planning import make_plan
 from textgen.training.private.documents import protected_documents
 from textgen.training.private.planning import make_private_plan
 from textgen.training.private.trainer import PrivateTrainer
@@ -118,7 +118,8 @@ def train_files(
                 replay=old,
                 group=group,
             )
-            announce(plan, on_event)
+            # Training starts when the listener has returned.
+            on_event(Event("plan", plan.summary(), data={"plan": plan.model_dump(mode="json")}))
         threads = min(threads, plan.threads)
         torch.set_num_threads(threads)
         here = _as_here(plan, where, threads, group.size, on_event)

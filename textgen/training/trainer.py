@@ -8,23 +8,24 @@ the step's number and what ``state`` holds, so that a training can stop and go o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from textgen.errors import InvalidCheckpoint, TrainingDiverged
+from textgen.errors import TrainingDiverged
 from textgen.model import Hidden, TextGenerator
 from textgen.numerics import autocast, use_kernel
 from textgen.plan import Plan
 from textgen.training.group import ALONE, Group, own_rows
 from textgen.training.mixture import Mixture, Part
-from textgen.training.optimizer import MOMENTS, Optimizer
+from textgen.training.optimizer import Optimizer
+from textgen.training.optimizer_state import fitting, moment_shapes, moments, restore_moments
 from textgen.training.output_loss import OutputLoss, output_loss
 from textgen.training.sampled_classes import Classes, only
 from textgen.training.schedule import learning_rate
+from textgen.training.step_randomness import seeded_for_step
 from textgen.training.streams import IGNORED, Batch
 
 _SCALING = ("scale", "_growth_tracker")
@@ -75,7 +76,7 @@ class Trainer:
         batch, rows = self._mixture.batch(self.step), self._rows
         counts = self._counts(batch)  # (parts,)
         self.model.train()
-        with use_kernel(self.plan.kernel), _generators(self.plan, self.step, self._device):
+        with use_kernel(self.plan.kernel), seeded_for_step(self.plan, self.step, self._device):
             x = batch.inputs[rows].to(self._device)  # (b, T)
             with autocast(self._device, self.plan.precision):
                 features, (h, c) = self.model.features(x, self._before(batch))  # (b, T, H)
@@ -140,7 +141,7 @@ class Trainer:
         if step == 0:
             return
         found = {
-            name: _fitting(tensors.get(name), shape, name, self._device)
+            name: fitting(tensors.get(name), shape, name, self._device)
             for name, shape in self._state_shapes().items()
         }
         scaling = {name: tensors.get(name, value) for name, value in self._scaling().items()}
@@ -204,13 +205,8 @@ class Trainer:
     def _state_shapes(self) -> dict[str, Sequence[int]]:
         """Of the tensors in ``state`` after any step."""
         lstm = self.model.lstm
-        shapes: dict[str, Sequence[int]] = {}
-        for name, parameter in self.model.named_parameters():
-            of_moments = (parameter.shape, parameter.shape, ())
-            for key, shape in zip(MOMENTS, of_moments, strict=True):
-                shapes[f"optimizer.{name}.{key}"] = shape
         hidden = (lstm.num_layers, self.plan.batch_size, lstm.hidden_size)
-        return shapes | {"hidden.h": hidden, "hidden.c": hidden}
+        return moment_shapes(self.model) | {"hidden.h": hidden, "hidden.c": hidden}
 
     def _gradients(self) -> list[Tensor]:
         return [each.grad for each in self.model.parameters() if each.grad is not None]
@@ -245,67 +241,8 @@ class Trainer:
         )
 
 
-def _predicted(part: Part, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """A part's logits (N, C) and targets (N,) among its C choices, or among all ids."""
-    scores, wanted = logits[part.rows].flatten(0, 1), targets[part.rows].flatten()
-    if part.choices is None:
-        return scores, wanted
-    choices = part.choices.to(logits.device)
-    here = wanted != IGNORED
-    return scores[here][:, choices], torch.searchsorted(choices, wanted[here])
-
-
 def new_model(plan: Plan) -> TextGenerator:
     """The untrained model of a plan: the same weights for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(plan.seed)  # a CUDA device's is not used here
         return TextGenerator.from_options(plan.vocab_size, plan.model)
-
-
-def moments(optimizer: torch.optim.Optimizer, model: TextGenerator) -> dict[str, Tensor]:
-    """What the optimizer keeps of each parameter; nothing before its first step."""
-    return {
-        f"optimizer.{name}.{key}": value
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def restore_moments(
-    optimizer: torch.optim.Optimizer, model: TextGenerator, tensors: Mapping[str, Tensor]
-) -> None:
-    """As ``moments`` told them; InvalidCheckpoint where they are not of this model."""
-    for name, parameter in model.named_parameters():
-        shapes = {"exp_avg": parameter.shape, "exp_avg_sq": parameter.shape, "step": ()}
-        found = {key: tensors.get(f"optimizer.{name}.{key}") for key in MOMENTS}
-        optimizer.state[parameter] = {
-            key: _fitting(found[key], shapes[key], name, parameter.device) for key in MOMENTS
-        }
-
-
-@contextmanager
-def _generators(plan: Plan, step: int, device: torch.device) -> Iterator[None]:
-    """Dropout's randomness follows from seed and step, so no generator has to be saved."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        # A CPU's generator takes 32 bits of a seed; the factor keeps the steps of two apart.
-        seed = (plan.seed * 2654435761 + step) % 2**32
-        # torch.manual_seed would format three stack traces for devices that are not there, every
-        # step: a third of a millisecond.
-        torch.default_generator.manual_seed(seed)
-        for each in cuda:
-            with torch.cuda.device(each):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-def _fitting(
-    tensor: Tensor | None, shape: Sequence[int], name: str, device: torch.device
-) -> Tensor:
-    if tensor is None or tensor.shape != torch.Size(shape):
-        found = None if tensor is None else tuple(tensor.shape)
-        raise InvalidCheckpoint(
-            f"The checkpoint belongs to another model: the state of {name!r} is {found}, "
-            f"not {tuple(shape)}."
-        )
-    return tensor.to(device)

@@ -16,12 +16,12 @@ from textgen.errors import InvalidCheckpoint, TrainingDiverged
 from textgen.model import TextGenerator
 from textgen.plan import Plan, PrivacyPlan
 from textgen.training.optimizer import Optimizer
+from textgen.training.optimizer_state import moments, restore_moments
 from textgen.training.private.accountant import Accountant
 from textgen.training.private.documents import Documents
 from textgen.training.private.gradients import Gradients, clipped_sum
 from textgen.training.private.randomness import KEY_BYTES, SecretRandomness
 from textgen.training.schedule import learning_rate
-from textgen.training.trainer import moments, restore_moments
 
 _KEY = "private.key"
 
