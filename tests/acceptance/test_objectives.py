@@ -28,6 +28,7 @@ def chinese(client: openai.OpenAI) -> str:
         "\n".join(rows),
         format="lines",
         max_steps=900,
+        dropout=0,  # what is written is to be a sentence of the text
         objectives={"causal": 1, "infill": 2},
     )
 

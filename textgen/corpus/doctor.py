@@ -12,18 +12,19 @@ from collections.abc import Iterator
 
 from textgen.corpus.copies import Copies
 from textgen.corpus.documents import MOST_LABELS, Document, Labelled, text_of
-from textgen.corpus.encode import MIN_TRAIN_TOKENS, choose_tokenizer
+from textgen.corpus.encode import MIN_TRAIN_TOKENS
 from textgen.corpus.encoding import BLOCK, Encoding, detect_encoding
 from textgen.corpus.labels import check_labels
 from textgen.corpus.oddities import Tally, find_oddities
 from textgen.corpus.report import Report, Suggestion, ToBeat
 from textgen.corpus.sources import Source, read_documents
+from textgen.corpus.tokenizer_choice import choose_tokenizer
 from textgen.costs import parameters, training_bytes
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm
 from textgen.options import Hyperparameters
 from textgen.presets import DEFAULT_SECONDS, CorpusStats, choose_preset
-from textgen.tokenizers import TOKENIZERS, CharTokenizer
+from textgen.tokenizers import CharTokenizer
 
 _COUNTED = 1_000_000  # characters that the models by counting see
 _FEWEST_COUNTED = 1_000
@@ -178,22 +179,22 @@ def _check(source: Source, counts: Counter[str]) -> None:
 
 
 def _suggestion(counts: Counter[str], seconds: float, threads: int, device: str) -> Suggestion:
-    name, why = choose_tokenizer(len(counts))
-    if name == "char":
-        vocab_size, tokens = CharTokenizer.train(counts).vocab_size, counts.total()
-    else:
-        vocab_size = TOKENIZERS[name].learner().finish().vocab_size
-        tokens = sum(len(character.encode()) * count for character, count in counts.items())
+    chosen = choose_tokenizer(len(counts))
+    vocab_size = chosen.vocab_size or CharTokenizer.train(counts).vocab_size
+    tokens = counts.total()  # of pieces about as many
     wanted = Hyperparameters(max_seconds=seconds)
     stats = CorpusStats(int(tokens * (1 - wanted.validation_fraction)), vocab_size)
     preset, events = choose_preset(stats, wanted, threads=threads, device=device)
     return Suggestion(
-        tokenizer=name,
+        tokenizer=chosen.name,
         vocab_size=vocab_size,
         model=f"{preset.model.layers}×{preset.model.hidden_size}",
         parameters=parameters(preset.model, vocab_size),
         batch_size=preset.batch_size,
         memory_bytes=training_bytes(preset, vocab_size),
         seconds=seconds,
-        reasons=(f"tokenizer = {name}: {why}", *(event.message for event in events)),
+        reasons=(
+            f"tokenizer = {chosen.name}: {chosen.reason}",
+            *(event.message for event in events),
+        ),
     )

@@ -19,10 +19,11 @@ from textgen.corpus.splits import (
     Splitter,
     TextSplitter,
 )
+from textgen.corpus.tokenizer_choice import choose_tokenizer
 from textgen.corpus.writing import Scan, Written, gathered_in_blocks, write_parts
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice, ignore
-from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
+from textgen.options import PIECE_TOKENIZERS, Hyperparameters
 from textgen.tokenizers import (
     TOKENIZERS,
     CharTokenizer,
@@ -35,7 +36,6 @@ from textgen.tokenizers.char import CharacterCounter
 from textgen.tokenizers.widening import widened
 
 MIN_TRAIN_TOKENS = 32
-_MANY_SYMBOLS = 20_000  # above, most characters are too rare to learn as one symbol each
 
 
 def encode_corpus(
@@ -160,18 +160,20 @@ def _learn(
     on_event: OnEvent,
     alive: SignsOfLife,
 ) -> Tokenizer:
-    name = options.tokenizer
+    name, size = options.tokenizer, options.vocab_size
     if name is None:
-        name, reason = choose_tokenizer(scan.symbols)
-        on_event(choice("tokenizer", name, reason))
-    learner = TOKENIZERS[name].learner(options.vocab_size)
+        chosen = choose_tokenizer(scan.symbols, size)
+        name, size = chosen.name, chosen.vocab_size
+        on_event(choice("tokenizer", name, chosen.reason))
+    learner = TOKENIZERS[name].learner(size)
     tokenizer = alive.during("learning the vocabulary", lambda: _taught(learner, corpus, scan))
     if name in PIECE_TOKENIZERS and tokenizer.vocab_size != options.vocab_size:
-        reason = (
-            "by the length of the text"
-            if options.vocab_size is None
-            else f"the text has no more pieces that come twice, so not {options.vocab_size:,}"
-        )
+        if size is None:
+            reason = "by the length of the text"
+        elif tokenizer.vocab_size == size:
+            reason = "few pieces are learnt sooner than many"
+        else:
+            reason = f"the text has no more pieces that come twice, so not {size:,}"
         on_event(choice("vocab_size", tokenizer.vocab_size, reason))
     return with_normalization(tokenizer, corpus.form)
 
@@ -197,13 +199,6 @@ def _widened(tokenizer: Tokenizer, corpus: CorpusFiles, scan: Scan, on_event: On
         reason = f"the model to continue from does not know {new:,} characters of this text"
         on_event(choice("vocab_size", wider.vocab_size, reason))
     return wider
-
-
-def choose_tokenizer(symbols: int) -> tuple[TokenizerName, str]:
-    """The tokenizer for a text of ``symbols`` distinct characters, and the reason."""
-    if symbols > _MANY_SYMBOLS:
-        return "byte", f"{symbols:,} different characters are too many to learn one by one"
-    return "char", f"{symbols:,} different characters make a small vocabulary"
 
 
 def _check_sizes(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> None:

@@ -25,6 +25,8 @@ class Growth:
         return round(share * min(grown, self.most), 2)
 
 
+# Of a layer that is at least so wide; a narrower one has less to spare, and gets its share.
+_WIDE = 256
 FROM_SCRATCH = (
     Growth("dropout", 0.06, 0.6, first=2),
     Growth("input_dropout", 0.015, 0.2, first=2),
@@ -51,8 +53,9 @@ def against_repetition(plan: Plan, tokens: int, wanted: Hyperparameters) -> Plan
     if wanted.dropout is not None:
         return plan
     epochs = passes(plan, tokens)
+    share = min(plan.model.hidden_size / _WIDE, 1.0) if plan.base is None else 1.0
     update = {
-        each.option: each.after_passes(epochs)
+        each.option: each.after_passes(epochs, share)
         for each in _growth(plan)
         if getattr(wanted, each.option) is None
     }
