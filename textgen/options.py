@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from textgen.option_model import Options as Options
 from textgen.privacy_options import PrivacyOptions, check_private
+from textgen.reading_options import ReadingOptions
 from textgen.sampling_options import LONGEST_SCHEDULE as LONGEST_SCHEDULE
 from textgen.sampling_options import SamplingOptions as SamplingOptions
 
@@ -29,7 +30,6 @@ Task = Literal["write", "reply", "classify", "embed"]
 Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]
-CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
 Precision = Literal["float32", "bfloat16", "float16"]
 SoftmaxName = Literal["exact", "sampled"]
 Auto = Literal["auto"]
@@ -77,7 +77,7 @@ SHAPE_OPTIONS = (
 )
 
 
-class Hyperparameters(Options):
+class Hyperparameters(ReadingOptions):
     """What a training may be asked to do; ``None`` and ``"auto"`` leave it to the preset."""
 
     # OpenAI's own
@@ -107,21 +107,7 @@ class Hyperparameters(Options):
         description="in which recurrent layers multiply; auto takes a shorter one where that is "
         "faster, and so does a CPU where nothing is said",
     )
-    # the text
-    format: CorpusFormat | None = Field(
-        None, description="text, lines, jsonl or csv; from the file's name where not given"
-    )
-    column: str | None = Field(None, max_length=200, description="the text column of a csv file")
-    prompt_column: str | None = Field(
-        None, max_length=200, description="of a csv file with prompts and completions"
-    )
-    completion_column: str | None = Field(None, max_length=200, description="goes with it")
-    label_column: str | None = Field(
-        None, max_length=200, description="of a csv file of texts with labels"
-    )
-    encoding: str | None = Field(
-        None, max_length=40, description="of the files; detected where not given"
-    )
+    # the text, beside how its files are read
     tokenizer: TokenizerName | None = Field(
         None, description="char, byte, bpe, unigram (also for Chinese) or word"
     )

@@ -7,11 +7,11 @@ from typing import Any
 
 from textgen.errors import InvalidInput
 from textgen.options import Hyperparameters
+from textgen.reading_options import ReadingOptions
 from web.file_references import reference
 from web.schemas.evaluations import EvaluationBody
 from web.schemas.measurements import TEXT_PURPOSES, reading_of
 from web.services import Services
-from worker.children.sources import ReadingOptions
 from worker.errors import NotFound
 from worker.generation.serving import find_model
 
@@ -70,4 +70,4 @@ def _training(services: Services, tenant: str, model: str) -> Mapping[str, Any]:
 def _reading(training: Mapping[str, Any]) -> dict[str, Any]:
     """How a training reads its files, as far as it was said."""
     hyperparameters = Hyperparameters.parse(training.get("hyperparameters", {}))
-    return ReadingOptions.of_training(hyperparameters).model_dump(exclude_none=True)
+    return ReadingOptions.of(hyperparameters).model_dump(exclude_none=True)

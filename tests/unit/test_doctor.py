@@ -11,7 +11,7 @@ from textgen.corpus.report import Report
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm
-from textgen.options import CorpusFormat
+from textgen.reading_options import CorpusFormat
 
 PLAIN = "".join(
     f"Line {number} of a plain story that goes on for long.\n" for number in range(5000)

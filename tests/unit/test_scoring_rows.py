@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen.errors import InvalidCorpus
-from worker.children.sources import ReadingOptions, SourceFile
+from textgen.reading_options import ReadingOptions
+from worker.children.sources import SourceFile
 from worker.scoring.order import ScoringOrder, ScoringPlan
 from worker.scoring.rows import Row, count, cut, read
 from worker.scoring.summary import ScoredRow, ScoreSummary

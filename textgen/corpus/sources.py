@@ -23,7 +23,7 @@ from textgen.corpus.documents import (
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
 from textgen.corpus.json_rows import READERS, kind_of_row, short, strict_json
 from textgen.errors import InvalidCorpus
-from textgen.options import CorpusFormat, Hyperparameters
+from textgen.reading_options import CorpusFormat, ReadingOptions
 
 MAX_LINE = 16 << 20  # characters
 _SUFFIXES: dict[str, CorpusFormat] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
@@ -61,8 +61,8 @@ class Source:
         return self.kind != "text"
 
 
-def source_of(path: Path, options: Hyperparameters, name: str | None = None) -> Source:
-    """The file, to be read as the options of a training say."""
+def source_of(path: Path, options: ReadingOptions, name: str | None = None) -> Source:
+    """The file, to be read as the options say."""
     return Source(
         path=path,
         name=name,

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from textgen.evaluation.options import EvaluationOptions
+from textgen.reading_options import ReadingOptions
 from web.schemas.base import Body, Id, Metadata, Shape
 from web.schemas.measurements import Measurement
-from worker.children.sources import ReadingOptions
 
 OptionsGiven = Annotated[
     dict[str, Any],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from textgen.reading_options import ReadingOptions
 from web.schemas.base import JobError, Shape
 from web.schemas.jobs import State
-from worker.children.sources import ReadingOptions
 
 # Neither makes or changes a model. Who may train may measure what was trained, and who may
 # generate may ask the same model how likely a text is: so either scope is enough.

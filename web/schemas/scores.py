@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from textgen.errors import InvalidOption
+from textgen.reading_options import ReadingOptions
 from web.schemas.base import Body, Id, Metadata, Shape
 from web.schemas.measurements import Measurement
-from worker.children.sources import ReadingOptions
 from worker.scoring.summary import ScoreSummary
 
 MAX_TEXTS = 256

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from textgen.evaluation.options import EvaluationOptions
+from textgen.reading_options import ReadingOptions
 from worker.children.process import Order
-from worker.children.sources import ReadingOptions, SourceFile
+from worker.children.sources import SourceFile
 
 
 class EvaluationOrder(Order):

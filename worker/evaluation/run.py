@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from textgen.evaluation.options import EvaluationOptions
+from textgen.reading_options import ReadingOptions
 from worker.children.run import ChildRun
-from worker.children.sources import ReadingOptions
 from worker.evaluation.order import EvaluationOrder
 from worker.evaluation.result import PAGE_FILE, REPORT_FILE, summary_of
 from worker.processes.results import RESULTS_PURPOSE, Result, store_result

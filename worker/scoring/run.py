@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from textgen.reading_options import ReadingOptions
 from worker.children.run import ChildRun
-from worker.children.sources import ReadingOptions
 from worker.jobs.shards import ShardRow
 from worker.processes.results import RESULTS_PURPOSE, store_joined, store_result
 from worker.scoring.order import ScoringOrder, ScoringPlan

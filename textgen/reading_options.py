@@ -1,0 +1,37 @@
+"""How a file of text is read, where its name does not say it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from textgen.option_model import Options
+
+CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
+
+
+class ReadingOptions(Options):
+    """Its format, the columns of a table, its encoding."""
+
+    format: CorpusFormat | None = Field(
+        None, description="text, lines, jsonl or csv; from the file's name where not given"
+    )
+    column: str | None = Field(None, max_length=200, description="the text column of a csv file")
+    prompt_column: str | None = Field(
+        None, max_length=200, description="of a csv file with prompts and completions"
+    )
+    completion_column: str | None = Field(None, max_length=200, description="goes with it")
+    label_column: str | None = Field(
+        None, max_length=200, description="of a csv file of texts with labels"
+    )
+    encoding: str | None = Field(
+        None, max_length=40, description="of the file; detected where not given"
+    )
+
+    @classmethod
+    def of(cls, options: ReadingOptions) -> ReadingOptions:
+        """This part of options that say more, as those of a training."""
+        return ReadingOptions(
+            **{name: getattr(options, name) for name in ReadingOptions.model_fields}
+        )
