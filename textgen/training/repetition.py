@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from textgen.costs import parameters
 from textgen.events import OnEvent, choice
 from textgen.options import Hyperparameters
 from textgen.plan import Plan
 
+_SHARE = 0.75  # of the largest dropouts where there is a weight for each token of the text
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A dropout that grows with each pass over the text, after the ``first``, up to ``most``."""
+    """A dropout that grows with each pass over the text, after the ``first``, up to ``most``.
+
+    Where weights are few for the text, up to a ``share`` of it: they can learn less by heart.
+    """
 
     option: str
     a_pass: float
@@ -20,13 +27,11 @@ class Growth:
     first: int = 0
 
     def after_passes(self, epochs: float, share: float = 1.0) -> float:
-        """Its value for so many passes, or a ``share`` of it; none for fewer than two."""
+        """Its value for so many passes; none for fewer than two."""
         grown = 0.0 if epochs < 2 else self.a_pass * max(epochs - self.first, 0)
-        return round(share * min(grown, self.most), 2)
+        return round(min(grown, share * self.most), 2)
 
 
-# Of a layer that is at least so wide; a narrower one has less to spare, and gets its share.
-_WIDE = 256
 FROM_SCRATCH = (
     Growth("dropout", 0.06, 0.6, first=2),
     Growth("input_dropout", 0.015, 0.2, first=2),
@@ -53,7 +58,10 @@ def against_repetition(plan: Plan, tokens: int, wanted: Hyperparameters) -> Plan
     if wanted.dropout is not None:
         return plan
     epochs = passes(plan, tokens)
-    share = min(plan.model.hidden_size / _WIDE, 1.0) if plan.base is None else 1.0
+    share = 1.0
+    if plan.base is None:
+        weights = parameters(plan.model, plan.vocab_size)
+        share = min(_SHARE * math.sqrt(weights / tokens), 1.0)
     update = {
         each.option: each.after_passes(epochs, share)
         for each in _growth(plan)
