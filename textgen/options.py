@@ -25,8 +25,8 @@ LARGEST_VOCABULARY = 65_000
 ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
 RowKind = Literal["text", "prompts", "messages", "labels"]  # what the rows of a corpus are made of
 # What a model is asked to do with a text: go on from it, say the next turn of a conversation, name
-# its class, give its state as a vector.
-Task = Literal["write", "reply", "classify", "embed"]
+# its class, give its state as a vector, name the likeliest tokens to go on with.
+Task = Literal["write", "reply", "classify", "embed", "choose"]
 Normalization = Literal["none", "nfc", "nfkc"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("none", "nfc", "nfkc")
 Deduplication = Literal["off", "exact", "near"]

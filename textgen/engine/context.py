@@ -38,6 +38,7 @@ class ContextMaker:
         labels: Sequence[str] = (),
     ) -> None:
         ids = tokenizer.special_ids
+        self._tokenizer = tokenizer
         self._vocab_size = tokenizer.vocab_size
         self._replies = rows == "messages"
         self._start = tokenizer.end_id if documents else _line_end(tokenizer)
@@ -60,10 +61,22 @@ class ContextMaker:
             raise not_a_classifier()
         if request.task == "reply" and not self._replies:
             raise not_a_chat_model()
+        if request.echo and request.scored and (request.start or request.return_state):
+            raise InvalidOption(
+                "The log-probabilities of an echoed prompt are told of whole prompts alone, and "
+                "without a state. Leave out 'echo', 'logprobs' or the state.",
+                param="echo",
+            )
         if request.suffix is None:
             return
         if self._infill is None:
             raise suffix_not_learnt()
+        if request.start is not None or request.return_state:
+            raise InvalidOption(
+                "A gap is filled between a prompt and a suffix; there is no state before it or "
+                "after it. Leave out the state or 'suffix'.",
+                param="suffix",
+            )
         self._check_ids(request.suffix, "suffix")
 
     def of(self, request: Request) -> npt.NDArray[np.int64]:
@@ -74,6 +87,9 @@ class ContextMaker:
             return _joined([self._end], request.prompt)
         if request.task == "embed":
             return self._framed(request.prompt, [])
+        if request.start is not None:  # the prompt as it stands: all before it has been read
+            rest = self._tokenizer.encode(request.start.rest)
+            return _joined([request.start.token], rest, request.prompt)
         return self.make(request.prompt, request.suffix)
 
     def prompt_place(self, request: Request) -> int:

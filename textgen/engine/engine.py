@@ -9,7 +9,6 @@ bit (`textgen.engine.row_plan`), and randomness is a function of (seed, choice, 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from textgen.bundles.bundle import Bundle
 from textgen.engine.context import ContextMaker, label_ids
@@ -24,6 +23,9 @@ from textgen.engine.row_measurement import measure_row_plan
 from textgen.engine.rows import Rows
 from textgen.engine.sampling import RowSampler
 from textgen.engine.scorer import Scorer
+from textgen.engine.state_keeper import StateKeeper
+from textgen.engine.states import state_values
+from textgen.engine.textless import chosen_from, classified
 from textgen.engine.vocabulary import Vocabulary
 from textgen.engine.waiting import WaitingRoom, check_sizes
 from textgen.errors import InvalidInput
@@ -63,6 +65,8 @@ class Engine:
         banned = set(self.tokenizer.generation_banned(documents=documents or fills_gaps))
         # Labels are found, not written; all are among what a log-probability is a part of.
         model = FoldedModel(bundle.model)
+        self._device, self._width = model.device, model.hidden
+        self._state_shape = (2, model.layers, bundle.header.model.hidden_size)
         self._banned = torch.tensor(sorted(banned), dtype=torch.int64, device=model.device)
         self._labels = torch.tensor(labels, dtype=torch.int64, device=model.device)
         plan = measure_row_plan(model)
@@ -80,6 +84,7 @@ class Engine:
         self._rows = Rows(model, plan, slots)
         reader = PromptReader(model, plan)
         self._prompts = Prompts(reader, PrefixCache(prefix_cache_bytes))
+        self._states = StateKeeper(self.tokenizer, self._rows, self._prompts, self._state_shape)
         self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)
         self._vocabulary = Vocabulary.of(self.tokenizer)
         self._sampler = RowSampler(
@@ -110,12 +115,14 @@ class Engine:
         """Queue a request. EngineFull, or InvalidInput for bad ids or an id that is in use.
 
         InvalidOption where the model has not learnt the task: ``not_a_classifier``,
-        ``not_a_chat_model``.
+        ``not_a_chat_model``; ``state_of_another_model`` for one that starts from such a state.
         """
         if request.id in self._ids:
             raise InvalidInput(f"A request with the id {request.id!r} is under way.")
         self._context.check(request)
         self._vocabulary.check(request.options)
+        if request.start is not None:
+            request.start.check(self._state_shape, self.tokenizer.vocab_size)
         self._waiting.add(Answer(request, self.tokenizer))
         self._ids.add(request.id)
 
@@ -126,20 +133,20 @@ class Engine:
         self._ids.remove(request_id)
         if self._waiting.remove(request_id):
             return
+        self._states.forget(request_id)
         answer = self._prompts.remove(request_id) or self._to_embed.remove(request_id)
         if answer is not None:
             self._give_back(answer)
             return
         rows = [answer.request.id for answer in self._running]
-        self._retire(rows.index(request_id))
+        self._give_back(self._retire(rows.index(request_id)))
 
     @torch.inference_mode()
     def step(self) -> list[Delta]:
         """Admit, read one chunk of prompts and of other texts, draw one token a running request."""
         deltas = self._admit()
         if self._prompts:
-            for ready in self._prompts.read():
-                self._run(ready)
+            deltas += self._read()
         if self._to_embed:
             deltas += self._embed()
         if self._running:
@@ -158,15 +165,21 @@ class Engine:
                 deltas += self._echo(answer)
                 continue
             echoed = self.tokenizer.decode(request.prompt) if request.echo else ""
-            if request.options.max_tokens == 0 and request.writes:
+            if request.ends_at_once and not request.return_state:
                 self._ids.remove(request.id)
                 deltas.append(answer.end_at_once(echoed))
                 continue
             if echoed:
                 deltas.append(answer.echo(echoed))
             self._batch_running += not request.interactive
-            reading = self._to_embed if request.task == "embed" else self._prompts
-            reading.add(answer, self._context.of(request))
+            context = self._context.of(request)
+            if request.task == "embed":
+                self._to_embed.add(answer, context)
+            elif request.start is None:
+                self._prompts.add(answer, context)
+            else:
+                values = state_values(request.start, self._width, self._device)
+                self._prompts.add(answer, context, values, request.start.key)
         return deltas
 
     def _echo(self, answer: Answer) -> list[Delta]:
@@ -185,15 +198,28 @@ class Engine:
             self._ids.remove(request.id)
             return [delta]
         self._batch_running += not request.interactive
-        self._run(Ready(answer, None, token))
+        self._run(Ready(answer, None, token, length=1))
         return [] if delta is None else [delta]
+
+    def _read(self) -> list[Delta]:
+        """One chunk of the prompts; whose prompt is read gets a row, or ends here."""
+        deltas = []
+        for ready in self._prompts.read():
+            delta = self._states.ready(ready)
+            if delta is None and ready.answer.request.ends_at_once:
+                delta = self._states.close(ready.answer, ready.answer.end_at_once(""))
+            if delta is None:
+                self._run(ready)
+            else:
+                self._end(ready.answer)
+                deltas.append(delta)
+        return deltas
 
     def _embed(self) -> list[Delta]:
         """One chunk of the texts to embed; those that are read end here, without a row."""
         deltas = []
         for answer, vector in self._to_embed.read():
-            self._ids.remove(answer.request.id)
-            self._give_back(answer)
+            self._end(answer)
             deltas.append(answer.embedded(vector))
         return deltas
 
@@ -216,11 +242,12 @@ class Engine:
         count = len(self._running)
         logits = self._rows.step(count)
         self._scorer.look(self._running, logits)
-        chances = self._chances(logits) if len(self._labels) else {}
+        textless = classified(self._running, logits, self._labels)
         logits.index_fill_(1, self._banned, -torch.inf)
         if self._ends_in_gaps_only:
             endless = [row for row, each in enumerate(self._running) if each.request.suffix is None]
             logits[endless, self.tokenizer.end_id] = -torch.inf
+        textless |= chosen_from(self._running, logits)
         drawn = self._sampler.draw(logits)
         fed = {
             row: each.echoed.next
@@ -234,37 +261,40 @@ class Engine:
         logprobs = self._scorer.read(tokens)
         deltas, ended = [], []
         for row, (answer, token) in enumerate(zip(self._running, drawn.tolist(), strict=True)):
-            if row in chances:
-                delta: Delta | None = answer.classified(chances[row])
+            if row in textless:
+                delta: Delta | None = textless[row]
             else:
                 delta = answer.take(token, logprobs.get(row))
+            if delta is not None and delta.finish_reason is not None:
+                ended.append(row)
+            if answer.request.return_state:
+                if row in textless:
+                    delta = self._states.close(answer, textless[row])
+                else:
+                    delta = self._states.follow(row, answer, token, delta)
             if delta is not None:
                 deltas.append(delta)
-                if delta.finish_reason is not None:
-                    ended.append(row)
         for row in fed:
             if self._running[row].echoed is None:
                 self._begin_drawing(row)
         for row in reversed(ended):
-            self._ids.remove(self._running[row].request.id)
-            self._retire(row)
+            answer = self._retire(row)
+            if not self._states.waits(answer.request.id):
+                self._end(answer)
         return deltas
 
-    def _chances(self, logits: Tensor) -> dict[int, tuple[float, ...]]:
-        """The labels' chances, by row that asks for them."""
-        asked = [each.request.task == "classify" for each in self._running]
-        rows = [row for row, asks in enumerate(asked) if asks]
-        found = logits[rows][:, self._labels].double().softmax(1).tolist() if rows else []
-        return dict(zip(rows, map(tuple, found), strict=True))
-
-    def _retire(self, row: int) -> None:
+    def _retire(self, row: int) -> Answer:
         """Free a row; the last one takes its place, so that rows in use stay the first ones."""
-        self._give_back(self._running[row])
-        last = self._running.pop()
+        retired, last = self._running[row], self._running.pop()
         if row < len(self._running):
             self._running[row] = last
             self._rows.move(len(self._running), row)
             self._sampler.move(len(self._running), row)
+        return retired
+
+    def _end(self, answer: Answer) -> None:
+        self._ids.remove(answer.request.id)
+        self._give_back(answer)
 
     def _give_back(self, answer: Answer) -> None:
         self._batch_running -= not answer.request.interactive

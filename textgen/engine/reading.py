@@ -32,11 +32,15 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A request whose prompt is read: the state (2, L, H; None for zeros) before its last token."""
+    """A request whose prompt is read: the state (2, L, H; None for zeros) before its last token.
+
+    ``length`` is that of what it had to read, the last token included.
+    """
 
     answer: Answer
     state: Tensor | None
     token: int
+    length: int
 
 
 class Prompts:
@@ -91,8 +95,10 @@ class Prompts:
                 # Behind the others, so that a short prompt never waits for a long one.
                 self._readings[key] = reading
                 continue
-            token = int(reading.context[-1])
-            ready += [Ready(each, reading.state, token) for each in reading.answers.values()]
+            token, length = int(reading.context[-1]), len(reading.context)
+            ready += [
+                Ready(each, reading.state, token, length) for each in reading.answers.values()
+            ]
         self._size -= len(ready)
         return ready
 

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from textgen.engine.echo import EchoedPrompt
 from textgen.engine.logprobs import Scored, TokenLogprob
+from textgen.engine.pending import pending_tokens, primed
 from textgen.engine.stopping import StopMatcher
+from textgen.engine.text_state import TextState
 from textgen.options import SamplingOptions, Task
 from textgen.tokenizers import Tokenizer
 
@@ -30,6 +32,10 @@ class Request:
     model for the text ``prompt``, or its vector, whatever ``options`` and ``seed``.
     With ``logprobs`` every drawn token is told with its log-probability and so many of the
     likeliest; with ``echo`` those of the prompt too. With ``ranked`` the last delta has their mean.
+    With ``start`` the text goes on from there: ``prompt``, which may be empty, is what follows it.
+    With ``return_state`` the last delta has the state at the text's end, also where no tokens are
+    drawn. To ``choose`` from ``alternatives`` nothing is written: the answer is so many of the
+    likeliest next tokens.
     ``interactive`` requests come before others and have slots that no other may take.
     """
 
@@ -44,6 +50,9 @@ class Request:
     task: Task = "write"
     logprobs: int | None = None
     ranked: bool = False
+    start: TextState | None = None
+    return_state: bool = False
+    alternatives: int = 0
 
     @property
     def scored(self) -> bool:
@@ -55,6 +64,19 @@ class Request:
         """Whether tokens are drawn."""
         return self.task in ("write", "reply")
 
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether nothing has to be drawn."""
+        return self.writes and self.options.max_tokens == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that may come next, and the model's probability of it."""
+
+    token: int
+    probability: float
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:
@@ -64,7 +86,8 @@ class Delta:
     drawn since the request's last delta; the end token and those of a stop string count too.
     "stop" is the document's end or a stop string, "length" is ``max_tokens``. Of a request to
     classify there is one delta, with the ``chances`` of the labels in the order of the bundle's, of
-    one to embed the ``vector`` (L·H,) of length 1. ``logprobs`` are of the tokens since the last
+    one to embed the ``vector`` (L·H,) of length 1, of one to choose the ``alternatives``, the
+    likeliest first. ``logprobs`` are of the tokens since the last
     delta, also those that show no text or belong to a stop string.
     """
 
@@ -77,6 +100,8 @@ class Delta:
     vector: npt.NDArray[np.float32] | None = field(default=None, compare=False)
     logprobs: tuple[TokenLogprob, ...] = ()
     mean_logprob: float | None = None
+    state: TextState | None = None
+    alternatives: tuple[Alternative, ...] = ()
 
 
 class Answer:
@@ -84,7 +109,7 @@ class Answer:
 
     __slots__ = (
         "_decoder", "_end", "_length", "_logprobs", "_matcher", "_remaining", "_sum",
-        "_unreported", "echoed", "prompt_tokens", "request",
+        "_unreported", "echoed", "pending", "prompt_tokens", "request",
     )  # fmt: skip
 
     def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
@@ -94,7 +119,10 @@ class Answer:
         if request.suffix is not None:
             self.prompt_tokens += len(request.suffix)
         self._end = tokenizer.end_id
-        self._decoder = tokenizer.decoder()
+        before = () if request.start is None else request.start.pending
+        # Of what is read the last tokens, where they make no whole character yet.
+        self.pending = pending_tokens(tokenizer, before, request.prompt)
+        self._decoder = primed(tokenizer, self.pending)
         shown = request.options.include_stop_str_in_output
         self._matcher = StopMatcher(stop, shown=shown) if stop else None
         self._remaining = request.options.max_tokens
@@ -117,7 +145,7 @@ class Answer:
         options = self.request.options
         self._remaining -= 1
         self._unreported += 1
-        ends = token in options.stop_token_ids or (token == self._end and not options.ignore_eos)
+        ends = self.ends_by(token)
         hidden = ends and not options.include_stop_str_in_output
         text = "" if hidden else self._decoder.push(token)
         if scored is not None:
@@ -132,6 +160,11 @@ class Answer:
             return self._finish(text, "stop" if ends else "length")
         return self._delta(text, None) if text else None
 
+    def ends_by(self, token: int) -> bool:
+        """Whether the text ends when this token is drawn."""
+        options = self.request.options
+        return token in options.stop_token_ids or (token == self._end and not options.ignore_eos)
+
     def end_at_once(self, text: str) -> Delta:
         """The only delta of a request that wants no tokens."""
         return self._delta(text, "length")
@@ -143,6 +176,10 @@ class Answer:
     def embedded(self, vector: npt.NDArray[np.float32]) -> Delta:
         """The only delta of a request to embed."""
         return Delta(self.request.id, "", 0, "stop", self.prompt_tokens, vector=vector)
+
+    def chosen_from(self, alternatives: tuple[Alternative, ...]) -> Delta:
+        """The only delta of a request to choose."""
+        return Delta(self.request.id, "", 0, "stop", self.prompt_tokens, alternatives=alternatives)
 
     def echo(self, text: str) -> Delta:
         """The prompt's text, ahead of the completion."""

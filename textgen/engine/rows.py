@@ -76,6 +76,10 @@ class Rows:
             self.state.hidden[:, row], self.state.cell[:, row] = state
         self.state.tokens[row] = token
 
+    def get(self, row: int) -> Tensor:
+        """A copy of a row's state (2, L, H), as it was before its token."""
+        return torch.stack([self.state.hidden[:, row], self.state.cell[:, row]])
+
     def move(self, source: int, target: int) -> None:
         """Copy a row onto another."""
         for buffer in (self.state.hidden, self.state.cell):

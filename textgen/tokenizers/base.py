@@ -32,6 +32,11 @@ class IncrementalDecoder(ABC):
     def push(self, token: int) -> str:
         """The text that ``token`` completes, which may be empty."""
 
+    @property
+    @abstractmethod
+    def within_character(self) -> bool:
+        """Whether the ids so far stop within a character."""
+
     @abstractmethod
     def finish(self) -> str:
         """The replacement character where the ids stopped within a character, else nothing."""

@@ -121,6 +121,11 @@ class ByteDecoder(IncrementalDecoder):
         """The characters that the token completes."""
         return self.finish() if token == END else self._utf8.decode(self._texts[token])
 
+    @property
+    def within_character(self) -> bool:
+        """Whether bytes are held back."""
+        return self._utf8.getstate()[0] != b""
+
     def finish(self) -> str:
         """The replacement character for a part of one."""
         text = self._utf8.decode(b"", final=True)

@@ -181,6 +181,10 @@ class _CharDecoder(IncrementalDecoder):
     def push(self, token: int) -> str:
         return self._texts[token]
 
+    @property
+    def within_character(self) -> bool:
+        return False
+
     def finish(self) -> str:
         return ""
 

@@ -106,6 +106,10 @@ class _MarkedDecoder(IncrementalDecoder):
     def push(self, token: int) -> str:
         return self._decoder.push(token if token < self._known else self._end)
 
+    @property
+    def within_character(self) -> bool:
+        return self._decoder.within_character
+
     def finish(self) -> str:
         return self._decoder.finish()
 
