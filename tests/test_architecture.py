@@ -44,7 +44,7 @@ def test_loads_without_torch(module: str) -> None:
 HAND_ON = {
     "textgen/training/local_group.py",
     "worker/children/process.py",
-    "worker/generation/engine_link.py",
+    "worker/generation/running_engine.py",
 }
 # What torchrun tells the processes that it starts stands there alone.
 STARTED_BY_TORCHRUN = {"textgen/training/distributed.py"}

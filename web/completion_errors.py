@@ -11,7 +11,7 @@ from worker.errors import CorruptArtifact, NoWorker, Unavailable, WorkerLost
 KINDS: Mapping[str, type[TextgenError]] = {
     kind.default_code: kind for kind in (EngineFull, WorkerLost, NoWorker, CorruptArtifact)
 }
-MODEL_FAULTS = ("model_not_loaded", "invalid_bundle")
+MODEL_FAULTS = ("model_not_loaded", "model_too_large", "invalid_bundle")
 
 
 def to_error(reason: Mapping[str, Any]) -> TextgenError:

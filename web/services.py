@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from flask import current_app
 
+from web.departures import WatchedCompletions
 from web.slots import Slots
 from worker.backend import open_backend
 from worker.celery_app import make_publisher
@@ -74,8 +75,8 @@ class Services:
 
     def __post_init__(self) -> None:
         threads = self.settings.web_threads
-        object.__setattr__(self, "answers", Slots(max(1, threads // 2), "completion requests"))
-        object.__setattr__(self, "streams", Slots(max(1, threads // 4), "event streams"))
+        object.__setattr__(self, "answers", Slots(max(1, threads * 3 // 4), "completion requests"))
+        object.__setattr__(self, "streams", Slots(max(1, threads // 8), "event streams"))
         object.__setattr__(self, "tokenizers", ModelTokenizers(self.store))
         tenants = Tenants(self.database, self.plans)
         object.__setattr__(self, "tenants", tenants)
@@ -99,7 +100,9 @@ def build_services(settings: Settings) -> Services:
         models=backend.models,
         keys=keys,
         wakeups=Wakeups(publisher, connection, settings.broker_retry_seconds),
-        completions=Completions(publisher, connection, settings.interactive_timeout_seconds),
+        completions=WatchedCompletions(
+            Completions(publisher, connection, settings.interactive_timeout_seconds)
+        ),
     )
 
 

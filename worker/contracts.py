@@ -5,12 +5,16 @@ so fields are only ever added, with a default.
 
 A completion request is checked in one place, `worker.generation.completions.CompletionBody`, for
 HTTP and for the lines of a batch alike; it becomes a `GenerateRequest`. The answer comes back as
-`StreamEntry` values on a Redis stream of the request's own.
+`StreamEntry` values. They are made for every moment of every text, so they are plain values, and
+arrays in JSON: new fields go to the end, and a reader passes over those that it does not know.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
@@ -60,6 +64,8 @@ class GenerateRequest(Message):
     of the prompts: text, the next turn (of conversations), chances of labels, vectors.
     Choice ``i`` of prompt ``p`` has the index ``p·n + i``. Its randomness depends on
     ``seed``, ``i`` and the position alone, never on what else runs beside it.
+    Waiting requests of several tenants take turns. With ``stream`` the text is wanted as it is
+    made, else whole at its end; ``reader`` is the process that the answer goes to.
     """
 
     id: str
@@ -73,6 +79,9 @@ class GenerateRequest(Message):
     ranked: bool = False
     options: SamplingOptions
     seed: int
+    tenant: str = ""
+    reader: str = ""
+    stream: bool = False
 
     @field_serializer("options")
     def _those_that_say_something(self, options: SamplingOptions) -> dict[str, Any]:
@@ -87,7 +96,7 @@ class GenerateRequest(Message):
         return values
 
 
-class TokenLogprob(Message):
+class TokenLogprob(NamedTuple):
     """How likely the model found one token, and the likeliest at its place, by their texts.
 
     Null for the first token of an echoed prompt. ``offset`` counts characters of the choice's text.
@@ -100,7 +109,8 @@ class TokenLogprob(Message):
     offset: int = 0
 
 
-class ChoiceDelta(Message):
+@dataclass(slots=True)
+class ChoiceDelta:
     """New text of one choice; ``finish_reason`` is set on its last.
 
     Of a text that was classified: ``chances`` of the labels, in the order of the model's. Of one
@@ -117,16 +127,32 @@ class ChoiceDelta(Message):
     logprobs: tuple[TokenLogprob, ...] = ()
     mean_logprob: float | None = None
 
+    def joined(self, later: ChoiceDelta) -> ChoiceDelta:
+        """This and what came after it as one."""
+        return ChoiceDelta(
+            self.index,
+            self.text + later.text,
+            self.tokens + later.tokens,
+            later.finish_reason,
+            later.chances,
+            later.vector,
+            self.logprobs + later.logprobs,
+            later.mean_logprob,
+        )
 
-class Usage(Message):
+
+DELTA_FIELDS = tuple(ChoiceDelta.__dataclass_fields__)
+
+
+class Usage(NamedTuple):
     """Tokens read and written by one request."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-class StreamEntry(Message):
-    """One entry of a request's stream.
+class StreamEntry(NamedTuple):
+    """A moment of an answer.
 
     accepted: ``worker`` has taken it · delta: new text · end: all done, with the usage ·
     error: nothing more comes; ``error`` is {code, message, param}.
@@ -139,14 +165,71 @@ class StreamEntry(Message):
     error: dict[str, Any] | None = None
 
 
-def stream_key(request_id: str) -> str:
-    """The Redis stream that carries a request's answer."""
-    return f"textgen:stream:{request_id}"
+def encode_entries(entries: Sequence[tuple[str, StreamEntry]]) -> str:
+    """Entries of several requests, each with its request's id, as one message."""
+    return encode(entries)
 
 
-def reader_key(request_id: str) -> str:
-    """Exists while someone reads the answer; without it the worker stops the request."""
-    return f"textgen:reader:{request_id}"
+def decode_entries(message: str) -> list[tuple[str, StreamEntry]]:
+    """Back from `encode_entries`."""
+    return [(name, _entry(values)) for name, values in json.loads(message)]
+
+
+def encode(value: Any) -> str:
+    """JSON, with deltas as arrays."""
+    return json.dumps(value, separators=(",", ":"), default=_values)
+
+
+def decode_deltas(rows: Sequence[Sequence[Any]]) -> tuple[ChoiceDelta, ...]:
+    """Deltas back from JSON."""
+    return tuple(map(_delta, rows))
+
+
+def decode_usage(row: Sequence[int] | None) -> Usage | None:
+    """A usage back from JSON."""
+    return None if row is None else Usage(*row[: len(Usage._fields)])
+
+
+def _values(delta: ChoiceDelta) -> list[Any]:
+    """Its fields, without those at the end that have nothing to say."""
+    values = [getattr(delta, name) for name in DELTA_FIELDS]
+    while values[-1] is None or values[-1] == ():
+        values.pop()
+    return values
+
+
+def _delta(row: Sequence[Any]) -> ChoiceDelta:
+    delta = ChoiceDelta(*row[: len(DELTA_FIELDS)])
+    if delta.logprobs:
+        rows: Sequence[Any] = delta.logprobs
+        known = len(TokenLogprob._fields)
+        delta.logprobs = tuple(TokenLogprob(*values[:known]) for values in rows)
+    return delta
+
+
+def _entry(values: Sequence[Any]) -> StreamEntry:
+    kind, worker, deltas, usage, error = values[: len(StreamEntry._fields)]
+    return StreamEntry(kind, worker, decode_deltas(deltas), decode_usage(usage), error)
+
+
+def answers_key(reader: str) -> str:
+    """The Redis stream that carries all answers for one reading process."""
+    return f"textgen:answers:{reader}"
+
+
+def reader_key(reader: str) -> str:
+    """Exists while that process lives; without it workers stop what they do for it."""
+    return f"textgen:reader:{reader}"
+
+
+def stops_key(worker: str) -> str:
+    """The Redis stream of the requests that a worker is to stop."""
+    return f"textgen:stops:{worker}"
+
+
+def stopped_key(request_id: str) -> str:
+    """Exists when a request was given up before any worker had taken it."""
+    return f"textgen:stopped:{request_id}"
 
 
 def worker_key(name: str) -> str:

@@ -44,7 +44,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PORT", "port"),
         description="port the web process listens on; 0 takes a free one",
     )
-    web_threads: int = Field(64, ge=2, le=1000, description="requests served at the same time")
+    web_threads: int = Field(
+        256, ge=2, le=4096, description="requests served at once; 3 of 4 may be completions"
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )

@@ -34,7 +34,7 @@ def register_generate(app: Celery, answers: Answers, store: ArtifactStore) -> No
         try:
             path = store.local_path(request.bundle.artifact, request.bundle.file)
         except (FileNotFoundError, CorruptArtifact, OSError) as error:
-            answers.refuse(request.id, _unreadable(error))
+            answers.refuse(request, _unreadable(error))
             return
         answers.accept(request, path)
 

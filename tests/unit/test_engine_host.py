@@ -1,53 +1,163 @@
-"""Models loaded in the engine process, while their files come and go."""
+"""Models loaded in the engine process: in a thread, under a bound of memory, while files go."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from tests.random_models import BundleMaker
-from textgen.bundles.bundle import save_bundle
+from textgen.bundles.bundle import load_bundle, save_bundle
+from textgen.engine.engine import Engine
 from textgen.options import SamplingOptions
 from worker.contracts import BundleReference, GenerateRequest
-from worker.generation.engine_process import EngineHost
+from worker.generation.engine_host import EngineHost
+from worker.generation.held_bytes import held_bytes
 
 
-def stored(folder: Path, make_bundle: BundleMaker, seed: int) -> Path:
-    bundle = make_bundle(seed=seed)
-    path = folder / f"{seed}.safetensors"
+def stored(folder: Path, make_bundle: BundleMaker, seed: int, hidden: int = 32) -> Path:
+    bundle = make_bundle(seed=seed, hidden=hidden)
+    path = folder / f"{seed}-{hidden}.safetensors"
     save_bundle(path, bundle.header, bundle.model.state_dict())
     return path
 
 
-def write(host: EngineHost, path: Path) -> str:
-    request = GenerateRequest(
-        id="r",
+def new_host(cache_bytes: int = 10**9) -> EngineHost:
+    return EngineHost(device="cpu", slots=4, cache_bytes=cache_bytes)
+
+
+def request(name: str, tokens: int = 5) -> GenerateRequest:
+    return GenerateRequest(
+        id=name,
         bundle=BundleReference(artifact="a", file="f"),
         prompts=("ab",),
-        options=SamplingOptions(max_tokens=5),
+        options=SamplingOptions(max_tokens=tokens),
         seed=1,
     )
-    host.submit(request, str(path), True)
+
+
+def loaded(host: EngineHost) -> dict[str, dict[str, Any]]:
+    """Wait for the models on their way; the errors by request."""
+    failures = {}
+    deadline = time.monotonic() + 30
+    while host.loading:
+        failures |= dict(host.settle())
+        time.sleep(0.001)
+        assert time.monotonic() < deadline
+    return failures
+
+
+def write(host: EngineHost, path: Path, name: str = "r") -> str:
+    """The whole text of a request, or its error's code."""
+    host.submit(request(name), str(path), True)
+    failures = loaded(host)
+    if failures:
+        return str(failures[name]["code"])
     text = ""
     while host.busy:
         text += "".join(delta.text for delta in host.step())
+    host.ended(name)
     return text
 
 
-@pytest.mark.parametrize("cache_bytes", [1, 10**9])
+def size_of(path: Path) -> int:
+    return held_bytes(Engine(load_bundle(path), slots=4, queue=8))
+
+
 def test_a_checkpoint_that_is_deleted_harms_no_other_model(
-    tmp_path: Path, make_bundle: BundleMaker, cache_bytes: int
+    tmp_path: Path, make_bundle: BundleMaker
 ) -> None:
-    host = EngineHost(device="cpu", slots=4, cache_bytes=cache_bytes)
+    host = new_host()
     first, second = (stored(tmp_path, make_bundle, seed) for seed in (1, 2))
-    assert write(host, first)
+    assert len(write(host, first)) == 5
 
     first.unlink()
 
-    assert write(host, second)
-    if cache_bytes == 1:  # only one fits: the first has made room
-        with pytest.raises(FileNotFoundError):
-            write(host, first)
-    else:
-        assert write(host, first)
+    assert len(write(host, second)) == 5
+    assert len(write(host, first)) == 5  # it is still loaded
+
+
+def test_the_model_that_was_used_longest_ago_makes_room(
+    tmp_path: Path, make_bundle: BundleMaker
+) -> None:
+    first, second, third = (stored(tmp_path, make_bundle, seed) for seed in (1, 2, 3))
+    host = new_host(cache_bytes=int(2.5 * size_of(first)))
+    for path in (first, second, first, third):
+        assert len(write(host, path)) == 5
+
+    assert list(host.models) == [str(first), str(third)]
+    assert sum(host.models.values()) <= 2.5 * size_of(first)
+
+
+def test_a_model_that_works_never_leaves(tmp_path: Path, make_bundle: BundleMaker) -> None:
+    first, second = (stored(tmp_path, make_bundle, seed) for seed in (1, 2))
+    host = new_host(cache_bytes=int(1.5 * size_of(first)))
+    host.submit(request("long", tokens=100), str(first), True)
+    loaded(host)
+    host.step()
+
+    host.submit(request("other"), str(second), True)
+    failures = loaded(host)
+
+    assert failures["other"]["code"] == "engine_full"
+    assert "TEXTGEN_MODEL_CACHE_BYTES" in failures["other"]["message"]
+    assert list(host.models) == [str(first)]
+    while host.busy:
+        host.step()
+    assert len(write(host, second, "again")) == 5
+    assert list(host.models) == [str(second)]
+
+
+def test_a_model_that_can_never_fit_is_refused(tmp_path: Path, make_bundle: BundleMaker) -> None:
+    small, large = (stored(tmp_path, make_bundle, 1, hidden) for hidden in (16, 256))
+    host = new_host(cache_bytes=2 * size_of(small))
+    assert len(write(host, small)) == 5
+
+    assert write(host, large) == "model_too_large"
+    assert list(host.models) == [str(small)]  # it did not have to go for nothing
+
+
+def test_a_file_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    host = new_host()
+    assert write(host, tmp_path / "gone.safetensors") == "model_not_loaded"
+    (tmp_path / "odd.safetensors").write_bytes(b"nonsense" * 100)
+    assert write(host, tmp_path / "odd.safetensors") == "invalid_bundle"
+    assert not host.busy and not host.models
+
+
+def test_running_requests_go_on_while_a_model_is_loaded(
+    tmp_path: Path, make_bundle: BundleMaker
+) -> None:
+    """Also while one and the same model is wanted twice, and one request has gone meanwhile."""
+    first, second = stored(tmp_path, make_bundle, 1), stored(tmp_path, make_bundle, 2)
+    host = new_host()
+    host.submit(request("a", tokens=10_000), str(first), True)
+    loaded(host)
+    for name in ("b", "c"):
+        host.submit(request(name), str(second), True)
+    assert host.loading
+
+    steps = 0
+    while host.loading and steps < 9_000:
+        assert any(delta.id == "a/0" for delta in host.step())
+        if steps == 0:
+            host.cancel("b")
+        assert not host.settle()
+        steps += 1
+
+    assert steps >= 1
+    names = {delta.id for _ in range(6) for delta in host.step()}
+    assert names == {"a/0", "c/0"}
+    host.cancel("a")
+    assert not host.busy
+
+
+def test_what_an_engine_holds_grows_with_its_model_and_its_slots(
+    tmp_path: Path, make_bundle: BundleMaker
+) -> None:
+    bundle = make_bundle(hidden=64)
+    parameters = sum(each.numel() * 4 for each in bundle.model.parameters())
+    few, many = (held_bytes(Engine(bundle, slots=slots)) for slots in (8, 512))
+
+    assert few > parameters
+    assert many - few >= 504 * 2 * 64 * 4  # hidden and cell of each slot

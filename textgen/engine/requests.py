@@ -36,7 +36,8 @@ class Request:
     With ``return_state`` the last delta has the state at the text's end, also where no tokens are
     drawn. To ``choose`` from ``alternatives`` nothing is written: the answer is so many of the
     likeliest next tokens.
-    ``interactive`` requests come before others and have slots that no other may take.
+    ``interactive`` requests come before others and have slots that no other may take; those of
+    several tenants take turns.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Request:
     interactive: bool = True
     suffix: npt.NDArray[np.integer[Any]] | None = None
     task: Task = "write"
+    tenant: str = ""
     logprobs: int | None = None
     ranked: bool = False
     start: TextState | None = None

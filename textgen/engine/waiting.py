@@ -1,46 +1,50 @@
-"""Requests that wait for a slot: two bounded queues, interactive ones first."""
+"""Requests that wait for a slot: two bounded queues, interactive ones first, tenants in turns."""
 
 from __future__ import annotations
 
+from textgen.engine.fair_queue import FairQueue
 from textgen.engine.requests import Answer
 from textgen.errors import EngineFull, InvalidOption
 
 
 class WaitingRoom:
-    """First come, first served within each of the two classes; ``bound`` requests in each.
+    """Interactive requests before all others; within each class tenants get equal shares.
 
-    A batch can so never keep interactive requests out of the queue either.
+    A request costs the tokens that it has to read and may write, so a tenant with many or long
+    ones does not delay another's single one. Each tenant may have ``bound`` requests wait in each
+    class, so nobody keeps others out either, nor a batch interactive requests.
     """
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._queues: dict[bool, dict[str, Answer]] = {True: {}, False: {}}  # by `interactive`
+        self._interactive: FairQueue[Answer] = FairQueue()
+        self._batch: FairQueue[Answer] = FairQueue()
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues.values()))
+        return len(self._interactive) + len(self._batch)
 
     def add(self, answer: Answer) -> None:
-        """Queue a request; EngineFull where its queue is full."""
-        queue = self._queues[answer.request.interactive]
-        if len(queue) >= self._bound:
-            kind = "interactive" if answer.request.interactive else "batch"
+        """Queue a request; EngineFull where as many of its tenant wait as may."""
+        request = answer.request
+        queue = self._interactive if request.interactive else self._batch
+        waiting = queue.waiting(request.tenant)
+        if waiting >= self._bound:
+            kind = "interactive" if request.interactive else "batch"
             raise EngineFull(
-                f"{len(queue)} {kind} requests wait for the generation engine, which is all it "
+                f"{waiting} {kind} requests wait for the generation engine, which is all it "
                 "takes. Send the request again in a moment."
             )
-        queue[answer.request.id] = answer
+        cost = 1 + len(request.prompt) + request.options.max_tokens
+        queue.push(request.tenant, request.id, answer, cost)
 
     def next(self, *, batch: bool) -> Answer | None:
-        """Take the first interactive request, or else, where ``batch``, the first of the others."""
-        for interactive in (True, False) if batch else (True,):
-            queue = self._queues[interactive]
-            if queue:
-                return queue.pop(next(iter(queue)))
-        return None
+        """Take an interactive request, or else, where ``batch``, one of the others."""
+        found = self._interactive.pop()
+        return self._batch.pop() if found is None and batch else found
 
     def remove(self, request_id: str) -> bool:
         """Drop a request; whether it was there."""
-        return any(queue.pop(request_id, None) is not None for queue in self._queues.values())
+        return self._interactive.remove(request_id) or self._batch.remove(request_id)
 
 
 def check_sizes(slots: int, reserve: int, queue: int) -> None:

@@ -8,7 +8,7 @@ line in ``ENDPOINTS``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -25,15 +25,21 @@ B = TypeVar("B", bound=Options)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[B]):
-    """``check`` makes the body of what a client sent; ``begin`` makes work of a body.
+    """``check`` makes the body of what a client sent; ``make`` makes work of a body.
 
-    Both raise InvalidOption; ``begin`` also NotFound for an unknown model. ``begin`` takes the
+    Both raise InvalidOption; ``make`` also NotFound for an unknown model. ``make`` takes the
     request's id, which begins with ``prefix``, and the seed that counts where the body has none.
     """
 
     prefix: str
     check: Callable[[Mapping[str, Any]], B]
-    begin: Callable[[B, Asker, str, int], Work]
+    make: Callable[[B, Asker, str, int], Work]
+
+    def begin(self, body: B, asker: Asker, request_id: str, seed: int) -> Work:
+        """The work of a body; its request knows whose it is, and whether it is streamed."""
+        work = self.make(body, asker, request_id, seed)
+        whose = {"tenant": asker.tenant, "stream": getattr(body, "stream", False)}
+        return replace(work, request=work.request.model_copy(update=whose))
 
 
 def complete(body: CompletionBody, asker: Asker, request_id: str, seed: int) -> Work:

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from worker.contracts import ChoiceDelta, GenerateRequest, Usage
+from worker.contracts import ChoiceDelta, GenerateRequest, Usage, decode_deltas, decode_usage
+from worker.generation.running_engine import RunningEngine
 
 LOG = logging.getLogger(__name__)
 
@@ -53,21 +49,12 @@ class Sink(Protocol):
         """Take what one step brought."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Open:
     """A request that an engine works on."""
 
-    engine: Connection
+    engine: RunningEngine
     sink: Sink
-    path: str
-    choices: int
-    n: int
-    unfinished: int = field(init=False)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def __post_init__(self) -> None:
-        self.unfinished = self.choices
 
 
 class EngineLink:
@@ -93,8 +80,7 @@ class EngineLink:
         )
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}
-        self._connection: Connection | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._engine: RunningEngine | None = None
         self._closed = False
 
     def start(self) -> None:
@@ -105,13 +91,13 @@ class EngineLink:
     @property
     def alive(self) -> bool:
         """Whether an engine process is there to take requests."""
-        process = self._process
-        return process is not None and process.poll() is None
+        engine = self._engine
+        return engine is not None and engine.process.poll() is None
 
     @property
     def pid(self) -> int | None:
         """Process id of the engine."""
-        return None if self._process is None else self._process.pid
+        return None if self._engine is None else self._engine.process.pid
 
     @property
     def open_requests(self) -> int:
@@ -126,86 +112,57 @@ class EngineLink:
         self, request: GenerateRequest, path: Path, sink: Sink, *, interactive: bool
     ) -> None:
         """Hand a request to the engine; its updates go to ``sink``, the last one always comes."""
-        choices = len(request.prompts) * request.n
-        command = {
-            "op": "submit",
-            "request": request.model_dump(mode="json"),
-            "path": str(path),
-            "interactive": interactive,
-        }
         with self._lock:
             engine = self._ensure_running()
-            if engine is None:
-                sink.take([Update(request.id, error=LOST)])
-                return
-            self._open[request.id] = _Open(engine, sink, str(path), choices, request.n)
-            _send(engine, command)
+            if engine is not None:
+                self._open[request.id] = _Open(engine, sink)
+                engine.send("submit", request.model_dump(mode="json"), str(path), interactive)
+        if engine is None:
+            sink.take([Update(request.id, error=LOST)])
 
     def cancel(self, request_id: str) -> None:
         """Stop a request; no further update comes for it."""
         with self._lock:
             entry = self._open.pop(request_id, None)
             if entry is not None:
-                command = {
-                    "op": "cancel",
-                    "id": request_id,
-                    "choices": entry.choices,
-                    "path": entry.path,
-                }
-                _send(entry.engine, command)
+                entry.engine.send("cancel", request_id)
 
     def close(self) -> None:
         """End the engine process; open requests end with ``worker_lost``."""
         with self._lock:
             self._closed = True
-            process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.process.kill()
+            engine.process.wait()
 
-    def _ensure_running(self) -> Connection | None:
-        """The way to the engine, started unless one runs; None once closed. The lock is held."""
+    def _ensure_running(self) -> RunningEngine | None:
+        """The engine, started unless one runs; None once closed. The lock is held."""
         if self._closed:
             return None
         if self.alive:
-            return self._connection
-        ours, theirs = socket.socketpair()
-        with theirs:
-            environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-            self._process = subprocess.Popen(  # noqa: S603 (our own module)
-                [
-                    sys.executable,
-                    "-m",
-                    "worker.generation.engine_process",
-                    str(theirs.fileno()),
-                    self._options,
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env=environment,
-            )
-        connection = self._connection = Connection(ours.detach())
+            return self._engine
+        engine = self._engine = RunningEngine.start(self._options)
         threading.Thread(
-            target=self._read, args=(connection, self._process), name="engine-reader", daemon=True
+            target=self._read, args=(engine,), name="engine-reader", daemon=True
         ).start()
-        return connection
+        return engine
 
-    def _read(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
+    def _read(self, engine: RunningEngine) -> None:
         """Hand on reports until the engine closes its end."""
         try:
             while True:
-                self._deliver(json.loads(connection.recv_bytes()))
+                self._deliver(json.loads(engine.connection.recv_bytes()))
         except (EOFError, OSError):
-            code = process.wait()
-            connection.close()
+            code = engine.process.wait()
+            engine.close()
         if not self._closed:
             LOG.error("the generation engine ended with status %s; starting another", code)
-        self._end_open(connection)
+        self._end_open(engine)
         with self._lock:
             self._ensure_running()
 
-    def _end_open(self, engine: Connection) -> None:
+    def _end_open(self, engine: RunningEngine) -> None:
         """Say of the requests of a dead engine that they are lost.
 
         Its successor may have some already, from a thread that saw the death before the reader.
@@ -216,55 +173,21 @@ class EngineLink:
                 del self._open[name]
         _hand_out((entry.sink, Update(name, error=LOST)) for name, entry in lost.items())
 
-    def _deliver(self, report: dict[str, Any]) -> None:
+    def _deliver(self, reports: list[Any]) -> None:
         updates: list[tuple[Sink, Update]] = []
         with self._lock:
-            for request_id, rows in _by_request(report["deltas"]).items():
-                entry = self._open.get(request_id)
-                if entry is not None:
-                    updates.append((entry.sink, self._note(request_id, entry, rows)))
-            for request_id, error in report["errors"]:
-                entry = self._open.pop(request_id, None)
-                if entry is not None:
-                    updates.append((entry.sink, Update(request_id, error=error)))
+            for name, deltas, usage, error in reports:
+                entry = self._open.get(name)
+                if entry is None:
+                    continue
+                update = Update(name, decode_deltas(deltas), decode_usage(usage), error)
+                updates.append((entry.sink, update))
+                if update.last:
+                    del self._open[name]
         _hand_out(updates)
 
-    def _note(self, request_id: str, entry: _Open, rows: list[Any]) -> Update:
-        """Count tokens and ends; the lock is held."""
-        deltas = []
-        for index, text, tokens, reason, prompt_tokens, *results in rows:
-            entry.completion_tokens += tokens
-            if reason is not None:
-                entry.unfinished -= 1
-                if index % entry.n == 0:  # a prompt counts once, however many choices it has
-                    entry.prompt_tokens += prompt_tokens
-            delta = {"index": index, "text": text, "tokens": tokens, "finish_reason": reason}
-            for found in results:  # what a task gives beside text, by the names of ChoiceDelta
-                delta |= found
-            deltas.append(ChoiceDelta.model_validate(delta))
-        if entry.unfinished:
-            return Update(request_id, tuple(deltas))
-        del self._open[request_id]
-        usage = Usage(prompt_tokens=entry.prompt_tokens, completion_tokens=entry.completion_tokens)
-        return Update(request_id, tuple(deltas), usage)
 
-
-def _send(engine: Connection, command: dict[str, Any]) -> None:
-    """Send with the lock held; a dead engine is noticed by its reader."""
-    try:
-        engine.send_bytes(json.dumps(command).encode())
-    except OSError:
-        return
-
-
-def _by_request(deltas: list[Any]) -> dict[str, list[Any]]:
-    grouped: dict[str, list[Any]] = {}
-    for request_id, *row in deltas:
-        grouped.setdefault(request_id, []).append(row)
-    return grouped
-
-
-def _hand_out(updates: Any) -> None:
+def _hand_out(updates: Iterable[tuple[Sink, Update]]) -> None:
     """Give each sink all of its updates in one call."""
     grouped: dict[int, tuple[Sink, list[Update]]] = {}
     for sink, update in updates:

@@ -82,12 +82,14 @@ def _generate(settings: Settings) -> int:
         threads=settings.threads if settings.threads else generation_threads(available_cores()),
     )
     link.start()
-    answers = Answers(connect(settings), link, identity.name)
+    answers = Answers(connect(settings), link, f"{identity.name}.{identity.incarnation}")
     answers.start()
 
     def run(job: Any, draining: Callable[[], bool]) -> None:
         BatchRun(backend, link, job, draining).run()
 
+    for name in ("celery.app.trace", "celery.worker.strategy"):  # two lines for each request
+        logging.getLogger(name).setLevel(logging.WARNING)
     app = make_consumer(settings)
     runner = Runner(backend.jobs, BATCH, identity, BATCHES_AT_ONCE, run)
     register_wake(app, runner)

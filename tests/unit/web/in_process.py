@@ -18,6 +18,8 @@ from worker.contracts import (
     StreamEntry,
     TokenLogprob,
     Usage,
+    decode_entries,
+    encode_entries,
 )
 from worker.errors import BrokerUnavailable
 
@@ -66,7 +68,8 @@ class InProcessCompletions:
                 if entry is None:
                     yield None
                 else:
-                    yield StreamEntry.model_validate_json(entry.model_dump_json())
+                    [(_, travelled)] = decode_entries(encode_entries([(request_id, entry)]))
+                    yield travelled
         finally:
             self.closed.set()
 

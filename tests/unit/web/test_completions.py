@@ -248,7 +248,7 @@ def test_a_client_that_goes_away_stops_the_work(
 def test_long_answers_leave_threads_for_short_ones(
     call: Caller, model: str, services: Services
 ) -> None:
-    places = [services.answers.take() for _ in range(services.settings.web_threads // 2)]
+    places = [services.answers.take() for _ in range(services.settings.web_threads * 3 // 4)]
 
     refused = complete(call, model)
     assert refused.status_code == 429

@@ -1,0 +1,240 @@
+"""Completions under load: the engine alone, then through HTTP with 1 to 128 clients.
+
+    python -m benchmarks.serving [--clients 1,8,32,128] [--seconds 10] [--shape 2x512]
+
+A whole stack with default settings, a 2×512 model of 65 symbols that was trained for one step,
+lengths from 64 to 448 tokens. Each number of clients sends plain and streamed requests, in turns
+with the next; then streamed ones arrive by chance (Poisson) at half of the largest streamed rate.
+The engine alone is measured before and after, in a process of its own, with the threads that the
+stack gives it and with all of them. Client, web, worker, engine and Redis share the machine's
+cores: the seconds of CPU that each of them took per wall second are told. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.load_client import Call, arrivals, closed_loop, make_body
+from tests.stack import QUICK, Stack, wait_for
+from worker.processes.cores import available_cores, generation_threads
+
+ALPHABET = "".join(chr(48 + index) for index in range(62)) + " \n."
+LENGTHS = (64, 448)
+PROCESSES = {
+    "web": ("web.server",),
+    "worker": ("worker", "generate"),
+    "engine": ("engine_process",),
+    "redis": ("redis",),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--clients", default="1,8,32,128")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--shape", default="2x512")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--skip-engine", action="store_true")
+    arguments = parser.parse_args()
+    layers, hidden = map(int, arguments.shape.split("x"))
+    figures: dict[str, Any] = {"shape": arguments.shape, "cores": available_cores()}
+    if not arguments.skip_engine:
+        figures["engine alone"] = [engine_alone(arguments.shape)]
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack(Path(folder) / "home")
+        for name in QUICK:
+            del stack.environment[name]
+        with stack:
+            model = random_model(stack, layers, hidden)
+            figures |= asyncio.run(
+                measure(
+                    stack,
+                    model,
+                    [int(each) for each in arguments.clients.split(",")],
+                    arguments.seconds,
+                    arguments.rounds,
+                )
+            )
+    if not arguments.skip_engine:
+        figures["engine alone"].append(engine_alone(arguments.shape))
+    print(json.dumps(figures))
+
+
+def random_model(stack: Stack, layers: int, hidden: int) -> str:
+    """A model that has learnt next to nothing; the lengths of its texts are those asked for."""
+    source = random.Random(0)
+    text = "".join(source.choices(ALPHABET, k=50_000))
+    client = stack.client()
+    file = client.files.create(file=("text.txt", io.BytesIO(text.encode())), purpose="fine-tune")
+    wanted = {"max_steps": 1, "layers": layers, "hidden_size": hidden, "tokenizer": "char"}
+    job = client.fine_tuning.jobs.create(
+        model="lstm-base", training_file=file.id, extra_body={"hyperparameters": wanted}
+    )
+    return str(wait_for(client, job.id).fine_tuned_model)
+
+
+async def measure(
+    stack: Stack, model: str, clients: list[int], seconds: float, rounds: int
+) -> dict[str, Any]:
+    """All the loads, one after the other, ``rounds`` times."""
+    source = random.Random(1)
+    figures: dict[str, Any] = {}
+    fastest = 0.0
+    for number in range(rounds):
+        for count in clients:
+            for stream in (False, True):
+                name = f"{count} clients, {'streamed' if stream else 'plain'}, round {number + 1}"
+
+                def body(stream: bool = stream) -> dict[str, Any]:
+                    tokens = source.randint(*LENGTHS)
+                    return make_body(model, tokens, stream=stream, seed=source.getrandbits(30))
+
+                with cpu_shares(stack, seconds) as shares:
+                    calls = await closed_loop(stack.port, stack.key, count, seconds, body)
+                figures[name] = summary(calls, stream=stream) | {"cpu": shares}
+                if stream:
+                    fastest = max(fastest, figures[name]["tokens_per_second"])
+                print(f"{name:34} {json.dumps(figures[name])}", flush=True)
+    figures["half load"] = await half_load(stack, model, fastest / 2, seconds, source)
+    print(f"{'Poisson at half load':34} {json.dumps(figures['half load'])}", flush=True)
+    figures["memory"] = memory(stack)
+    print(f"{'RssAnon, MB':34} {json.dumps(figures['memory'])}", flush=True)
+    return figures
+
+
+async def half_load(
+    stack: Stack, model: str, tokens_per_second: float, seconds: float, source: random.Random
+) -> dict[str, Any]:
+    """Streamed requests that arrive by chance, so many that they ask for this rate."""
+    rate = tokens_per_second / statistics.mean(LENGTHS)
+    pauses = [source.expovariate(rate) for _ in range(max(1, int(rate * seconds)))]
+
+    def body() -> dict[str, Any]:
+        tokens = source.randint(*LENGTHS)
+        return make_body(model, tokens, stream=True, seed=source.getrandbits(30))
+
+    with cpu_shares(stack, sum(pauses)) as shares:
+        calls = await arrivals(stack.port, stack.key, pauses, body)
+    return summary(calls, stream=True) | {"requests_per_second": round(rate, 1), "cpu": shares}
+
+
+def summary(calls: list[Call], *, stream: bool) -> dict[str, Any]:
+    """What a load saw. The rate is from the first request to the last one's end, but for a tenth
+    at each side, where fewer clients are busy."""
+    good = [call for call in calls if call.status == 200 and not call.error]
+    if not good:
+        return {"requests": len(calls), "failed": len(calls), "tokens_per_second": 0.0}
+    first, last = min(call.began for call in good), max(call.ended for call in good)
+    margin = (last - first) / 10
+    begin, end = first + margin, last - margin
+    tokens = sum(call.tokens * _share_within(call, begin, end) for call in good)
+    found: dict[str, Any] = {
+        "requests": len(calls),
+        "failed": len(calls) - len(good),
+        "tokens_per_second": round(tokens / (end - begin)),
+    }
+    if stream:
+        gaps = [
+            later - earlier
+            for call in good
+            for earlier, later in zip(call.text_times, call.text_times[1:], strict=False)
+        ]
+        found |= percentiles("first_text_ms", [call.first_text for call in good])
+        found |= percentiles("between_texts_ms", gaps)
+    else:
+        found |= percentiles("answer_ms", [call.ended - call.began for call in good])
+    return found
+
+
+def _share_within(call: Call, begin: float, end: float) -> float:
+    """How much of a call's time lies in the stretch."""
+    overlap = min(call.ended, end) - max(call.began, begin)
+    return max(0.0, overlap) / (call.ended - call.began)
+
+
+def percentiles(name: str, seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    ordered = sorted(seconds)
+    return {
+        f"{name}_p50": round(1000 * statistics.median(ordered), 1),
+        f"{name}_p99": round(1000 * ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 1),
+    }
+
+
+@contextmanager
+def cpu_shares(stack: Stack, _: float) -> Iterator[dict[str, float]]:
+    """Cores that each part kept busy, on average, filled in at the end of the block."""
+    watched = {name: stack.processes(*words) for name, words in PROCESSES.items()}
+    watched["client"] = [psutil.Process()]
+
+    def seconds() -> dict[str, float]:
+        return {name: sum(map(_cpu, processes)) for name, processes in watched.items()}
+
+    shares: dict[str, float] = {}
+    before, began = seconds(), time.perf_counter()
+    yield shares
+    passed = time.perf_counter() - began
+    shares |= {name: round((value - before[name]) / passed, 2) for name, value in seconds().items()}
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def memory(stack: Stack) -> dict[str, float]:
+    """RssAnon of each part; the largest where there are several processes."""
+    return {name: max(map(_anonymous, stack.processes(*words)), default=0.0)
+            for name, words in PROCESSES.items()}  # fmt: skip
+
+
+def _anonymous(process: psutil.Process) -> float:
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return 0.0
+
+
+def engine_alone(shape: str) -> dict[str, float]:
+    """Tokens a second of the engine without anything around it, 128 slots, mixed lengths."""
+    code = (
+        "import sys, torch\n"
+        "from benchmarks.engine import Engine, engine_rate, make_bundle\n"
+        "threads, layers, hidden = map(int, sys.argv[1:])\n"
+        "torch.set_num_threads(threads)\n"
+        "engine = Engine(make_bundle(layers, hidden, 128), slots=128, interactive_reserve=0, "
+        "queue=10000)\n"
+        "engine_rate(engine, 128, 32, mixed=True)\n"
+        "print(engine_rate(engine, 128, 256, mixed=True))\n"
+    )
+    found = {}
+    for threads in sorted({generation_threads(available_cores()), available_cores()}):
+        answer = subprocess.run(
+            [sys.executable, "-c", code, str(threads), *shape.split("x")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[f"{threads} threads"] = round(float(answer.stdout))
+    print(f"{'engine alone':34} {json.dumps(found)}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()

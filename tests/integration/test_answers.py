@@ -1,0 +1,186 @@
+"""The way of a completion between two processes: mailbox, Redis, engine, and back."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.random_models import BundleMaker
+from textgen.bundles.bundle import save_bundle
+from textgen.options import SamplingOptions
+from worker.contracts import BundleReference, GenerateRequest, StreamEntry, reader_key
+from worker.generation.answers import Answers
+from worker.generation.engine_link import EngineLink
+from worker.mailbox import BLOCK_SECONDS, Mailbox
+from worker.stack.embedded_redis import HOST, prepare_redis
+from worker.stack.process_output import Log
+from worker.stack.supervisor import Program, Supervisor
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    folder = tmp_path_factory.mktemp("redis")
+    with Supervisor(folder / "children.json", Log(io.StringIO(), ["redis"])) as supervisor:
+        server = prepare_redis(folder / "redis")
+        supervisor.start(Program("redis", server.command, {}))
+        deadline = time.monotonic() + 10
+        while not server.answers():
+            assert time.monotonic() < deadline
+            supervisor.turn(0.02)
+        with redis.Redis(
+            HOST, server.port, password=server.password, decode_responses=True
+        ) as connection:
+            yield connection
+            time.sleep(2 * BLOCK_SECONDS)  # mailboxes have noticed that nobody waits
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, make_bundle: BundleMaker) -> Path:
+    bundle = make_bundle(documents=False)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_bundle(path, bundle.header, bundle.model.state_dict())
+    return path
+
+
+@pytest.fixture(scope="module")
+def link() -> Iterator[EngineLink]:
+    link = EngineLink(device="cpu", slots=8, cache_bytes=10**9, threads=1)
+    link.start()
+    yield link
+    link.close()
+
+
+@pytest.fixture
+def answers(broker: redis.Redis, link: EngineLink) -> Iterator[Answers]:
+    answers = Answers(broker, link, "worker.1")
+    answers.start()
+    yield answers
+    answers.stop(0)
+
+
+@pytest.fixture
+def mailbox(broker: redis.Redis) -> Mailbox:
+    return Mailbox(broker, timeout=30)
+
+
+def request(mailbox: Mailbox, name: str, **fields: Any) -> GenerateRequest:
+    """A completion of many tokens, as the web process sends it."""
+    options = SamplingOptions(max_tokens=fields.pop("max_tokens", 1_000_000))
+    return GenerateRequest(
+        id=name,
+        bundle=BundleReference(artifact="a", file="f"),
+        prompts=("ab",),
+        options=options,
+        seed=1,
+        reader=mailbox.name,
+        **fields,
+    )
+
+
+def read(mailbox: Mailbox, name: str) -> list[StreamEntry]:
+    """All entries up to the last."""
+    found = []
+    deadline = time.monotonic() + 30
+    while not found or found[-1].kind not in ("end", "error"):
+        entry = mailbox.next(name, 1.0)
+        assert time.monotonic() < deadline
+        if entry is not None:
+            found.append(entry)
+    mailbox.close(name)
+    return found
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true()
+
+
+def test_streamed_and_whole_are_the_same_text(
+    mailbox: Mailbox, answers: Answers, model: Path
+) -> None:
+    texts = []
+    for name, stream in (("s", True), ("w", False)):
+        mailbox.open(name)
+        answers.accept(request(mailbox, name, stream=stream, max_tokens=2000), model)
+        entries = read(mailbox, name)
+        assert entries[0].kind == "accepted"
+        assert entries[-1].usage is not None and entries[-1].usage.completion_tokens == 2000
+        texts.append("".join(delta.text for entry in entries for delta in entry.deltas))
+        if stream:
+            assert len(entries[1].deltas[0].text) == 1  # the first leaves at once
+            assert len(entries) > 3
+    assert texts[0] == texts[1]
+
+
+def test_an_answer_that_nobody_waits_for_is_stopped(
+    mailbox: Mailbox, answers: Answers, link: EngineLink, model: Path
+) -> None:
+    mailbox.open("long")
+    answers.accept(request(mailbox, "long", stream=True), model)
+    while (entry := mailbox.next("long", 1.0)) is None or entry.kind != "delta":
+        pass
+
+    mailbox.close("long")
+
+    assert soon(lambda: link.open_requests == 0)
+
+
+def test_a_request_that_was_given_up_in_the_queue_is_never_begun(
+    mailbox: Mailbox, answers: Answers, link: EngineLink, model: Path
+) -> None:
+    mailbox.open("early")
+    mailbox.close("early")
+
+    answers.accept(request(mailbox, "early"), model)
+
+    assert link.open_requests == 0
+
+
+def test_the_work_for_a_process_that_died_is_stopped(
+    mailbox: Mailbox, answers: Answers, link: EngineLink, model: Path, broker: redis.Redis
+) -> None:
+    mailbox.open("orphan")
+    answers.accept(request(mailbox, "orphan"), model)
+    assert soon(lambda: link.open_requests == 1)
+
+    broker.delete(reader_key(mailbox.name))  # as its expiry does
+
+    assert soon(lambda: link.open_requests == 0)
+    mailbox.close("orphan")
+
+
+def test_what_is_left_in_redis_does_not_grow(
+    mailbox: Mailbox, answers: Answers, link: EngineLink, model: Path, broker: redis.Redis
+) -> None:
+    """One message of the mailbox stays, and everything expires."""
+
+    def keys() -> set[str]:
+        return {key for key in broker.scan_iter("*") if mailbox.name in key}
+
+    before: set[str] = set()
+    for number in range(60):
+        name = f"r{number}"
+        mailbox.open(name)
+        answers.accept(request(mailbox, name, stream=True, max_tokens=50 + number), model)
+        if number % 2:
+            mailbox.next(name, 5.0)
+            mailbox.close(name)
+        else:
+            assert read(mailbox, name)[-1].kind == "end"
+        if number == 5:
+            before = keys()
+
+    assert soon(lambda: link.open_requests == 0)
+    assert keys() == before
+    assert all(broker.ttl(key) > 0 for key in broker.scan_iter("textgen:*"))
+    assert all(
+        broker.xlen(key) <= 60 for key in broker.scan_iter(f"textgen:answers:{mailbox.name}")
+    )

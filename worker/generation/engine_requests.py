@@ -1,0 +1,56 @@
+"""From one message of a client's to the engine's requests, one a choice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from textgen.corpus.documents import Turn
+from textgen.engine.context import TokenIds, conversation_ids
+from textgen.engine.engine import Request
+from textgen.errors import InvalidOption
+from textgen.tokenizers import Tokenizer
+from worker.contracts import Conversation, GenerateRequest
+
+
+def engine_requests(
+    request: GenerateRequest, tokenizer: Tokenizer, *, interactive: bool
+) -> list[Request]:
+    """Every prompt ``n`` times; InvalidOption for ids that are not in the vocabulary.
+
+    Their ids are the request's, a slash, and the choice.
+    """
+    size = tokenizer.vocab_size
+    suffix = None if request.suffix is None else tokenizer.encode(request.suffix)
+    pieces = []
+    for number, prompt in enumerate(request.prompts):
+        ids = _prompt_ids(prompt, tokenizer)
+        if ids.size and int(ids.max()) >= size:
+            raise InvalidOption(
+                f"'prompt' has the token id {int(ids.max())}; this model knows 0 to {size - 1}.",
+                param="prompt",
+            )
+        pieces += [
+            Request(
+                id=f"{request.id}/{number * request.n + choice}",
+                prompt=ids,
+                options=request.options,
+                seed=request.seed,
+                choice=choice,
+                echo=request.echo,
+                interactive=interactive,
+                suffix=suffix,
+                task=request.task,
+                tenant=request.tenant,
+                logprobs=request.logprobs,
+                ranked=request.ranked,
+            )
+            for choice in range(request.n)
+        ]
+    return pieces
+
+
+def _prompt_ids(prompt: str | tuple[int, ...] | Conversation, tokenizer: Tokenizer) -> TokenIds:
+    if isinstance(prompt, Conversation):
+        turns = [Turn(each.text, mark=each.role) for each in prompt.turns]
+        return conversation_ids(tokenizer, turns)
+    return tokenizer.encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
