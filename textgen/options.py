@@ -130,6 +130,14 @@ class Hyperparameters(ReadingOptions):
     mask_personal_data: bool = Field(
         False, description="write <EMAIL>, <PHONE> and the like for what looks like personal data"
     )
+    copy_index: int | None = Field(
+        None,
+        ge=16,
+        le=1000,
+        description="keep an index of the training text in the model, so that "
+        "reject_if_copied_over can be as low as this; whoever has the model can then ask it "
+        "whether the text has a passage",
+    )
     shuffle: bool = Field(
         True, description="whether documents are read in an order of the seed's, not the files'"
     )

@@ -24,6 +24,7 @@ _REFUSED_IN_PRIVATE = {
     "sequence_length": "documents are read whole, up to privacy.max_document_tokens",
     "gradient_clip": "each document's gradient is cut by itself, to privacy.max_gradient_norm",
     "replay_fraction": "an old text is not protected",
+    "copy_index": "an index tells which passages are in the text",
     "vocab_size": "a vocabulary is learnt from the text",
 }
 

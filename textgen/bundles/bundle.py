@@ -12,10 +12,12 @@ from torch import Tensor
 
 from textgen.bundles.header import MODEL_PREFIX, BundleHeader, header_of, read_header
 from textgen.bundles.tensor_file import Array, open_tensor_file, write_tensor_file
+from textgen.corpus.copy_index import CopyIndex
 from textgen.errors import InvalidBundle
 from textgen.model import TextGenerator
 from textgen.tokenizers import Tokenizer, load_tokenizer
 
+_COPIES = "copies."  # before the number of each filter
 __all__ = ["Bundle", "BundleHeader", "load_bundle", "read_header", "save_bundle"]
 
 
@@ -26,22 +28,33 @@ class Bundle:
     header: BundleHeader
     tokenizer: Tokenizer
     model: TextGenerator
+    copies: CopyIndex | None = None  # which passages its training text has
 
 
 def load_bundle(path: Path, device: str = "cpu") -> Bundle:
     """Read and check a model file or a checkpoint; InvalidBundle on any damage."""
     file = open_tensor_file(path)
     header = header_of(file)
-    model = model_from(header, file.read(), path)
-    return Bundle(header, load_tokenizer(header.tokenizer), model.to(device).eval())
+    arrays = file.read()
+    model = model_from(header, arrays, path).to(device).eval()
+    return Bundle(header, load_tokenizer(header.tokenizer), model, _copies(header, arrays, path))
 
 
-def save_bundle(path: Path, header: BundleHeader, weights: Mapping[str, Tensor]) -> None:
+def save_bundle(
+    path: Path,
+    header: BundleHeader,
+    weights: Mapping[str, Tensor],
+    copies: CopyIndex | None = None,
+) -> None:
     """Write the model whose state dict is ``weights``; whole and safe on disk, or not at all.
 
-    ``path`` keeps what it held until the new file is complete.
+    ``path`` keeps what it held until the new file is complete. ``copies`` is for a header with its
+    ``copy_index``.
     """
-    write_tensor_file(path, header.model_dump_json(), to_arrays(weights, MODEL_PREFIX))
+    arrays = to_arrays(weights, MODEL_PREFIX)
+    for number, bits in enumerate(() if copies is None else copies.filters):
+        arrays[f"{_COPIES}{number}"] = bits
+    write_tensor_file(path, header.model_dump_json(), arrays)
 
 
 def count_parameters(model: TextGenerator) -> int:
@@ -62,6 +75,16 @@ def model_from(header: BundleHeader, arrays: Mapping[str, Array], path: Path) ->
             f"{path.name} has {count_parameters(model)} parameters and says {header.parameters}."
         )
     return model
+
+
+def _copies(header: BundleHeader, arrays: Mapping[str, Array], path: Path) -> CopyIndex | None:
+    if header.copy_index is None:
+        return None
+    names = sorted(name for name in arrays if name.startswith(_COPIES))
+    filters = [arrays[name] for name in names]
+    if not filters or any(each.dtype != np.uint8 or each.size == 0 for each in filters):
+        raise InvalidBundle(f"{path.name} says that it has an index of copies, and has none.")
+    return CopyIndex(header.copy_index + 1, filters)
 
 
 def to_arrays(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Array]:

@@ -63,6 +63,9 @@ class BundleHeader(Options):
     classification: dict[str, Any] | None = Field(
         None, description="how well it does, class by class, on the validation rows"
     )
+    copy_index: int | None = Field(
+        None, ge=1, description="longer copies of the training text than this can be told"
+    )
     created: int = Field(0, ge=0, description="seconds since 1970")
     training: TrainingState | None = None
 

@@ -86,11 +86,15 @@ class Engine:
         self._prompts = Prompts(reader, PrefixCache(prefix_cache_bytes))
         self._states = StateKeeper(self.tokenizer, self._rows, self._prompts, self._state_shape)
         self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)
-        self._vocabulary = Vocabulary.of(self.tokenizer)
+        vocabulary = Vocabulary.of(self.tokenizer)
         self._sampler = RowSampler(
-            slots, self._vocabulary, columns=model.columns, device=model.device
+            slots,
+            vocabulary,
+            columns=model.columns,
+            device=model.device,
+            copies=bundle.copies,
         )
-        self._scorer = Scorer(self._vocabulary)
+        self._scorer = Scorer(vocabulary)
         self._waiting = WaitingRoom(queue)
         self._ids: set[str] = set()  # of all requests that have not ended
         self._running: list[Answer] = []  # by row
@@ -120,7 +124,7 @@ class Engine:
         if request.id in self._ids:
             raise InvalidInput(f"A request with the id {request.id!r} is under way.")
         self._context.check(request)
-        self._vocabulary.check(request.options)
+        self._sampler.check(request.options)
         if request.start is not None:
             request.start.check(self._state_shape, self.tokenizer.vocab_size)
         self._waiting.add(Answer(request, self.tokenizer))

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textgen.corpus.copy_index import CopyIndex
+from textgen.engine.copy_guard import Copies, checked_index
 from textgen.engine.guard import Guard
 from textgen.engine.vocabulary import Ids, Vocabulary
 from textgen.engine.word_guards import AllowedWords, BadWords
@@ -87,7 +89,9 @@ class RepeatedNgrams(Guard):
         return key
 
 
-def guards_of(options: SamplingOptions, vocabulary: Vocabulary, prompt: Ids) -> list[Guard]:
+def guards_of(
+    options: SamplingOptions, vocabulary: Vocabulary, prompt: Ids, index: CopyIndex | None
+) -> list[Guard]:
     """The guards that the options ask for; mostly none."""
     guards: list[Guard] = []
     if options.min_tokens > 0:
@@ -96,6 +100,9 @@ def guards_of(options: SamplingOptions, vocabulary: Vocabulary, prompt: Ids) -> 
         guards.append(RepeatedNgrams(options.no_repeat_ngram_size, prompt))
     if options.bad_words:
         guards.append(BadWords(options.bad_words, vocabulary))
+    if options.reject_if_copied_over is not None:
+        longest = options.reject_if_copied_over
+        guards.append(Copies(longest, checked_index(longest, index), vocabulary))
     if options.allowed_words is not None:
         guards.append(AllowedWords(options.allowed_words, vocabulary))
     return guards

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from textgen.corpus.copy_index import CopyIndex
+from textgen.engine.copy_guard import checked_index
 from textgen.engine.filters import FILTERS, Filter, Users
 from textgen.engine.guard import Guard
 from textgen.engine.guards import GuardUsers, guards_of
@@ -41,11 +43,16 @@ class RowSampler:
         *,
         columns: int | None = None,
         device: torch.device | str = "cpu",
+        copies: CopyIndex | None = None,
         filters: Sequence[type[Filter]] = FILTERS,
     ) -> None:
-        """Logits have V = ``columns``, the vocabulary's size where not given."""
+        """Logits have V = ``columns``, the vocabulary's size where not given.
+
+        ``copies`` has the passages of the training text, for who is not to repeat them.
+        """
         device = torch.device(device)
         self._vocabulary = vocabulary
+        self._copies = copies
         self._columns = len(vocabulary) if columns is None else columns
         self._device = device
         self._keys = np.zeros(capacity, np.uint64)
@@ -57,6 +64,12 @@ class RowSampler:
         self._filters = [filter_type(capacity) for filter_type in filters]
         self._arrays = [self._keys, self._positions, *(each.values for each in self._filters)]
         self._batch: _Batch | None = None  # None: rows have changed
+
+    def check(self, options: SamplingOptions) -> None:
+        """InvalidOption where the options do not fit the model."""
+        self._vocabulary.check(options)
+        if options.reject_if_copied_over is not None:
+            checked_index(options.reject_if_copied_over, self._copies)
 
     def set(
         self,
@@ -70,7 +83,7 @@ class RowSampler:
         before = prompt.astype(np.int64, copy=False)
         self._keys[row] = stream_key(seed, choice)
         self._positions[row] = 0
-        self._guards[row] = guards_of(options, self._vocabulary, before)
+        self._guards[row] = guards_of(options, self._vocabulary, before, self._copies)
         self._biases.set(row, options, self._columns)
         self._penalties.set(row, options, self._columns, before)
         self._temperatures.set(row, options)

@@ -14,6 +14,7 @@ from textgen.options import SamplingOptions
 from textgen.tokenizers import Tokenizer
 
 Ids = npt.NDArray[np.int64]
+_TABLES = 64  # that a vocabulary keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +71,13 @@ class Vocabulary:
             )
         return self._by_first_byte
 
-    def shared(self, key: Hashable, make: Callable[[], Any], most: int) -> Any:
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` gives for this vocabulary, kept for others that ask by the same key.
 
-        The ``most`` that were asked for last are kept.
+        Those that were asked for last are kept.
         """
         found = self._tables.pop(key) if key in self._tables else make()
         self._tables[key] = found
-        while len(self._tables) > most:
+        while len(self._tables) > _TABLES:
             del self._tables[next(iter(self._tables))]
         return found

@@ -6,7 +6,7 @@ state is worked out once for each state that comes up, and shared by all texts w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 import numpy as np
@@ -16,7 +16,6 @@ from textgen.engine.stopping import StopAutomaton
 from textgen.engine.vocabulary import Ids, Vocabulary
 
 Table = TypeVar("Table")
-_SHARED = 16  # sets of words whose tables a vocabulary keeps
 
 
 class BadWords(Guard):
@@ -157,7 +156,7 @@ def _bytes_as_text(piece: bytes) -> str:
     return piece.decode("latin-1")
 
 
-def _shared(vocabulary: Vocabulary, key: object, make: Callable[[], Table]) -> Table:
+def _shared(vocabulary: Vocabulary, key: Hashable, make: Callable[[], Table]) -> Table:
     """The table of some words, made once for the texts that share them."""
-    found: Table = vocabulary.shared(key, make, _SHARED)
+    found: Table = vocabulary.shared(key, make)
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from textgen.bundles.bundle import count_parameters, save_bundle
 from textgen.bundles.header import BundleHeader, GenerationDefaults
+from textgen.corpus.copy_index import CopyIndex
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.evaluation.measures import tune_temperature
 from textgen.evaluation.validation import beginning, validate
@@ -46,7 +47,13 @@ def _defaults(plan: Plan, corpus: EncodedCorpus, temperature: float = 0.8) -> Ge
     return GenerationDefaults(max_tokens=length, temperature=temperature)
 
 
-def finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) -> Path:
+def finish(
+    run: Run,
+    corpus: EncodedCorpus,
+    folder: Path,
+    on_event: OnEvent,
+    copies: CopyIndex | None = None,
+) -> Path:
     """Measure the best weights on all that was held out, and write the bundle."""
     plan, model = run.plan, run.trainer.model
     model.load_state_dict(run.best.weights())
@@ -71,11 +78,12 @@ def finish(run: Run, corpus: EncodedCorpus, folder: Path, on_event: OnEvent) -> 
         "metrics": metrics,
         "classification": classes,
         "generation_defaults": defaults,
+        "copy_index": None if copies is None else copies.window - 1,
         "created": int(time.time()),
     }
     header = new_header(plan, corpus, model).model_copy(update=update)
     path = folder / "model.safetensors"
-    save_bundle(path, header, model.state_dict())
+    save_bundle(path, header, model.state_dict(), copies)
     return path
 
 

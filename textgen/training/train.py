@@ -20,6 +20,7 @@ from textgen.model import TextGenerator
 from textgen.numerics import computes_in, describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
+from textgen.training.copies import check_copy_index, copy_index
 from textgen.training.fine_tuning import Base
 from textgen.training.finish import finish, new_header
 from textgen.training.group import Group
@@ -94,6 +95,7 @@ def train_files(
         (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
     )
     wanted = with_objectives(wanted, corpus, on_event)
+    check_copy_index(wanted, corpus, start)
     old = None
     if replay is not None:
         old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
@@ -128,7 +130,7 @@ def train_files(
         group.tell("end")
     if not finished:
         return None
-    return finish(run, corpus, folder, on_event)
+    return finish(run, corpus, folder, on_event, copy_index(wanted, corpus, start))
 
 
 def _as_here(
