@@ -155,12 +155,14 @@ class Stack:
             base_url=self.base_url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30
         )
 
-    def cli(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run the command line against this stack."""
+    def cli(
+        self, *arguments: str, timeout: float = 120, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line against this stack, with ``given`` on its standard input."""
         return subprocess.run(
             [sys.executable, "-m", "web.cli", *arguments],
             cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout,
-            check=False,
+            check=False, input=given,
         )  # fmt: skip
 
     def log_text(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.acceptance.talks import STEPS, talks
 from tests.stack import Stack, wait_for
 
 VERSES = "\n".join(
@@ -71,3 +72,9 @@ def model(client: openai.OpenAI, verses_file: str) -> str:
         extra_body={"hyperparameters": TINY_STEPS},
     )
     return str(wait_for(client, job.id).fine_tuned_model)
+
+
+@pytest.fixture(scope="session")
+def speaker(client: openai.OpenAI) -> str:
+    """The id of a tiny model that replies."""
+    return train(client, "talks.jsonl", talks(), max_steps=STEPS)

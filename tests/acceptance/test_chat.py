@@ -8,38 +8,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.acceptance.conftest import train
+from tests.acceptance.talks import SAYS, messages
 from tests.stack import Stack, wait_for_batch
-
-SAYS = {"hello": "good day", "bye": "farewell", "你好": "您好"}
-STEPS = 250
-
-
-def messages(said: str, before: str = "") -> list[dict[str, str]]:
-    """A conversation so far, perhaps with a turn before."""
-    earlier = []
-    if before:
-        earlier = [
-            {"role": "user", "content": before},
-            {"role": "assistant", "content": SAYS[before]},
-        ]
-    return [*earlier, {"role": "user", "content": said}]
-
-
-def corpus() -> str:
-    rows = []
-    for number in range(400):
-        said = list(SAYS)[number % 3]
-        before = list(SAYS)[(number // 3) % 3] if number % 2 else ""
-        answer = {"role": "assistant", "content": SAYS[said]}
-        name = {"role": "system", "content": f"you are bot {number}"}
-        rows.append({"messages": [name, *messages(said, before), answer]})
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-@pytest.fixture(scope="module")
-def speaker(client: openai.OpenAI) -> str:
-    return train(client, "talks.jsonl", corpus(), max_steps=STEPS)
 
 
 @pytest.mark.parametrize("strictly", [False, True], ids=["ordinary", "strict"])
@@ -131,3 +101,26 @@ def test_a_batch_replies(client: openai.OpenAI, speaker: str) -> None:
     assert {body["object"] for body in found.values()} == {"chat.completion"}
     error = json.loads(client.files.content(batch.error_file_id).text)
     assert error["response"]["body"]["error"]["param"] == "messages"
+
+
+@pytest.mark.parametrize("strictly", [False, True], ids=["ordinary", "strict"])
+def test_log_probabilities_of_a_reply(stack: Stack, speaker: str, strictly: bool) -> None:
+    client: Any = stack.client(strict=strictly)
+    answer = client.chat.completions.create(
+        model=speaker, messages=messages("hello"), temperature=0, logprobs=True, top_logprobs=3
+    )
+    told = answer.choices[0].logprobs.content
+    assert "".join(each.token for each in told) == SAYS["hello"]
+    for each in told:
+        assert bytes(each.bytes).decode() == each.token
+        assert len(each.top_logprobs) == 3
+        assert each.top_logprobs[0].token == each.token  # the likeliest, at temperature 0
+        assert each.top_logprobs[0].logprob == each.logprob <= 0
+
+
+def test_the_command_line_talks(stack: Stack, speaker: str) -> None:
+    one = stack.cli("chat", speaker, "hello", "--temperature", "0", "--system", "you are bot 7")
+    assert (one.returncode, one.stdout) == (0, "good day\n"), one.stderr
+    both = stack.cli("chat", speaker, "--temperature", "0", given="hello\nbye\n\n你好\n")
+    assert both.stdout.splitlines() == ["good day", "farewell", "您好"]
+    assert stack.cli("chat", "nobody", "hello").returncode == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -72,3 +73,22 @@ def test_a_batch_embeds_its_lines(client: openai.OpenAI, model: str) -> None:
     for row, wanted in zip(map(json.loads, rows), direct, strict=True):
         raw = base64.b64decode(row["response"]["body"]["data"][0]["embedding"])
         assert list(struct.unpack(f"<{len(raw) // 4}f", raw)) == wanted.embedding
+
+
+def test_the_command_line_embeds_and_tokenizes(
+    stack: Stack, client: openai.OpenAI, model: str, tmp_path: Path
+) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n".join(TEXTS * 20))
+    run = stack.cli("embed", model, "--file", str(lines))
+    assert run.returncode == 0, run.stderr
+    rows = list(map(json.loads, run.stdout.splitlines()))
+    assert [(row["index"], row["text"]) for row in rows] == list(enumerate(TEXTS * 20))
+    wanted = client.embeddings.create(model=model, input=TEXTS[0]).data[0].embedding
+    assert rows[0]["embedding"] == rows[76]["embedding"] == wanted
+    shown = stack.cli("tokenize", model, "a b\n")
+    assert [line.split()[1:] for line in shown.stdout.splitlines()[1:]] == [
+        ["a"], [], ["b"], ["\\n"],
+    ]  # fmt: skip
+    assert json.loads(stack.cli("tokenize", model, "a", "--json").stdout)["count"] == 1
+    assert stack.cli("embed", model).returncode == 2

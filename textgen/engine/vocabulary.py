@@ -34,9 +34,7 @@ class Vocabulary:
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
         """A tokenizer's."""
         tokens = range(tokenizer.vocab_size)
-        names = [tokenizer.token_text(token) for token in tokens]
-        for name, token in tokenizer.special_ids.items():
-            names[token] = names[token] or f"<|{name}|>"
+        names = [tokenizer.token_name(token) for token in tokens]
         return cls([tokenizer.token_bytes(token) for token in tokens], tokenizer.end_id, names)
 
     def __len__(self) -> int:

@@ -133,6 +133,14 @@ class Tokenizer(ABC):
     def token_bytes(self, token: int) -> bytes:
         """The UTF-8 that one id adds to a text, which may be a part of a character; no checks."""
 
+    def token_name(self, token: int) -> str:
+        """``token_text``, and of a special id its name: ``<|end|>``."""
+        text = self.token_text(token)
+        if text:
+            return text
+        names = {special: name for name, special in self.special_ids.items()}
+        return special_name(names[token]) if token in names else ""
+
     @abstractmethod
     def count_unknown(self, text: str) -> Counter[str]:
         """The characters of ``text`` that the tokenizer does not know, each with its count."""
@@ -174,6 +182,11 @@ class TokenizerKind(Tokenizer):
     @abstractmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The tokenizer from ``to_dict``'s values; InvalidBundle on anything else."""
+
+
+def special_name(name: str) -> str:
+    """How people are shown a special id of that name."""
+    return f"<|{name}|>"
 
 
 def lone_surrogate(error: UnicodeEncodeError) -> InvalidInput:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from textgen.corpus.documents import text_of
-from textgen.corpus.sources import Source, read_documents
-from textgen.errors import InvalidInput
 from web.cli.api import Api, connect
 from web.cli.terminal import json_option, print_json, print_table
-
-TEXTS = 64  # in a request
-CHARACTERS = 500_000
+from web.cli.texts import given_texts, in_requests, texts_of_file
 
 
 @click.command(epilog='Example: textgen classify reviews "The soup was cold." --top-k 3')
@@ -45,7 +38,7 @@ def classify(
     """
     if bool(texts) == (file is not None):
         raise click.UsageError("Give either TEXT or --file, for example: textgen classify m 'Hi.'")
-    given = _texts(texts) if file is None else _texts_of_file(file, column)
+    given = given_texts(texts) if file is None else texts_of_file(file, column)
     results = classifications(connect(), model, given, top_k)
     if as_json:
         print_json(list(results))
@@ -65,8 +58,8 @@ def classifications(
     api: Api, model: str, texts: Iterable[str], top_k: int | None
 ) -> Iterator[dict[str, Any]]:
     """What the server says of each text, with the text; a request for some at a time."""
-    waiting, index = iter(texts), 0
-    while some := _some(waiting):
+    index = 0
+    for some in in_requests(texts):
         body: dict[str, Any] = {"model": model, "input": some}
         if top_k is not None:
             body["top_k"] = top_k
@@ -76,38 +69,6 @@ def classifications(
             index += 1
 
 
-def _some(texts: Iterator[str]) -> list[str]:
-    some, size = list[str](), 0
-    for text in islice(texts, TEXTS):
-        some.append(text)
-        size += len(text)
-        if size >= CHARACTERS:
-            break
-    return some
-
-
 def _ranked(result: dict[str, Any], top_k: int | None) -> str:
     shown = result["probabilities"][: 1 if top_k is None else top_k]
     return "\t".join(f"{each['label']}\t{each['probability']:.4f}" for each in shown)
-
-
-def _texts(given: tuple[str, ...]) -> Iterator[str]:
-    for text in given:
-        if text == "-":
-            yield from (line.rstrip("\n") for line in sys.stdin)
-        else:
-            yield text
-
-
-def _texts_of_file(path: Path, column: str | None) -> Iterator[str]:
-    source = Source(path, column=column, labels=False)
-    if not source.has_documents:
-        source = Source(path, format="lines", labels=False)
-    count = 0
-    for document in read_documents(source):
-        if not isinstance(document, str):
-            raise InvalidInput(f'{path.name} holds no rows of texts; give {{"text": "..."}}.')
-        count += 1
-        yield text_of(document)
-    if count == 0:
-        raise InvalidInput(f"{path.name} holds no text to classify.")

@@ -8,7 +8,7 @@ from web.resource import Resource
 from web.schemas.tokenization import Detokenized, Tokens
 from web.services import Services, current
 from worker.generation.serving import find_trained
-from worker.generation.tokenization import DetokenizeBody, TokenizeBody, token_strings
+from worker.generation.tokenization import DetokenizeBody, TokenizeBody
 
 tokenization = Resource("tokenization", __name__)
 
@@ -29,7 +29,7 @@ def tokenize(body: TokenizeBody) -> Tokens:
     body.check_limits(max_characters=limit)
     tokenizer = _tokenizer(services, body.model)
     tokens = body.encode(tokenizer)
-    shown = token_strings(tokenizer, tokens) if body.return_token_strs else None
+    shown = [tokenizer.token_name(token) for token in tokens] if body.return_token_strs else None
     return Tokens.model_construct(
         count=len(tokens), max_model_len=limit, tokens=tokens, token_strs=shown
     )

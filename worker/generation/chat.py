@@ -6,24 +6,16 @@ The messages go to the model exactly as conversations stood in its training (mar
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from textgen.errors import InvalidOption
 from textgen.option_model import Options
 from textgen.options import SamplingOptions
-from worker.contracts import (
-    BundleReference,
-    ChatTurn,
-    ChoiceDelta,
-    Conversation,
-    GenerateRequest,
-    Usage,
-)
-from worker.generation.answer import Answer, usage_dict
+from worker.contracts import BundleReference, ChatTurn, Conversation, GenerateRequest
+from worker.generation.chat_answer import ChatAnswer
 from worker.generation.completions import StreamOptions
 from worker.generation.work import leave_out
 
@@ -94,6 +86,10 @@ class ChatBody(SamplingOptions):
         LONGEST_REPLY, ge=1, le=MOST_TOKENS, description="an older name of max_completion_tokens"
     )
     max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    logprobs: bool = Field(False, description="tell every token's log-probability")
+    top_logprobs: int | None = Field(
+        None, ge=0, le=20, description="and those of so many of the likeliest; with logprobs"
+    )
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, max_length=1000)
@@ -104,6 +100,15 @@ class ChatBody(SamplingOptions):
     @classmethod
     def _known_messages(cls, value: object) -> object:
         return known_messages(value)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidOption(
+                "'top_logprobs' is given without 'logprobs': set that to true.",
+                param="top_logprobs",
+            )
+        return self
 
     @classmethod
     def check(cls, body: Mapping[str, Any]) -> ChatBody:
@@ -141,6 +146,11 @@ class ChatBody(SamplingOptions):
                 param="n",
             )
 
+    def answer(self) -> ChatAnswer:
+        """What gathers the replies."""
+        top = self.top_logprobs or 0 if self.logprobs else None
+        return ChatAnswer(self.n, top_logprobs=top)
+
     def to_request(self, request_id: str, bundle: BundleReference, seed: int) -> GenerateRequest:
         """The message for the worker; ``seed`` counts where the body has none."""
         turns = tuple(message.turn() for message in self.messages)
@@ -150,6 +160,7 @@ class ChatBody(SamplingOptions):
             prompts=(Conversation(turns=turns),),
             n=self.n,
             task="reply",
+            logprobs=self.top_logprobs or 0 if self.logprobs else None,
             options=SamplingOptions.model_construct(
                 **{name: getattr(self, name) for name in SamplingOptions.model_fields}
             ),
@@ -173,78 +184,3 @@ def _known(message: object) -> object:
         if name in kept and kept.pop(name) not in accepted:
             raise ValueError(f"{name!r} of a message is not supported; leave it out")
     return kept
-
-
-class ChatAnswer(Answer):
-    """Gathers the replies to a conversation."""
-
-    def fresh(self) -> ChatAnswer:
-        """The same answer with nothing in it yet."""
-        return ChatAnswer(self.choices)
-
-    def body(self, request_id: str, model: str) -> dict[str, Any]:
-        """The ``chat.completion`` object of a finished answer."""
-        choices = [
-            {
-                "index": index,
-                "message": {
-                    "role": "assistant",
-                    "content": "".join(self.texts.get(index, ())),
-                    "refusal": None,
-                },
-                "logprobs": None,
-                "finish_reason": self.reasons.get(index, "length"),
-            }
-            for index in range(self.choices)
-        ]
-        created = int(time.time())
-        return _object("chat.completion", request_id, model, created, choices, self.usage)
-
-    def opening(self) -> list[dict[str, Any]]:
-        """Every reply begins with who speaks."""
-        delta = {"role": "assistant", "content": "", "refusal": None}
-        return [_chunk_choice(index, delta) for index in range(self.choices)]
-
-    def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
-        """New text, and where a reply ends an empty delta that says why."""
-        found = []
-        for each in deltas:
-            if each.text:
-                found.append(_chunk_choice(each.index, {"content": each.text}))
-            if each.finish_reason is not None:
-                found.append(_chunk_choice(each.index, {}, each.finish_reason))
-        return found
-
-    def chunk(
-        self,
-        request_id: str,
-        model: str,
-        created: int,
-        choices: list[dict[str, Any]],
-        usage: Usage | None,
-    ) -> dict[str, Any]:
-        """A ``chat.completion.chunk``."""
-        return _object("chat.completion.chunk", request_id, model, created, choices, usage)
-
-
-def _chunk_choice(index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
-
-
-def _object(
-    kind: str,
-    request_id: str,
-    model: str,
-    created: int,
-    choices: list[dict[str, Any]],
-    usage: Usage | None,
-) -> dict[str, Any]:
-    return {
-        "id": request_id,
-        "object": kind,
-        "created": created,
-        "model": model,
-        "system_fingerprint": None,
-        "choices": choices,
-        "usage": None if usage is None else usage_dict(usage),
-    }

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from textgen.option_model import Options
-from worker.generation.chat import ChatAnswer, ChatBody
+from worker.generation.chat import ChatBody
 from worker.generation.classification import ClassAnswer, ClassifyBody
 from worker.generation.completions import CompletionBody
 from worker.generation.embeddings import EmbeddingsBody, VectorsAnswer
@@ -56,7 +56,7 @@ def reply(body: ChatBody, asker: Asker, request_id: str, seed: int) -> Work:
     """The next turns of a conversation."""
     body.check_limits(max_characters=asker.max_characters, max_choices=asker.max_prompts)
     model, bundle = find_speaker(asker.models, asker.tenant, body.model)
-    return Work(model, body.to_request(request_id, bundle, seed), ChatAnswer(body.n))
+    return Work(model, body.to_request(request_id, bundle, seed), body.answer())
 
 
 def embed(body: EmbeddingsBody, asker: Asker, request_id: str, seed: int) -> Work:  # noqa: ARG001

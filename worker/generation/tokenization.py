@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -79,12 +79,6 @@ class DetokenizeBody(Options):
             return tokenizer.decode(self.tokens)
         except InvalidInput as error:
             raise InvalidOption(error.message, code=error.code, param="tokens") from None
-
-
-def token_strings(tokenizer: Tokenizer, tokens: Sequence[int]) -> list[str]:
-    r"""Every id as people see it: special ones by name, ``bytes:\xe4`` for part of a character."""
-    names = {number: f"<{name}>" for name, number in tokenizer.special_ids.items()}
-    return [names[token] if token in names else tokenizer.token_text(token) for token in tokens]
 
 
 def _check_size(size: int, what: str, most: int, param: str) -> None:

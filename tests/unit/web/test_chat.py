@@ -10,7 +10,14 @@ import pytest
 from tests.unit.web.conftest import Caller
 from tests.unit.web.in_process import InProcessCompletions
 from web.services import Services
-from worker.contracts import ChatTurn, Conversation, StreamEntry
+from worker.contracts import (
+    ChatTurn,
+    ChoiceDelta,
+    Conversation,
+    StreamEntry,
+    TokenLogprob,
+    Usage,
+)
 from worker.errors import NoWorker
 from worker.storage.models import NewModel, add_model
 
@@ -195,3 +202,49 @@ def test_too_much_for_one_request(call: Caller, speaker: str, services: Services
     half = {"role": "user", "content": "a" * (services.settings.max_prompt_characters // 2 + 1)}
     error = ask(call, speaker, messages=[half, half]).get_json()["error"]
     assert (error["code"], error["param"]) == ("prompt_too_long", "messages")
+
+
+def test_log_probabilities_in_chats_shape(
+    call: Caller, speaker: str, worker: InProcessCompletions
+) -> None:
+    part = TokenLogprob(token=7, text=r"bytes:\xe6", logprob=-0.5, top={r"bytes:\xe6": -0.5})
+    token = TokenLogprob(
+        token=3, text="我", logprob=-3.0, top={"我": -3.0, "a": -1.0, "b": -0.75}, offset=1
+    )
+    end = TokenLogprob(token=0, text="<|end|>", logprob=-0.1, top={"<|end|>": -0.1}, offset=2)
+    worker.instead = [
+        StreamEntry(kind="accepted", worker="here"),
+        StreamEntry(kind="delta", deltas=(ChoiceDelta(index=0, text="", logprobs=(part,)),)),
+        StreamEntry(
+            kind="end",
+            deltas=(ChoiceDelta(index=0, text="我", finish_reason="stop", logprobs=(token, end)),),
+            usage=Usage(),
+        ),
+    ]
+    wanted = [
+        {
+            "token": r"bytes:\xe6", "logprob": -0.5, "bytes": [0xE6],
+            "top_logprobs": [{"token": r"bytes:\xe6", "logprob": -0.5, "bytes": [0xE6]}],
+        },
+        {
+            "token": "我", "logprob": -3.0, "bytes": [0xE6, 0x88, 0x91],
+            "top_logprobs": [
+                {"token": "b", "logprob": -0.75, "bytes": [98]},
+                {"token": "a", "logprob": -1.0, "bytes": [97]},
+            ],
+        },
+    ]  # fmt: skip
+    whole = ask(call, speaker, logprobs=True, top_logprobs=2).get_json()
+    assert whole["choices"][0]["logprobs"] == {"content": wanted, "refusal": None}
+    assert worker.requests[-1].logprobs == 2
+    told = []
+    for chunk in chunks(ask(call, speaker, logprobs=True, top_logprobs=2, stream=True)):
+        for choice in chunk["choices"]:
+            told += choice["logprobs"]["content"] if choice["logprobs"] else []
+    assert told == wanted
+    without = ask(call, speaker, logprobs=True).get_json()["choices"][0]["logprobs"]["content"]
+    assert [each["top_logprobs"] for each in without] == [[], []]
+    assert worker.requests[-1].logprobs == 0
+    assert ask(call, speaker).get_json()["choices"][0]["logprobs"] is None
+    error = ask(call, speaker, top_logprobs=2).get_json()["error"]
+    assert error["param"] == "top_logprobs"

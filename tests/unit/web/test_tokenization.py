@@ -72,7 +72,7 @@ def test_tokens_as_people_see_them(call: Caller) -> None:
     body = {"messages": messages, "return_token_strs": True, "add_special_tokens": None}
     shown = ask(call, "tokenize", "ft:chat", **body).get_json()
     assert shown["token_strs"] == [
-        "<system>", "b", "<end>", "<user>", "a", "<end>", "<assistant>",
+        "<|system|>", "b", "<|end|>", "<|user|>", "a", "<|end|>", "<|assistant|>",
     ]  # fmt: skip
     assert shown["count"] == 7
     open_ended = ask(call, "tokenize", "ft:chat", **body, add_generation_prompt=False).get_json()
