@@ -28,7 +28,7 @@ TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 export PORT TEXTGEN_HOME
 
-.PHONY: help install demo test test-all serve bench chaos soak lint format lock browser clean
+.PHONY: help install demo test test-all serve bench chaos soak lint format lock browser clients clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,7 +68,7 @@ serve: install ## run the whole stack in the foreground (PORT, TEXTGEN_HOME)
 test: install ## every test that a change must pass (ARGS goes to pytest)
 	@$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-all: install lint ## make test, and what takes longer
+test-all: install clients lint ## make test, and what takes longer
 	@$(BIN)/pytest $(ARGS)
 
 bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
@@ -117,6 +117,14 @@ browser: ## install Debian's Chromium for the browser tests
 		run=""; [ "$$(id -u)" = 0 ] || run=sudo; \
 		$$run apt-get update -qq && $$run apt-get install -y -qq chromium chromium-driver; }
 	@chromium --version
+
+# Only tests need them, so what cannot be had is left out, and its tests say so. The harness is taken
+# without what it needs to run tasks (datasets and more): its client of an API needs none of that.
+clients: install ## install other people's clients, for the tests of docs/clients.md
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[clients]" \
+		--no-build-isolation || echo "Not all clients could be installed; their tests are left out."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps "lm_eval==0.4.13" \
+		|| echo "lm_eval could not be installed; its test is left out."
 
 clean: ## remove .venv and caches; TEXTGEN_HOME stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
