@@ -51,7 +51,7 @@ def test_a_bad_file_fails_its_job_with_the_place(
     if job.error.code not in ("one_symbol", "corpus_too_small"):  # faults of all files together
         assert name in job.error.message
     assert {model.id for model in client.models.list()} == models
-    assert not (stack.home / "work" / job.id).exists()
+    assert not (stack.home / "work" / "jobs" / job.id).exists()
     assert client.files.delete(file.id).deleted
 
 

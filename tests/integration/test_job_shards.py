@@ -3,7 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
+from worker.batches.input import BatchLine
+from worker.batches.shard import Shard
+from worker.errors import DatabaseUnavailable
 from worker.jobs import Job, Jobs
+from worker.settings import Settings
+from worker.storage.database import Database
+from worker.storage.models import Models
 
 
 @dataclass(frozen=True)
@@ -79,3 +87,15 @@ def test_a_batch_of_a_million_lines(jobs: Jobs) -> None:
     jobs.plan_shards(job, {}, sizes)
 
     assert jobs.shard_counts(job)["total"] == 1_000_000
+
+
+def test_an_outage_is_not_the_fault_of_a_line(jobs: Jobs) -> None:
+    """It must not end up as an error in the output: the shard is prepared again later."""
+    jobs.submit("default", "batch", {"endpoint": "/v1/completions"})
+    lines = [BatchLine(0, "a", {"model": "m", "prompt": "x"})]
+    shard = Shard(0, again(jobs), lines)
+
+    with pytest.raises(DatabaseUnavailable):
+        shard.prepare(Models(Database("postgresql+psycopg://127.0.0.1:1/nothing")), Settings())
+
+    assert not shard.complete

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from tests.integration.conftest import run
 from worker.backend import Backend
 from worker.processes.sweep import Sweep
+from worker.storage.artifacts import ArtifactStore
 from worker.storage.models import NewModel, add_model
 
 
@@ -74,3 +81,44 @@ def test_expired_files_go(backend: Backend, sweep: Sweep) -> None:
 
     assert backend.files.list("default").items == []
     assert list(backend.store.list()) == []
+
+
+def test_what_is_still_written_to_stays_however_long_it_takes(backend: Backend) -> None:
+    with backend.store.create("files/slow") as staging, staging.open("content") as stream:
+        (folder,) = (backend.settings.home / "artifacts" / ".staging").iterdir()
+        yesterday = time.time() - 90_000
+        os.utime(folder, (yesterday, yesterday))
+        stream.write(b"a byte a minute")
+        assert backend.store.sweep_staging(older_than_seconds=3600) == 0
+        for path in (folder, folder / "content"):
+            os.utime(path, (yesterday, yesterday))
+        assert backend.store.sweep_staging(older_than_seconds=3600) == 1
+
+
+def test_others_store_and_delete_while_it_sweeps(tmp_path: Path) -> None:
+    """What was there when it looked may be gone when it looks closer."""
+    store = ArtifactStore(str(tmp_path))
+    with store.create("files/1") as staging:
+        staging.commit()
+    hurry = """
+import os
+names = [f"{root}/{n}" for n in range(20) for root in (".staging", "files/2")]
+while True:
+    for name in names:
+        os.makedirs(name, exist_ok=True)
+        open(f"{name}/manifest.json", "w").close()
+    for name in names:
+        os.unlink(f"{name}/manifest.json")
+        os.rmdir(name)
+"""
+    other = subprocess.Popen([sys.executable, "-c", hurry], cwd=tmp_path)
+    try:
+        while not (tmp_path / "files" / "2").exists():
+            time.sleep(0.001)
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            store.sweep_staging(older_than_seconds=3600)
+            assert "files/1" in set(store.list())
+    finally:
+        other.kill()
+        other.wait()

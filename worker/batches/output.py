@@ -46,7 +46,7 @@ def publish_output(
     A cancelled batch keeps what its finished shards have. The files and the end of the job are
     one commit; the shards are deleted after it.
     """
-    shards = backend.jobs.shards_done(job)
+    shards = lease.write(lambda: backend.jobs.shards_done(job))
     counts = RequestCounts(total)
     for shard in shards:
         counts.add(shard)

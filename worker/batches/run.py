@@ -55,9 +55,14 @@ class BatchRun:
     def run(self) -> None:
         """Work until the batch has ended or goes back to the queue."""
         try:
-            self._run()
+            with self._lease:
+                self._work()
         except LeaseLost as lost:
             LOG.warning("%s: let go: %s", self._job.id, lost.message)
+
+    def _work(self) -> None:
+        try:
+            self._run()
         except InvalidBatch as invalid:
             error = {**invalid.as_dict(), "errors": invalid.errors}
             self._lease.write(lambda: self._jobs.fail(self._job, error))
@@ -73,7 +78,8 @@ class BatchRun:
 
     def _run(self) -> None:
         plan = self._plan()
-        done = {shard.index: shard for shard in self._jobs.shards_done(self._job)}
+        found = self._lease.write(lambda: self._jobs.shards_done(self._job))
+        done = {shard.index: shard for shard in found}
         self._counts = RequestCounts(plan.lines)
         for row in done.values():
             self._counts.add(row)
@@ -133,8 +139,13 @@ class BatchRun:
                     )
                 )
             shard = begun[index] = Shard(index, self._job, lines)
-            for request in shard.prepare(self._backend.models, settings):
+            for request in self._prepared(shard):
                 self._submit(shard, request)
+
+    def _prepared(self, shard: Shard) -> list[LineRequest]:
+        return self._lease.write(
+            lambda: shard.prepare(self._backend.models, self._backend.settings)
+        )
 
     def _submit(self, shard: Shard, line: LineRequest) -> None:
         path = self._backend.store.local_path(
@@ -146,7 +157,7 @@ class BatchRun:
     def _hear(self) -> None:
         """Take in what the engine brought, waiting for it until the lease wants attention."""
         try:
-            updates = list(self._updates.get(timeout=min(0.5, self._lease.seconds_until_due())))
+            updates = list(self._updates.get(timeout=self._lease.look_seconds))
         except queue.Empty:
             return
         while not self._updates.empty():

@@ -15,7 +15,7 @@ from typing import Any
 from textgen.errors import TextgenError
 from worker.batches.input import BatchLine
 from worker.contracts import GenerateRequest
-from worker.errors import NotFound
+from worker.errors import NotFound, Unavailable
 from worker.generation.answer import Answer
 from worker.generation.endpoints import ENDPOINTS
 from worker.generation.engine_link import Update
@@ -65,11 +65,19 @@ class Shard:
         """Whether every line has its result."""
         return len(self._rows) == len(self._lines)
 
-    def prepare(self, models: Models, settings: Settings) -> Iterator[LineRequest]:
-        """The lines that can be run; the others get their error at once."""
+    def prepare(self, models: Models, settings: Settings) -> list[LineRequest]:
+        """The lines that can be run; the others get their error at once.
+
+        Raises Unavailable, which is no line's fault: prepare it again.
+        """
+        return list(self._prepared(models, settings))
+
+    def _prepared(self, models: Models, settings: Settings) -> Iterator[LineRequest]:
         for line in self._lines:
             try:
                 yield self._prepare(line, models, settings)
+            except Unavailable:
+                raise
             except TextgenError as error:
                 self._fail(line, 404 if isinstance(error, NotFound) else 400, error.as_dict())
 

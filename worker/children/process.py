@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,9 +32,12 @@ class Order(Options):
 
 
 class ChildProcess:
-    """A running child. Use as a context manager: leaving it kills what still runs."""
+    """A running child. Use as a context manager: leaving it kills what still runs.
 
-    def __init__(self, order: Order, module: str) -> None:
+    ``inherited`` are file descriptors that stay open as long as it lives.
+    """
+
+    def __init__(self, order: Order, module: str, inherited: Sequence[int] = ()) -> None:
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
         # A session of its own: Ctrl-C in a terminal reaches the parent, which then drains.
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
@@ -42,6 +46,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             env=environment,
             start_new_session=True,
+            pass_fds=inherited,
         )
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, name="child-reader", daemon=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, ClassVar
 
 from worker.backend import Backend
 from worker.children.process import MADE_SAFE, ChildProcess, Order
+from worker.children.scratch import Scratch
 from worker.children.sources import SourceFile
 from worker.errors import CorruptArtifact, DiskFull, LeaseLost
 from worker.jobs.rows import Job, Level
@@ -45,11 +45,11 @@ class ChildRun(ABC):
         self._job = job
         self._draining = draining
         self._lease = Lease(backend.jobs, job, backend.settings)
-        self._folder = backend.settings.work_folder / job.id
         self._progress: dict[str, Any] = dict(job.progress)
         self._progress_written = 0.0
         self._heard = time.monotonic()  # the last sign of progress from the child
         self._stop_sent = 0.0
+        self._over = False  # the job has ended: nothing in the folder is needed any more
 
     # ---- what a kind of work is ----
 
@@ -70,20 +70,34 @@ class ChildRun(ABC):
     def run(self) -> None:
         """Work until the job has ended, is paused or goes back to the queue."""
         try:
-            self._run()
+            with self._lease:
+                self._run()
         except LeaseLost as lost:
             LOG.warning("%s: let go: %s", self._job.id, lost.message)
 
     def _run(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            order = self._order()
+            scratch = Scratch(self._settings.work_folder, self._job.id, self._job.token)
+        except OSError as error:
+            self._retry(f"There is no folder to work in: {error}")
+            return
+        self._folder = scratch.folder
+        try:
+            self._run_child(scratch)
+        finally:
+            if self._over:
+                scratch.remove()
+            scratch.close()
+
+    def _run_child(self, scratch: Scratch) -> None:
+        try:
+            order = self._lease.write(self._order)
         except (CorruptArtifact, FileNotFoundError) as error:
             message = f"A file that the {self.work} needs cannot be read: {error}"
             self._fail({"code": "file_unreadable", "message": message, "param": self.main_file})
             return
         try:
-            with ChildProcess(order, self.module) as child:
+            with ChildProcess(order, self.module, [scratch.fileno()]) as child:
                 LOG.info("%s: %s in process %d", self._job.id, self.work, child.pid)
                 self._watch(child)
         except (OSError, DiskFull) as error:
@@ -105,7 +119,7 @@ class ChildRun(ABC):
             self._lease.keep()
             self._ask_to_stop(child)
             try:
-                message = child.receive(min(0.5, self._lease.seconds_until_due()))
+                message = child.receive(self._lease.look_seconds)
             except queue.Empty:
                 if self._is_hung():
                     child.kill()
@@ -220,5 +234,5 @@ class ChildRun(ABC):
         self._clean_up()
 
     def _clean_up(self) -> None:
-        """After the job's end: nothing here is needed any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """After the job's end: drop what only its work needed."""
+        self._over = True

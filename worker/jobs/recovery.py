@@ -14,6 +14,7 @@ from sqlalchemy.engine import Row
 from worker.jobs import holds
 from worker.jobs.moves import JobTable, Note
 from worker.jobs.rows import Job, Queue
+from worker.jobs.states import LIVE
 from worker.jobs.tables import in_state, jobs
 
 AT_ONCE = 100  # rows a transaction, so that SQLite is not held for long
@@ -88,6 +89,14 @@ class JobRecovery(JobTable):
                 )
                 .values(lease_expires_at=latest)
             ).rowcount
+
+    def is_live(self, job_id: str) -> bool:
+        """Whether a job of whatever tenant is there and has not ended."""
+        with self._database.read() as connection:
+            state = connection.execute(
+                select(jobs.c.state).where(jobs.c.id == job_id)
+            ).scalar_one_or_none()
+        return state in LIVE
 
     def due(self, queue: Queue, limit: int) -> int:
         """How many jobs of the queue could be claimed now, counted up to ``limit``."""

@@ -1,5 +1,8 @@
 """Holding a claimed job: renewing its lease, hearing what its owner wants, riding out outages.
 
+A thread renews, so that long work such as reading a large file or a slow disk costs no lease. It
+stops when whoever works on the job has shown no life for too long: then a hung worker loses it.
+
 A worker may only write while its lease stands. When the database is away, `Lease.write` waits
 and tries again until the worker has been silent for too long; then the job counts as lost to
 another worker, although nobody may have taken it yet.
@@ -7,51 +10,71 @@ another worker, although nobody may have taken it yet.
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from worker.errors import DatabaseUnavailable, LeaseLost
 from worker.jobs import Job, Jobs, Signals
 from worker.settings import Settings
 
+LOG = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 RETRY_SECONDS = 0.5
+LOOK_SECONDS = 0.5
 
 
 class Lease:
-    """The hold of this worker on one running job. One thread uses it."""
+    """The hold of this worker on one running job, renewed within the ``with`` block.
+
+    One thread works on the job and calls the methods.
+    """
 
     def __init__(self, jobs: Jobs, job: Job, settings: Settings) -> None:
         self._jobs = jobs
         self._job = job
         self._settings = settings
-        self._renewed = self._due = time.monotonic()
+        self._renewed = self._alive = time.monotonic()
+        self._lost: LeaseLost | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease-{job.id}", daemon=True)
         self.signals = Signals(cancel=False, pause=False)
 
-    def seconds_until_due(self) -> float:
-        """Until `keep` has something to do."""
-        return max(0.0, self._due - time.monotonic())
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def look_seconds(self) -> float:
+        """How long the worker may wait for something else before it looks at `signals` again."""
+        return min(LOOK_SECONDS, self._settings.control_seconds)
 
     def keep(self) -> None:
-        """Renew when due and hear cancel and pause wishes; raises LeaseLost."""
-        now = time.monotonic()
-        if now < self._due:
-            return
-        settings = self._settings
-        try:
-            if now - self._renewed >= settings.heartbeat_seconds - settings.control_seconds / 2:
-                self.signals = self._jobs.heartbeat(self._job)
-                self._renewed = time.monotonic()
-            else:
-                self.signals = self._jobs.signals(self._job)
-        except DatabaseUnavailable as error:
-            self._check_silence(error)
-        self._due = time.monotonic() + min(settings.control_seconds, settings.heartbeat_seconds)
+        """Show life; raises LeaseLost when the job is no longer ours. To be called often."""
+        self._alive = time.monotonic()
+        if self._lost is not None:
+            raise LeaseLost(self._lost.message) from self._lost
+        if self._alive - self._renewed > self._settings.silence_seconds:
+            # We were stopped, or the database is away. Perhaps nobody has taken the job yet.
+            try:
+                self._beat()
+            except DatabaseUnavailable as error:
+                self._check_silence(error)
 
     def write(self, action: Callable[[], Result]) -> Result:
-        """Do a fenced write, again and again while the database is away; raises LeaseLost."""
+        """Do a fenced write, or a read that the job cannot do without; raises LeaseLost.
+
+        Again and again while the database is away.
+        """
         while True:
+            self._alive = time.monotonic()
             try:
                 return action()
             except DatabaseUnavailable as error:
@@ -64,6 +87,34 @@ class Lease:
             action()
         except DatabaseUnavailable as error:
             self._check_silence(error)
+
+    # ---- the thread that renews ----
+
+    def _renew(self) -> None:
+        settings = self._settings
+        interval = min(settings.control_seconds, settings.heartbeat_seconds)
+        while not self._over.wait(interval):
+            now = time.monotonic()
+            if now - self._alive > settings.hang_seconds:
+                LOG.error("%s: no sign of life from its worker; it is let go", self._job.id)
+                return
+            try:
+                if now - self._renewed >= settings.heartbeat_seconds - interval / 2:
+                    self._beat()
+                else:
+                    self.signals = self._jobs.signals(self._job)
+            except DatabaseUnavailable:
+                continue  # `keep` and `write` know for how long
+            except LeaseLost as lost:
+                self._lost = lost
+                return
+            except Exception:
+                LOG.exception("%s: its lease could not be renewed", self._job.id)
+
+    def _beat(self) -> None:
+        asked = time.monotonic()
+        self.signals = self._jobs.heartbeat(self._job)
+        self._renewed = asked
 
     def _check_silence(self, error: DatabaseUnavailable) -> None:
         silent = time.monotonic() - self._renewed

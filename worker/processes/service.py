@@ -15,6 +15,7 @@ from worker.backend import open_backend
 from worker.batches.run import BatchRun
 from worker.celery_app import make_consumer, make_publisher
 from worker.children.run import ChildRun
+from worker.children.scratch import remove_stale
 from worker.client import Wakeups, connect
 from worker.contracts import BATCH, INTERACTIVE, TRAINING
 from worker.errors import InvalidSetting
@@ -60,6 +61,7 @@ def _train(settings: Settings) -> int:
     backend = open_backend(settings)
     identity = take_identity(settings.work_folder, "train")
     slots = max(1, settings.train_workers)
+    remove_stale(settings.work_folder, backend.jobs.is_live)
 
     def run(job: Any, draining: Callable[[], bool]) -> None:
         CHILD_RUNS[job.kind](backend, job, draining).run()

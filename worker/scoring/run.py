@@ -73,7 +73,7 @@ class ScoringRun(ChildRun):
     def _publish(self, closing: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Put the shards together and end the job with the file of rows and the summary."""
         backend, job = self._backend, self._job
-        shards = backend.jobs.shards_done(job)
+        shards = self._lease.write(lambda: backend.jobs.shards_done(job))
         rows = store_joined(
             backend, self._lease, shards, ROWS_FILE, f"{job.id}_{ROWS_FILE}", RESULTS_PURPOSE
         )

@@ -10,7 +10,8 @@ import os
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -104,7 +105,9 @@ class LocalBackend(Backend):
             folders[:] = sorted(child for child in folders if child != STAGING)
             if MANIFEST in files:
                 path = Path(folder)
-                yield path.relative_to(self._root).as_posix(), (path / MANIFEST).stat().st_mtime
+                made = newest_write([path / MANIFEST])
+                if made is not None:  # else it was deleted meanwhile
+                    yield path.relative_to(self._root).as_posix(), made
 
     @override
     def free_bytes(self) -> int:
@@ -176,6 +179,15 @@ def _seconds(moment: Any) -> float:
     if isinstance(moment, datetime):
         return moment.timestamp()
     return float(moment) if isinstance(moment, int | float) else 0.0
+
+
+def newest_write(paths: Iterable[Path]) -> float | None:
+    """When one of these was last written to; None when none of them is there any more."""
+    times = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times, default=None)
 
 
 def make_folders(folder: Path) -> None:

@@ -29,6 +29,7 @@ from worker.storage.artifact_backends import (
     LocalBackend,
     RemoteBackend,
     make_folders,
+    newest_write,
 )
 from worker.storage.artifact_staging import FileInfo, Staging
 
@@ -175,18 +176,20 @@ class ArtifactStore:
                 yield name
 
     def sweep_staging(self, older_than_seconds: float) -> int:
-        """Remove what died before it was published; returns how many folders went."""
+        """Remove what died before it was published; returns how many folders went.
+
+        What is still written to stays, however long ago it began.
+        """
         limit = time.time() - older_than_seconds
-        stale = [
-            folder
-            for folder in (
-                self._backend.staging.iterdir() if self._backend.staging.is_dir() else ()
-            )
-            if folder.is_dir() and folder.stat().st_mtime < limit
-        ]
-        for folder in stale:
-            shutil.rmtree(folder, ignore_errors=True)
-        return len(stale)
+        removed = 0
+        _, folders, _ = next(os.walk(self._backend.staging), ("", [], []))
+        for folder in map(self._backend.staging.joinpath, folders):
+            files = (Path(at, name) for at, _, names in os.walk(folder) for name in names)
+            written = newest_write([folder, *files])
+            if written is not None and written < limit:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        return removed
 
     def free_bytes(self) -> int:
         """Space left for artifacts; a very large number where storage has no bound."""

@@ -38,7 +38,7 @@ def publish_model(backend: Backend, lease: Lease, job: Job, bundle: Path) -> Non
         staging.commit()
     lease.keep()
     model = new_model(job, header, artifact, MODEL_FILE)
-    metrics = _store_metrics(backend, job)
+    metrics = lease.write(lambda: _store_metrics(backend, job))
     result = {
         "fine_tuned_model": model.id,
         "result_files": [metrics.id],

@@ -1,0 +1,83 @@
+"""The hold of a worker that works long, hangs, is stopped, or has no database."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.integration.conftest import run
+from worker.errors import DatabaseUnavailable, LeaseLost
+from worker.jobs import Job, Jobs
+from worker.processes.lease import Lease
+from worker.settings import Settings
+from worker.storage.database import Database
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    quick = {
+        "lease_seconds": 0.8,
+        "heartbeat_seconds": 0.1,
+        "control_seconds": 0.05,
+        "silence_seconds": 0.5,
+    }
+    return settings.model_copy(update=quick)
+
+
+@pytest.fixture
+def job(jobs: Jobs) -> Job:
+    jobs.submit("default", "training", {})
+    return run(jobs)
+
+
+def test_work_that_is_longer_than_a_lease_does_not_cost_it(
+    jobs: Jobs, job: Job, settings: Settings
+) -> None:
+    with Lease(jobs, job, settings) as lease:
+        time.sleep(1.2)  # such as reading a file of some gigabytes
+        assert jobs.recover_expired() == []
+        lease.keep()
+
+
+def test_a_hung_worker_loses_its_job(jobs: Jobs, job: Job, settings: Settings) -> None:
+    hasty = settings.model_copy(update={"hang_seconds": 0.2})
+    with Lease(jobs, job, hasty) as lease:
+        time.sleep(1.5)
+        assert [lost.id for lost in jobs.recover_expired()] == [job.id]
+        with pytest.raises(LeaseLost):
+            lease.keep()
+
+
+def test_wishes_are_heard_by_the_way(jobs: Jobs, job: Job, settings: Settings) -> None:
+    with Lease(jobs, job, settings) as lease:
+        jobs.request_cancel("default", job.id)
+        deadline = time.monotonic() + 5
+        while not lease.signals.cancel:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_job_that_another_one_has_is_let_go(jobs: Jobs, job: Job, settings: Settings) -> None:
+    with Lease(jobs, job, settings) as lease:
+        jobs.requeue(job, "as if it had been taken")
+        assert run(jobs, "w2").id == job.id
+        with pytest.raises(LeaseLost):
+            while True:
+                lease.keep()
+                time.sleep(0.01)
+
+
+def test_a_database_that_stays_away_costs_the_job(job: Job, settings: Settings) -> None:
+    away = Jobs(Database("postgresql+psycopg://127.0.0.1:1/nothing"), settings)
+
+    def ask() -> Job:
+        return away.get("default", job.id)
+
+    with pytest.raises(DatabaseUnavailable):
+        ask()
+    with Lease(away, job, settings) as lease:
+        with pytest.raises(LeaseLost):
+            lease.write(ask)
+        with pytest.raises(LeaseLost):
+            lease.keep()
