@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from worker.children.scratch import Scratch, remove_stale
@@ -15,9 +16,8 @@ def test_the_next_claim_finds_what_the_last_has_left(tmp_path: Path) -> None:
     (first.folder / "train.bin").write_bytes(b"ids")
     first.close()
 
-    again = Scratch(tmp_path, "job-1", 2)
-
-    assert (again.folder / "train.bin").read_bytes() == b"ids"
+    with closing(Scratch(tmp_path, "job-1", 2)) as again:
+        assert (again.folder / "train.bin").read_bytes() == b"ids"
 
 
 def test_a_child_that_still_lives_keeps_its_folder(tmp_path: Path) -> None:
@@ -30,6 +30,8 @@ def test_a_child_that_still_lives_keeps_its_folder(tmp_path: Path) -> None:
     second = Scratch(tmp_path, "job-1", 2)
     child.communicate(b"\n")
     third = Scratch(tmp_path, "job-1", 3)
+    second.close()
+    third.close()
 
     assert second.folder != first.folder
     assert third.folder == first.folder
@@ -60,4 +62,6 @@ def test_a_worker_is_known_by_its_folder(tmp_path: Path) -> None:
 
     assert again.name == first.name
     assert again.incarnation != first.incarnation
+    for each in (beside, elsewhere, again):
+        each.lock.close()
     assert len({first.name, beside.name, elsewhere.name}) == 3
