@@ -16,6 +16,9 @@ COPY textgen textgen
 COPY worker worker
 COPY web web
 RUN pip install --no-deps --no-build-isolation .
+# The engine's kernel, for every instruction set: the image that runs has no compiler.
+RUN apt-get update && apt-get install -y --no-install-recommends g++ \
+ && cd / && python -m textgen.engine.kernels.build
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 textgen \

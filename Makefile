@@ -56,6 +56,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing textgen itself, from this folder"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
+	@echo "Building the engine's kernel, where there is a C++ compiler"
+	@$(BIN)/python -m textgen.engine.kernels.build
 	@touch $@
 	@echo "Done. Next: make demo"
 

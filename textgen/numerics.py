@@ -47,12 +47,23 @@ def describe_numerics(
     precision: Precision = "float32",
 ) -> str:
     """All that the last bit of a result depends on, but for the plan itself."""
-    if device.type == "cuda":
-        where = f"{torch.cuda.get_device_name(device)} CUDA {torch.version.cuda}"
-    else:
-        where = f"CPU {torch.backends.cpu.get_cpu_capability()} threads {threads}"
+    where = _machine(device) if device.type == "cuda" else f"{_machine(device)} threads {threads}"
     together = f" workers {workers}" if workers > 1 else ""
     return f"{where}{together} {precision} torch {torch.__version__} kernel {kernel}"
+
+
+def describe_generation(device: torch.device, kernel: str) -> str:
+    """All that a generated text depends on beside the model and the request.
+
+    ``kernel`` is the name of the engine's kernel; torch turns the logits into chances.
+    """
+    return f"{_machine(device)} torch {torch.__version__} kernel {kernel}"
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} CUDA {torch.version.cuda}"
+    return f"CPU {torch.backends.cpu.get_cpu_capability()}"
 
 
 def computes_in(device: torch.device, precision: Precision) -> bool:

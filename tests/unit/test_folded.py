@@ -6,9 +6,12 @@ import torch
 
 from textgen.engine import folded
 from textgen.engine.folded import FoldedModel
-from textgen.engine.prompt_reader import CHUNK, PROMPTS, PromptReader
-from textgen.engine.row_measurement import measure_row_plan
-from textgen.engine.row_plan import RowPlan
+from textgen.engine.kernels.build import able_sets
+from textgen.engine.kernels.kernel import Kernel
+from textgen.engine.kernels.library import load
+from textgen.engine.kernels.native import NativeKernel
+from textgen.engine.kernels.torch_kernel import TorchKernel
+from textgen.engine.prompt_reader import CHUNK, PROMPTS
 from textgen.engine.rows import Rows
 from textgen.errors import InvalidBundle
 from textgen.model import TextGenerator
@@ -16,6 +19,7 @@ from textgen.model import TextGenerator
 # layers, hidden, embedding, vocabulary: the presets' shapes, and odd ones
 SHAPES = [(1, 128, 32, 65), (1, 256, 64, 257), (2, 512, 128, 65), (2, 40, 12, 33), (3, 72, 8, 500)]
 TOLERANCE = 1e-5
+INT8_TOLERANCE = 0.05  # of logits whose spread is about 1
 
 
 LINKS = [{"residual": True}, {"layer_norm": True}, {"residual": True, "layer_norm": True}]
@@ -42,6 +46,25 @@ def model(request: pytest.FixtureRequest) -> TextGenerator:
     return make_model(*shape, **links)
 
 
+KERNELS = ["torch", *(f"{name} {kind}" for name in able_sets() for kind in ("float32", "int8"))]
+
+
+def make_kernel(name: str, model: FoldedModel, threads: int = 1) -> Kernel:
+    """By its name in KERNELS; the test is skipped where the compiler does not know the set."""
+    if name == "torch":
+        return TorchKernel(model)
+    instructions, kind = name.split()
+    library = load(instructions)
+    if library is None:
+        pytest.skip(f"no build for {instructions}: no compiler, or one that does not know it")
+    return NativeKernel(model, library, threads, "int8" if kind == "int8" else "float32")
+
+
+@pytest.fixture(params=KERNELS)
+def kernel_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @torch.inference_mode()
 def run_steps(rows: Rows, tokens: torch.Tensor) -> torch.Tensor:
     """Logits (B, T, columns) of tokens (B, T), one step each, from zero states."""
@@ -57,27 +80,29 @@ def run_steps(rows: Rows, tokens: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("table", [True, False])
 def test_single_steps_give_the_logits_of_one_forward_pass(
-    model: TextGenerator, table: bool, monkeypatch: pytest.MonkeyPatch
+    model: TextGenerator, kernel_name: str, table: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not table:
         monkeypatch.setattr(folded, "_LARGEST_TABLE", 0)
     weights = FoldedModel(model)
     assert (weights.table is not None) is table
     tokens = torch.randint(0, model.vocab_size, (5, 40))
-    logits = run_steps(Rows(weights, measure_row_plan(weights), 5), tokens)
+    logits = run_steps(make_kernel(kernel_name, weights).rows(5), tokens)
     with torch.inference_mode():
         expected, _ = model(tokens)
-    assert (logits[:, :, : model.vocab_size] - expected).abs().max() < TOLERANCE
+    off = (logits[:, :, : model.vocab_size] - expected).abs().max()
+    assert off < (INT8_TOLERANCE if kernel_name.endswith("int8") else TOLERANCE)
     assert logits[:, :, model.vocab_size :].eq(float("-inf")).all()
 
 
-def test_the_bits_of_a_row_do_not_depend_on_the_number_of_rows(model: TextGenerator) -> None:
-    weights = FoldedModel(model)
-    rows = Rows(weights, measure_row_plan(weights), 200)
+def test_the_bits_of_a_row_do_not_depend_on_the_number_of_rows(
+    model: TextGenerator, kernel_name: str
+) -> None:
+    rows = make_kernel(kernel_name, FoldedModel(model)).rows(200)
     tokens = torch.randint(0, model.vocab_size, (200, 3))
     tokens[:, 0] = tokens[0, 0]  # else the first row would be the only one to compare
     alone = torch.cat([run_steps(rows, tokens[row : row + 1]) for row in range(200)])
-    for count in range(1, 201):
+    for count in (*range(1, 40), 64, 101, 127, 128, 129, 199, 200):
         together = run_steps(rows, tokens[:count])
         assert torch.equal(together, alone[:count]), count
 
@@ -87,8 +112,7 @@ def test_the_same_holds_for_other_numbers_of_threads(threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        weights = FoldedModel(make_model(2, 160, 20, 97))
-        rows = Rows(weights, measure_row_plan(weights), 200)
+        rows = TorchKernel(FoldedModel(make_model(2, 160, 20, 97))).rows(200)
         tokens = torch.randint(0, 97, (1, 2)).expand(200, 2)
         alone = run_steps(rows, tokens[:1])
         for count in range(1, 201):
@@ -97,10 +121,26 @@ def test_the_same_holds_for_other_numbers_of_threads(threads: int) -> None:
         torch.set_num_threads(before)
 
 
-def test_prompts_read_in_chunks_leave_the_bits_of_single_steps(model: TextGenerator) -> None:
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_the_native_kernel_has_the_same_bits_for_all_threads_and_instruction_sets(
+    model: TextGenerator, kind: str
+) -> None:
     weights = FoldedModel(model)
-    plan = measure_row_plan(weights)
-    reader, rows = PromptReader(weights, plan), Rows(weights, plan, PROMPTS)
+    tokens = torch.randint(0, model.vocab_size, (61, 4))
+    results = [
+        run_steps(make_kernel(f"{instructions} {kind}", weights, threads).rows(61), tokens)
+        for instructions in able_sets()
+        for threads in (1, 2, 3)
+    ]
+    for result in results[1:]:
+        assert torch.equal(result, results[0])
+
+
+def test_prompts_read_in_chunks_leave_the_bits_of_single_steps(
+    model: TextGenerator, kernel_name: str
+) -> None:
+    kernel = make_kernel(kernel_name, FoldedModel(model))
+    reader, rows = kernel.reader(), kernel.rows(PROMPTS)
     generator = np.random.default_rng(0)
     lengths = generator.integers(1, 2 * CHUNK, PROMPTS)
     prompts = [generator.integers(0, model.vocab_size, length) for length in lengths]
@@ -119,9 +159,23 @@ def test_prompts_read_in_chunks_leave_the_bits_of_single_steps(model: TextGenera
         assert torch.equal(state[1], rows.state.cell[:, 0]), index
 
 
-def test_banned_tokens_have_no_chance() -> None:
+def test_a_step_leaves_the_rows_behind_it_alone(kernel_name: str) -> None:
+    rows = make_kernel(kernel_name, FoldedModel(make_model(2, 64, 8, 20))).rows(40)
+    start = torch.rand(2, 2, 64)
+    for row in range(40):
+        rows.set(row, start, 3)
+    rows.step(5)
+    before = rows.state.hidden[:, 36:].clone()  # beyond what the torch kernel may pad
+    rows.step(5)
+    assert torch.equal(rows.state.hidden[:, 36:], before)
+    if kernel_name != "torch":
+        assert torch.equal(rows.state.hidden[:, 5], start[0])
+
+
+def test_banned_tokens_have_no_chance(kernel_name: str) -> None:
     weights = FoldedModel(make_model(1, 32, 8, 20), banned=(0, 7))
-    logits = run_steps(Rows(weights, RowPlan([4]), 1), torch.zeros(1, 1, dtype=torch.int64))
+    rows = make_kernel(kernel_name, weights).rows(1)
+    logits = run_steps(rows, torch.zeros(1, 1, dtype=torch.int64))
     assert logits[0, 0].isneginf().nonzero().flatten().tolist() == [0, 7, *range(20, 32)]
 
 
@@ -133,9 +187,9 @@ def test_weights_that_are_not_numbers_are_refused() -> None:
         FoldedModel(model)
 
 
-def test_later_training_does_not_show() -> None:
+def test_later_training_does_not_show(kernel_name: str) -> None:
     model = make_model(1, 32, 8, 20)
-    rows = Rows(FoldedModel(model), RowPlan([4]), 1)
+    rows = make_kernel(kernel_name, FoldedModel(model)).rows(1)
     tokens = torch.tensor([[3, 4]])
     before = run_steps(rows, tokens)
     with torch.no_grad():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from textgen.engine.row_plan import LARGEST_BLOCK, RowPlan, candidate_sizes
+from textgen.engine.kernels.row_plan import LARGEST_BLOCK, RowPlan, candidate_sizes
 
 
 @pytest.mark.parametrize("sizes", [[1], [4], [128], [4, 8, 16], [2, 4, *range(8, 129, 8)]])

@@ -2,8 +2,8 @@
 
 Every step admits what there is room for, reads one chunk of the prompts that are being read, and
 draws one token for each running request. A request's text does not depend on what runs beside it,
-on when it was admitted, or on the process: rows go through the model in numbers that agree to the
-bit (`textgen.engine.row_plan`), and randomness is a function of (seed, choice, position).
+on when it was admitted, or on the process: a kernel gives a row the same bits whatever the number
+of rows (`textgen.engine.kernels`), and randomness is a function of (seed, choice, position).
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from textgen.engine.context import ContextMaker, label_ids
 from textgen.engine.echo import EchoedPrompt
 from textgen.engine.embedding import TextsToEmbed
 from textgen.engine.folded import FoldedModel
+from textgen.engine.kernels.choice import choose_kernel
+from textgen.engine.kernels.kernel import KernelName, Weights
 from textgen.engine.prefix_cache import PrefixCache
-from textgen.engine.prompt_reader import PromptReader
 from textgen.engine.reading import Prompts, Ready
 from textgen.engine.requests import Answer, Delta, Request
-from textgen.engine.row_measurement import measure_row_plan
-from textgen.engine.rows import Rows
 from textgen.engine.sampling import RowSampler
 from textgen.engine.scorer import Scorer
 from textgen.engine.state_keeper import StateKeeper
@@ -29,7 +28,8 @@ from textgen.engine.textless import chosen_from, classified
 from textgen.engine.vocabulary import Vocabulary
 from textgen.engine.waiting import WaitingRoom, check_sizes
 from textgen.errors import InvalidInput
-from textgen.options import SamplingOptions
+from textgen.numerics import describe_generation
+from textgen.options import Auto, SamplingOptions
 from textgen.tokenizers import Tokenizer
 
 __all__ = ["Delta", "Engine", "Request"]
@@ -45,6 +45,9 @@ class Engine:
     ``interactive=False`` use at most ``slots - interactive_reserve`` slots (the reserve is a
     quarter by default); up to ``queue`` requests of either kind wait. States of what was read are
     kept for prompts that begin alike, up to ``prefix_cache_bytes``; no text depends on it.
+
+    ``kernel`` and ``weights`` say how to compute; the text may differ between two kernels, rarely,
+    and between weights. ``numerics`` names all that it depends on beside model and request.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Engine:
         interactive_reserve: int | None = None,
         queue: int = 1024,
         prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
+        kernel: KernelName | Auto = "auto",
+        weights: Weights = "float32",
     ) -> None:
         reserve = slots // 4 if interactive_reserve is None else interactive_reserve
         check_sizes(slots, reserve, queue)
@@ -69,7 +74,8 @@ class Engine:
         self._state_shape = (2, model.layers, bundle.header.model.hidden_size)
         self._banned = torch.tensor(sorted(banned), dtype=torch.int64, device=model.device)
         self._labels = torch.tensor(labels, dtype=torch.int64, device=model.device)
-        plan = measure_row_plan(model)
+        chosen = choose_kernel(model, kernel, weights)
+        self.numerics = describe_generation(model.device, chosen.name)
         self._context = ContextMaker(
             self.tokenizer,
             documents=documents,
@@ -81,8 +87,8 @@ class Engine:
         self._ends_in_gaps_only = fills_gaps and not documents
         self._slots = slots
         self._batch_slots = slots - reserve
-        self._rows = Rows(model, plan, slots)
-        reader = PromptReader(model, plan)
+        self._rows = chosen.rows(slots)
+        reader = chosen.reader()
         self._prompts = Prompts(reader, PrefixCache(prefix_cache_bytes))
         self._states = StateKeeper(self.tokenizer, self._rows, self._prompts, self._state_shape)
         self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)

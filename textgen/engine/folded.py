@@ -14,6 +14,7 @@ instructions than the rest, and which ones depends on the number of rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,8 +23,18 @@ from torch.nn import functional
 from textgen.errors import InvalidBundle
 from textgen.model import TextGenerator
 
-_LANES = 32  # float32 numbers that the widest pointwise loops take at once
+LANES = 32  # float32 numbers that the widest pointwise loops take at once
 _LARGEST_TABLE = 128 * 2**20  # bytes; a larger vocabulary keeps its embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What buffers for a model need to know, and where they are to lie."""
+
+    layers: int
+    hidden: int  # padded
+    columns: int  # of the logits
+    device: torch.device
 
 
 class FoldedModel:
@@ -38,7 +49,8 @@ class FoldedModel:
         lstm = model.lstm
         self.vocab_size = model.embedding.num_embeddings
         self.layers = lstm.num_layers
-        self.hidden = _padded(lstm.hidden_size)
+        self.width = lstm.hidden_size
+        self.hidden = _padded(self.width)
         self.columns = _padded(self.vocab_size)
         self.device = model.embedding.weight.device
         with torch.no_grad():
@@ -49,12 +61,17 @@ class FoldedModel:
             ]  # each (H, 4H)
             self._fold_inputs(model)
             self._fold_head(model, banned)
-            self._residual = model.residual
+            self.residual = model.residual
             copies = {name: value.clone() for name, value in model.norms.state_dict().items()}
-            self._norms = [
+            self.norms = [
                 (copies[f"{layer}.weight"], copies[f"{layer}.bias"])
                 for layer in range(len(model.norms))
             ]
+
+    @property
+    def shape(self) -> Shape:
+        """Of the buffers for this model."""
+        return Shape(self.layers, self.hidden, self.columns, self.device)
 
     def _fold_inputs(self, model: TextGenerator) -> None:
         """Make ``table`` (V, 4H) or ``embedding`` (V, E), and what the further layers add."""
@@ -97,12 +114,12 @@ class FoldedModel:
         where it does that.
         """
         states = hidden[-1]
-        if self._residual:
+        if self.residual:
             states = hidden[0]
             for further in hidden[1:]:
                 states = states + further
-        if self._norms:
-            scale, shift = self._norms[len(hidden) - 1]
+        if self.norms:
+            scale, shift = self.norms[len(hidden) - 1]
             width = len(scale)
             normed = functional.layer_norm(states[..., :width], (width,), scale, shift)
             states = functional.pad(normed, (0, self.hidden - width))
@@ -155,7 +172,7 @@ def advance_cell(gates: Gates, cell: Tensor, new_cell: Tensor, new_hidden: Tenso
 
 
 def _padded(width: int) -> int:
-    return -(-width // _LANES) * _LANES
+    return -(-width // LANES) * LANES
 
 
 def _check_finite(model: TextGenerator) -> None:

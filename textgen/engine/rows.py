@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
-from textgen.engine.folded import FoldedModel, Gates, advance_cell
-from textgen.engine.row_plan import RowPlan
+from textgen.engine.folded import Shape
 
 
 class RowState:
@@ -15,57 +16,26 @@ class RowState:
     hidden, cell: (L, R, H) · tokens: (R,) the next input · logits: (R, columns) after a step.
     """
 
-    def __init__(self, model: FoldedModel, capacity: int) -> None:
-        shape = (model.layers, capacity, model.hidden)
-        self.hidden = torch.zeros(shape, device=model.device)
-        self.cell = torch.zeros(shape, device=model.device)
-        self.gates = torch.empty(capacity, 4 * model.hidden, device=model.device)
-        self.logits = torch.empty(capacity, model.columns, device=model.device)
-        self.tokens = torch.zeros(capacity, dtype=torch.int64, device=model.device)
+    def __init__(self, shape: Shape, capacity: int) -> None:
+        states = (shape.layers, capacity, shape.hidden)
+        self.hidden = torch.zeros(states, device=shape.device)
+        self.cell = torch.zeros(states, device=shape.device)
+        self.logits = torch.empty(capacity, shape.columns, device=shape.device)
+        self.tokens = torch.zeros(capacity, dtype=torch.int64, device=shape.device)
 
 
-class RowBlock:
-    """The rows ``first`` … ``first + size - 1``, stepped together.
+class Rows(ABC):
+    """Rows of one model, those in use always the first ones; a kernel says how they advance."""
 
-    Holds its views of the buffers: making them anew would take a tenth of a small step.
-    """
+    def __init__(self, state: RowState) -> None:
+        self.state = state
 
-    def __init__(self, model: FoldedModel, state: RowState, first: int, size: int) -> None:
-        rows = slice(first, first + size)
-        self._model = model
-        self._tokens = state.tokens[rows]
-        self._gates = Gates(state.gates[rows])
-        self._logits = state.logits[rows]
-        self._hidden = list(state.hidden[:, rows])
-        self._cell = list(state.cell[:, rows])
-
-    def step(self) -> None:
-        """Advance every row by its token; the logits of what follows are in the state."""
-        model, gates = self._model, self._gates
-        for layer, (hidden, cell) in enumerate(zip(self._hidden, self._cell, strict=True)):
-            if layer == 0:
-                model.first_gates(self._tokens, gates.all)
-            else:
-                model.further_gates(layer, model.upwards(self._hidden[:layer]), gates.all)
-            gates.all.addmm_(hidden, model.hidden_weights[layer])
-            advance_cell(gates, cell, cell, hidden)
-        model.logits(model.upwards(self._hidden), self._logits)
-
-
-class Rows:
-    """Up to ``slots`` rows, those in use always the first ones."""
-
-    def __init__(self, model: FoldedModel, plan: RowPlan, slots: int) -> None:
-        self._model = model
-        self._plan = plan
-        self.state = RowState(model, plan.capacity(slots))
-        self._blocks: dict[tuple[int, int], RowBlock] = {}
-
+    @abstractmethod
     def step(self, count: int) -> Tensor:
-        """Advance the first ``count`` rows by their tokens; logits (count, columns), a view."""
-        for first, size in self._plan.blocks(count):
-            self._block(first, size).step()
-        return self.state.logits[:count]
+        """Advance the first ``count`` rows by their tokens; logits (count, columns), a view.
+
+        Columns beyond the vocabulary, and banned tokens, are -inf.
+        """
 
     def set(self, row: int, state: Tensor | None, token: int) -> None:
         """Fill a row: ``state`` (2, L, H) is hidden and cell, None for zeros."""
@@ -85,9 +55,3 @@ class Rows:
         for buffer in (self.state.hidden, self.state.cell):
             buffer[:, target] = buffer[:, source]
         self.state.tokens[target] = self.state.tokens[source]
-
-    def _block(self, first: int, size: int) -> RowBlock:
-        key = (first, size)
-        if key not in self._blocks:
-            self._blocks[key] = RowBlock(self._model, self.state, first, size)
-        return self._blocks[key]

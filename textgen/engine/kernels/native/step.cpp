@@ -6,34 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "model.h"
 #include "pool.h"
-#include "product.h"
-
-struct Layer {
-  Matrix input;  // (H, 4H); of the first layer (E, 4H), or nothing where there is a table
-  Matrix hidden;
-  const float* bias;        // (4H) in the order i f o g
-  const float* norm_scale;  // (H) after this layer, 0 in the padding; null: none
-  const float* norm_shift;
-};
-
-struct Model {
-  int64_t layers, hidden, columns, width, residual;  // width: hidden units without the padding
-  const float* table;      // (V, 4H): the first layer's gate inputs, or null
-  const float* embedding;  // (V, E), or null
-  const Layer* layer;
-  Matrix head;  // (H, C)
-  const float* head_bias;
-};
-
-struct Scratch {
-  float* hidden;    // (L, capacity, H): the states after the step
-  float* inputs;    // (capacity, H): what goes up from the layers below
-  float* gates;     // (capacity, 4H)
-  uint8_t* bytes;   // (2, capacity, widest input): of the inputs and of the states
-  float* scales;    // (2, capacity)
-  int64_t capacity;
-};
 
 namespace {
 
@@ -70,7 +44,7 @@ struct Call {
 Operand ready(Call& call, const Matrix& matrix, Operand x, const Scratch& scratch, int slot,
               int64_t rows) {
   if (!matrix.scales) return x;
-  uint8_t* bytes = scratch.bytes + slot * scratch.capacity * matrix.inputs;
+  uint8_t* bytes = scratch.bytes + slot * scratch.capacity * scratch.widest;
   float* scales = scratch.scales + slot * scratch.capacity;
   call.rows(rows, 16 * matrix.inputs, [&](uint32_t row) {
     scales[row] = quantize(x.row(row), matrix.inputs, bytes + row * matrix.inputs);

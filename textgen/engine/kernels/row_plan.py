@@ -2,8 +2,8 @@
 
 A matrix product of 1 row takes another path through the library than one of 2, 4 or 200, and may
 add up in another order; a text would then depend on what runs beside it. Rows are therefore
-padded to one of a few sizes that agree (`textgen.engine.row_measurement` finds them), and what
-exceeds the largest goes in blocks.
+padded to one of a few sizes that agree (`textgen.engine.kernels.row_measurement` finds them), and
+what exceeds the largest goes in blocks.
 """
 
 from __future__ import annotations

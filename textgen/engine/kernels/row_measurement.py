@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from textgen.engine.folded import FoldedModel
-from textgen.engine.row_plan import LARGEST_BLOCK, RowPlan, candidate_sizes
-from textgen.engine.rows import RowBlock, RowState
+from textgen.engine.kernels.row_plan import LARGEST_BLOCK, RowPlan, candidate_sizes
+from textgen.engine.kernels.torch_rows import RowBlock
+from textgen.engine.rows import RowState
 
 
 def measure_row_plan(model: FoldedModel) -> RowPlan:
@@ -21,7 +22,7 @@ def measure_row_plan(model: FoldedModel) -> RowPlan:
     Some tens of milliseconds for 2×512.
     """
     groups: list[tuple[Tensor, list[int]]] = []
-    state = RowState(model, LARGEST_BLOCK)
+    state = RowState(model.shape, LARGEST_BLOCK)
     for size in candidate_sizes(torch.get_num_threads()):
         result = _one_step(model, state, size)
         if not bool((result == result[:1]).all()):
@@ -42,7 +43,8 @@ def _one_step(model: FoldedModel, state: RowState, size: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     shape = (2, model.layers, 1, model.hidden)
     start = torch.rand(shape, generator=generator).mul_(2).sub_(1).to(model.device)
-    block = RowBlock(model, state, 0, size)
+    gates = torch.empty(size, 4 * model.hidden, device=model.device)
+    block = RowBlock(model, state, gates, 0)
     state.hidden[:, :size] = start[0]
     state.cell[:, :size] = start[1]
     state.tokens[:size] = model.vocab_size - 1
