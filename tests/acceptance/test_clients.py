@@ -10,19 +10,28 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import openai
 import pytest
+import torch
 
+from tests.acceptance.conftest import VERSES, train
 from tests.stack import ROOT, Stack
+from textgen.bundles.bundle import Bundle, load_bundle
 
 PAGE = (ROOT / "docs" / "clients.md").read_text()
 BLOCKS = re.findall(r"## ([^\n]+)\n(?:(?!## ).)*?<!-- run: (\w+) -->\n```\w+\n(.*?)```", PAGE, re.S)
-NEEDED = {"LangChain": "langchain_openai", "llm, the command line": "llm"}
+NEEDED = {
+    "LangChain": "langchain_openai",
+    "llm, the command line": "llm",
+    "An evaluation harness": "lm_eval",
+}
 # What each prints at the least: what the models were taught.
 SAYS = {
     "The official Python client": ["128"],
     "curl": ['"role": "assistant"'],
     "llm, the command line": ["good day", "farewell"],
     "LangChain": ["good day", "128 2"],
+    "An evaluation harness": ["('The king', ' speaks to')"],
 }
 
 pytestmark = pytest.mark.slow
@@ -45,9 +54,16 @@ def test_the_page_has_every_client() -> None:
     assert [name for name, _, _ in BLOCKS] == list(SAYS)
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)), ids=[name for name, _, _ in BLOCKS])
-def test_an_example_runs(stack: Stack, folder: Path, number: int) -> None:
-    name, kind, code = BLOCKS[number]
+@pytest.mark.parametrize("name", list(SAYS))
+def test_an_example_runs(stack: Stack, folder: Path, name: str) -> None:
+    printed = run_example(stack, folder, name)
+    for said in SAYS[name]:
+        assert said in printed
+
+
+def run_example(stack: Stack, folder: Path, name: str) -> str:
+    """What it prints; skips the test where its client is not installed."""
+    kind, code = next((kind, code) for each, kind, code in BLOCKS if each == name)
     package = NEEDED.get(name)
     if package is not None and find_spec(package) is None:
         pytest.skip(f"{package} is not installed: `make clients` does it")
@@ -70,5 +86,46 @@ def test_an_example_runs(stack: Stack, folder: Path, number: int) -> None:
     )  # fmt: skip
 
     assert run.returncode == 0, run.stdout + run.stderr
-    for said in SAYS[name]:
-        assert said in run.stdout
+    return run.stdout
+
+
+def nats(bundle: Bundle, ids: list[int], first: int) -> tuple[float, bool]:
+    """Of the ids from ``first`` on, after the others; and whether each is the likeliest."""
+    with torch.no_grad():
+        chances = torch.log_softmax(bundle.model(torch.tensor([ids]))[0][0].double(), -1)
+    rows = range(first - 1, len(ids) - 1)
+    found = sum(float(chances[row, ids[row + 1]]) for row in rows)
+    return found, all(int(chances[row].argmax()) == ids[row + 1] for row in rows)
+
+
+@pytest.mark.parametrize("learnt_from", ["one text", "lines"])
+def test_the_harness_gets_the_models_own_likelihoods(
+    stack: Stack, folder: Path, client: openai.OpenAI, model: str, learnt_from: str
+) -> None:
+    """Against a full forward pass of the model's file, by this process."""
+    if learnt_from == "lines":
+        name = train(client, "lines.txt", VERSES * 4, format="lines", max_steps=60)
+        with stack.http() as http:
+            assert http.put("/v1/aliases/verses", json={"model": name}).status_code == 200
+    printed = run_example(stack, folder, "An evaluation harness").splitlines()
+    with stack.http() as http:
+        described = http.get("/v1/models/verses").json()
+    (path,) = stack.home.rglob(f"{described['job_id']}/*/model/model.safetensors")
+    bundle = load_bundle(path)
+    before = [bundle.tokenizer.end_id] if bundle.header.documents else []
+    prefix = before if before else bundle.tokenizer.encode("\n").tolist()
+
+    def ids(text: str) -> list[int]:
+        return [int(token) for token in bundle.tokenizer.encode(text)]
+
+    wanted = []
+    for context, continuation in (("The king", " speaks to"), ("The king", " of Spain")):
+        asked = before + ids(context)
+        wanted.append(nats(bundle, asked + ids(continuation), len(asked)))
+    wanted.append(nats(bundle, prefix + ids("The king"), len(prefix)))
+    for line, (value, likeliest) in zip(printed, wanted, strict=False):
+        found, greedy, _ = line.split(" ", 2)
+        assert float(found) == pytest.approx(value, abs=1e-3)
+        assert greedy == str(likeliest)
+    whole = nats(bundle, prefix + ids("The king speaks to the sea."), len(prefix))
+    assert float(printed[-1]) == pytest.approx(whole[0], abs=1e-3)

@@ -65,6 +65,21 @@ def test_one_user_turn_is_the_prompt_of_a_completion(make_bundle: BundleMaker) -
     assert texts(run(engine))["r"] == replied
 
 
+def test_ids_with_all_that_is_read_around_them_are_read_as_they_stand(
+    make_bundle: BundleMaker,
+) -> None:
+    engine = Engine(speaker(make_bundle), slots=2)
+    ids = conversation_ids(TOKENIZER, [Turn("abc", mark="user")])
+    replied = texts(reply(engine, [Turn("abc", mark="user")]))["r"]
+    whole = np.array([IDS["end"], *ids])
+    engine.submit(Request("r", whole, SamplingOptions(max_tokens=12), 5))
+    assert texts(run(engine))["r"] == replied
+    engine.submit(Request("e", whole, SamplingOptions(max_tokens=0), 5, echo=True, logprobs=0))
+    told = [each for delta in run(engine) for each in delta.logprobs]
+    assert [each.token for each in told] == whole.tolist()
+    assert [each.logprob is None for each in told] == [True] + [False] * len(ids)
+
+
 def test_a_reply_ends_with_its_turn_and_no_mark_is_written(make_bundle: BundleMaker) -> None:
     bundle = speaker(make_bundle)
     with torch.no_grad():

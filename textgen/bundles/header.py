@@ -12,7 +12,7 @@ from textgen.corpus.documents import label_mark
 from textgen.errors import InvalidBundle, InvalidOption
 from textgen.options import ModelOptions, ObjectiveName, Options, RowKind
 from textgen.plan import Plan
-from textgen.tokenizers import Tokenizer, load_tokenizer
+from textgen.tokenizers import load_tokenizer
 
 FORMAT = 1
 MODEL_PREFIX = "model."
@@ -79,12 +79,12 @@ def read_header(path: Path) -> BundleHeader:
     return header_of(open_tensor_file(path))
 
 
-def read_tokenizer(file: BinaryIO, name: str) -> Tokenizer:
-    """The tokenizer of a model file, of which the head alone is read; InvalidBundle on damage.
+def read_head(file: BinaryIO, name: str) -> BundleHeader:
+    """The header of a model file of which no more is read; InvalidBundle on damage.
 
-    ``name`` is for messages.
+    ``name`` is for messages. Whether the tensors agree with it is not looked at.
     """
-    return load_tokenizer(_parse_header(read_text(file, name), Path(name)).tokenizer)
+    return _parse_header(read_text(file, name), Path(name))
 
 
 def header_of(file: TensorFile) -> BundleHeader:

@@ -25,7 +25,8 @@ class ContextMaker:
     A model that learnt from documents reads an end token, the boundary before a new document, and
     then the prompt; one that learnt to answer also the mark of the answer, as in its corpus
     (`textgen.corpus.documents`), where a prompt is what the user says. Others read the prompt; in
-    the place of an empty one a line's end, else the first token that has a text.
+    the place of an empty one a line's end, else the first token that has a text. Ids that begin
+    with the end already are read as they stand: what this makes can be given as a prompt again.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class ContextMaker:
 
     def prompt_place(self, request: Request) -> int:
         """Where the prompt begins in what is read for a request to write, without a suffix."""
+        if self._is_framed(request.prompt):
+            return 0
         return len(self.make(request.prompt)) - len(self._after) - len(request.prompt)
 
     def _check_ids(self, ids: TokenIds, param: str) -> None:
@@ -115,8 +118,13 @@ class ContextMaker:
         return self._framed(prompt, self._after)
 
     def _framed(self, prompt: TokenIds, after: list[int]) -> npt.NDArray[np.int64]:
+        if self._is_framed(prompt):
+            return prompt.astype(np.int64)
         start = [self._start] if self._always or len(prompt) == 0 else []
         return _joined([*start, *self._before], prompt, after)
+
+    def _is_framed(self, prompt: TokenIds) -> bool:
+        return self._always and len(prompt) > 0 and int(prompt[0]) == self._end
 
     def classification(self, text: TokenIds) -> npt.NDArray[np.int64]:
         """What is read before the label of ``text``; InvalidOption where none were learnt."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from textgen.tokenizers import Tokenizer
 from web.auth import tenant
 from web.resource import Resource
 from web.schemas.tokenization import Detokenized, Tokens
 from web.services import Services, current
+from worker.generation.model_tokenizers import ModelTokenizer
 from worker.generation.serving import find_trained
 from worker.generation.tokenization import DetokenizeBody, TokenizeBody
 
@@ -23,13 +23,14 @@ tokenization = Resource("tokenization", __name__)
     answer=Tokens,
 )
 def tokenize(body: TokenizeBody) -> Tokens:
-    """Of a text the ids alone; of messages also the marks and ends of their turns."""
+    """As the model reads it, with the marks and ends that stand around it."""
     services = current()
     limit = services.settings.max_prompt_characters
     body.check_limits(max_characters=limit)
-    tokenizer = _tokenizer(services, body.model)
-    tokens = body.encode(tokenizer)
-    shown = [tokenizer.token_name(token) for token in tokens] if body.return_token_strs else None
+    model = _tokenizer(services, body.model)
+    tokens = body.encode(model)
+    names = map(model.tokenizer.token_name, tokens)
+    shown = list(names) if body.return_token_strs else None
     return Tokens.model_construct(
         count=len(tokens), max_model_len=limit, tokens=tokens, token_strs=shown
     )
@@ -47,8 +48,8 @@ def detokenize(body: DetokenizeBody) -> Detokenized:
     """Special ids have no text."""
     services = current()
     body.check_limits(max_characters=services.settings.max_prompt_characters)
-    return Detokenized(prompt=body.decode(_tokenizer(services, body.model)))
+    return Detokenized(prompt=body.decode(_tokenizer(services, body.model).tokenizer))
 
 
-def _tokenizer(services: Services, model: str) -> Tokenizer:
+def _tokenizer(services: Services, model: str) -> ModelTokenizer:
     return services.tokenizers.of(find_trained(services.models, tenant(), model))

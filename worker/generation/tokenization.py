@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from textgen.corpus.documents import Turn
-from textgen.engine.context import conversation_ids
+from textgen.engine.context import TokenIds, conversation_ids
 from textgen.errors import InvalidInput, InvalidOption
 from textgen.option_model import Options
 from textgen.tokenizers import Tokenizer
 from worker.generation.chat import ChatMessage, known_messages
+from worker.generation.model_tokenizers import ModelTokenizer
 
 
 class TokenizeBody(Options):
@@ -24,9 +25,10 @@ class TokenizeBody(Options):
     add_generation_prompt: bool = Field(
         True, description="whether messages end with the mark of the assistant's turn"
     )
-    add_special_tokens: bool = Field(
-        True,
-        description="changes nothing: what a model reads before a prompt is added where it is read",
+    add_special_tokens: bool | None = Field(
+        None,
+        description="whether what the model reads around a text, or before messages, is there "
+        "too; left out: around a text, not before messages",
     )
     return_token_strs: bool = Field(False, description="show every token as text, too")
 
@@ -54,13 +56,18 @@ class TokenizeBody(Options):
         texts = [self.prompt] if self.prompt is not None else [m.text for m in self.messages or ()]
         _check_size(sum(map(len, texts)), "characters", max_characters, "prompt")
 
-    def encode(self, tokenizer: Tokenizer) -> list[int]:
-        """The ids; of messages as a model reads them, but for the boundary before them."""
+    def encode(self, model: ModelTokenizer) -> list[int]:
+        """The ids. With the special tokens, a prompt of them is read as the text would be."""
+        tokenizer = model.tokenizer
         if self.prompt is not None:
-            return [int(token) for token in tokenizer.encode(self.prompt)]
+            ids: TokenIds = tokenizer.encode(self.prompt)
+            if self.add_special_tokens is not False and model.framed:
+                ids = model.context.make(ids)
+            return [int(token) for token in ids]
         said = [message.turn() for message in self.messages or ()]
         ids = conversation_ids(tokenizer, [Turn(each.text, mark=each.role) for each in said])
-        return [int(token) for token in (ids if self.add_generation_prompt else ids[:-1])]
+        before = [tokenizer.end_id] if self.add_special_tokens else []
+        return before + [int(token) for token in (ids if self.add_generation_prompt else ids[:-1])]
 
 
 class DetokenizeBody(Options):

@@ -10,6 +10,7 @@ from tests.random_models import ALPHABET, BundleMaker
 from tests.unit.web.conftest import Caller
 from tests.unit.web.in_process import InProcessCompletions
 from textgen.bundles.bundle import save_bundle
+from textgen.options import RowKind
 from textgen.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, with_marks
 from web.services import Services
 from worker.generation.model_tokenizers import ModelTokenizers
@@ -19,11 +20,18 @@ CHARACTERS = CharTokenizer(ALPHABET)
 CHAT = with_marks(CHARACTERS, ("system", "user", "assistant"))
 
 
-def store(services: Services, make_bundle: BundleMaker, name: str, tokenizer: Tokenizer) -> None:
-    bundle = make_bundle(tokenizer=tokenizer)
+def store(
+    services: Services,
+    make_bundle: BundleMaker,
+    name: str,
+    tokenizer: Tokenizer,
+    rows: RowKind | None = None,
+) -> None:
+    bundle = make_bundle(tokenizer=tokenizer, documents=rows is not None)
+    header = bundle.header.model_copy(update={"rows": rows or "text"})
     with services.store.create(f"jobs/{name}/1/model") as staging:
         path = services.settings.home / f"{name}.safetensors"
-        save_bundle(path, bundle.header, bundle.model.state_dict())
+        save_bundle(path, header, bundle.model.state_dict())
         staging.add(path, "model.safetensors")
         staging.commit()
     new = NewModel(f"ft:{name}", "acme", f"jobs/{name}/1/model", "model.safetensors")
@@ -35,7 +43,8 @@ def store(services: Services, make_bundle: BundleMaker, name: str, tokenizer: To
 def _models(services: Services, make_bundle: BundleMaker) -> None:
     store(services, make_bundle, "characters", CHARACTERS)
     store(services, make_bundle, "bytes", ByteTokenizer())
-    store(services, make_bundle, "chat", CHAT)
+    store(services, make_bundle, "chat", CHAT, "messages")
+    store(services, make_bundle, "lines", CHARACTERS, "text")
 
 
 def ask(call: Caller, what: str, model: str, **body: Any) -> Any:
@@ -50,7 +59,7 @@ def test_a_text_there_and_back(
     call: Caller, services: Services, model: str, tokenizer: Tokenizer
 ) -> None:
     text = "我 ab,\n"
-    answer = ask(call, "tokenize", model, prompt=text)
+    answer = ask(call, "tokenize", model, prompt=text, add_special_tokens=False)
     assert answer.status_code == 200, answer.text
     ids = tokenizer.encode(text).tolist()
     assert answer.get_json() == {
@@ -69,7 +78,7 @@ def test_tokens_as_people_see_them(call: Caller) -> None:
     shown = ask(call, "tokenize", "ft:bytes", prompt="我a", return_token_strs=True).get_json()
     assert shown["token_strs"] == [r"bytes:\xe6", r"bytes:\x88", r"bytes:\x91", "a"]
     messages = [{"role": "system", "content": "b"}, {"role": "user", "content": "a"}]
-    body = {"messages": messages, "return_token_strs": True, "add_special_tokens": None}
+    body = {"messages": messages, "return_token_strs": True}
     shown = ask(call, "tokenize", "ft:chat", **body).get_json()
     assert shown["token_strs"] == [
         "<|system|>", "b", "<|end|>", "<|user|>", "a", "<|end|>", "<|assistant|>",
@@ -80,9 +89,25 @@ def test_tokens_as_people_see_them(call: Caller) -> None:
     assert ask(call, "detokenize", "ft:chat", tokens=shown["tokens"]).get_json() == {"prompt": "ba"}
 
 
+def test_what_a_model_reads_around_a_text(call: Caller) -> None:
+    def shown(model: str, **body: Any) -> list[str]:
+        answer = ask(call, "tokenize", model, return_token_strs=True, **body).get_json()
+        return list(answer["token_strs"])
+
+    assert shown("ft:characters", prompt="a") == ["a"]
+    assert shown("ft:lines", prompt="a") == ["<|end|>", "a"]
+    assert shown("ft:lines", prompt="") == ["<|end|>"]
+    told = ["<|end|>", "<|user|>", "a", "<|end|>", "<|assistant|>"]
+    assert shown("ft:chat", prompt="a") == told
+    messages = [{"role": "user", "content": "a"}]
+    assert shown("ft:chat", messages=messages, add_special_tokens=True) == told
+    assert shown("ft:chat", messages=messages, add_special_tokens=None) == told[1:]
+
+
 def test_an_alias_and_an_empty_text_will_do(call: Caller) -> None:
     call("PUT", "/v1/aliases/mine", json={"model": "ft:chat"})
-    assert ask(call, "tokenize", "mine", prompt="").get_json()["tokens"] == []
+    assert ask(call, "tokenize", "mine", prompt="a").get_json()["count"] == 5
+    assert ask(call, "tokenize", "ft:bytes", prompt="").get_json()["tokens"] == []
     assert ask(call, "detokenize", "mine", tokens=[]).get_json() == {"prompt": ""}
 
 
