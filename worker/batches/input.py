@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from textgen.errors import TextgenError
 from worker.errors import JobFailed
 
-SHARD_LINES = 256
+SHARD_LINES = 512
 MOST_ERRORS = 100  # more are not listed, the first hundred say enough
 ID_CHARACTERS = 256
 KNOWN_FIELDS = frozenset({"custom_id", "method", "url", "body"})
@@ -36,10 +36,16 @@ class BatchPlan:
 
     lines: int
     offsets: tuple[int, ...]
+    per_shard: int = SHARD_LINES
 
     def shard_lines(self, shard: int) -> int:
         """Lines in one shard; all but the last have the same."""
-        return min(SHARD_LINES, self.lines - shard * SHARD_LINES)
+        return min(self.per_shard, self.lines - shard * self.per_shard)
+
+    def shard_bytes(self, shard: int) -> int:
+        """Bytes of one shard in the input file; of the last, which is not known, 0."""
+        following = self.offsets[shard + 1 : shard + 2]
+        return following[0] - self.offsets[shard] if following else 0
 
     def sizes(self) -> list[int]:
         """Lines of every shard."""
@@ -47,12 +53,16 @@ class BatchPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """For the job's row."""
-        return {"lines": self.lines, "offsets": list(self.offsets)}
+        return {
+            "lines": self.lines,
+            "offsets": list(self.offsets),
+            "lines_per_shard": self.per_shard,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BatchPlan:
         """Back from the job's row."""
-        return cls(values["lines"], tuple(values["offsets"]))
+        return cls(values["lines"], tuple(values["offsets"]), values["lines_per_shard"])
 
 
 class InvalidBatch(JobFailed):
@@ -99,7 +109,7 @@ def read_shard(
     stream: BinaryIO, plan: BatchPlan, shard: int, endpoint: str, max_bytes: int
 ) -> Iterator[BatchLine]:
     """The lines of one shard; ``stream`` stands at the shard's offset."""
-    first = shard * SHARD_LINES
+    first = shard * plan.per_shard
     rows = _raw_lines(stream, max_bytes)
     for number in range(first, first + plan.shard_lines(shard)):
         _, _, raw = next(rows)

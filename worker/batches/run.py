@@ -8,24 +8,27 @@ follow from the job, so that a batch that was interrupted ends with the same byt
 from __future__ import annotations
 
 import logging
-import queue
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
 from worker.backend import Backend
+from worker.batches.in_flight import LinesInFlight
 from worker.batches.input import BatchPlan, InvalidBatch, plan_batch, read_shard
 from worker.batches.output import RequestCounts, publish_output
-from worker.batches.shard import LineRequest, Shard
+from worker.batches.shard import Shard
 from worker.errors import CorruptArtifact, DiskFull, LeaseLost
-from worker.generation.engine_link import LOST, EngineLink, Update
+from worker.generation.engine_link import EngineLink
+from worker.generation.serving import RememberedModels
 from worker.jobs import Job
 from worker.processes.lease import Lease
 
 LOG = logging.getLogger(__name__)
 
-SHARDS_AT_ONCE = 2  # enough that the engine's slots stay full while one shard is written
+SHARDS_AT_ONCE = 4  # enough that the engine's slots stay full while one shard is written
+MOST_BYTES = 64 * 2**20  # of the input under way, above which no further shard is begun
 MOST_ENGINE_LOSSES = 3  # engines lost without a finished shard between, before the job is let go
 PROGRESS_SECONDS = 1.0
 
@@ -38,19 +41,13 @@ class BatchRun:
     ) -> None:
         self._backend = backend
         self._jobs = backend.jobs
-        self._link = link
         self._job = job
         self._draining = draining
         self._lease = Lease(backend.jobs, job, backend.settings)
-        self._updates: queue.SimpleQueue[Sequence[Update]] = queue.SimpleQueue()
-        self._open: dict[str, tuple[Shard, LineRequest]] = {}  # request id → its line
+        self._lines = LinesInFlight(link, backend.store)
         self._engine_losses = 0
         self._counts = RequestCounts(0)
         self._progress_due = 0.0
-
-    def take(self, updates: Sequence[Update]) -> None:
-        """Called by the engine's reader thread."""
-        self._updates.put(updates)
 
     def run(self) -> None:
         """Work until the batch has ended or goes back to the queue."""
@@ -73,8 +70,7 @@ class BatchRun:
         except (OSError, DiskFull) as error:
             self._retry(f"The results could not be stored: {error}")
         finally:
-            for request_id in self._open:
-                self._link.cancel(request_id)
+            self._lines.cancel()
 
     def _run(self) -> None:
         plan = self._plan()
@@ -130,63 +126,29 @@ class BatchRun:
 
     def _fill(self, begun: dict[int, Shard], waiting: Iterator[int], plan: BatchPlan) -> None:
         """Begin shards until enough are under way."""
-        while len(begun) < SHARDS_AT_ONCE and (index := next(waiting, None)) is not None:
-            settings = self._backend.settings
+        settings = self._backend.settings
+        while (
+            len(begun) < SHARDS_AT_ONCE
+            and sum(plan.shard_bytes(index) for index in begun) < MOST_BYTES
+            and (index := next(waiting, None)) is not None
+        ):
             with self._input(plan.offsets[index]) as stream:
-                lines = list(
-                    read_shard(
-                        stream, plan, index, self._job.spec["endpoint"], settings.max_body_bytes
-                    )
-                )
-            shard = begun[index] = Shard(index, self._job, lines)
-            for request in self._prepared(shard):
-                self._submit(shard, request)
-
-    def _prepared(self, shard: Shard) -> list[LineRequest]:
-        return self._lease.write(
-            lambda: shard.prepare(self._backend.models, self._backend.settings)
-        )
-
-    def _submit(self, shard: Shard, line: LineRequest) -> None:
-        path = self._backend.store.local_path(
-            line.request.bundle.artifact, line.request.bundle.file
-        )
-        self._open[line.request.id] = (shard, line)
-        self._link.submit(line.request, path, self, interactive=False)
+                endpoint = self._job.spec["endpoint"]
+                lines = read_shard(stream, plan, index, endpoint, settings.max_body_bytes)
+                shard = begun[index] = Shard(index, self._job, list(lines))
+            models = RememberedModels(self._backend.models)
+            prepared = self._lease.write(partial(shard.prepare, models, settings))
+            self._lines.add(shard, prepared)
 
     def _hear(self) -> None:
         """Take in what the engine brought, waiting for it until the lease wants attention."""
-        try:
-            updates = list(self._updates.get(timeout=self._lease.look_seconds))
-        except queue.Empty:
+        if not self._lines.hear(self._lease.look_seconds):
             return
-        while not self._updates.empty():
-            updates += self._updates.get()
-        lost = [update.id for update in updates if update.error is LOST]
-        for update in updates:
-            if update.id in self._open and update.error is not LOST:
-                self._note(update)
-        if lost:
-            self._engine_lost(lost)
-
-    def _note(self, update: Update) -> None:
-        shard, line = self._open[update.id]
-        shard.add(line, update)
-        if update.last:
-            del self._open[update.id]
-
-    def _engine_lost(self, lost: list[str]) -> None:
-        """The engine died: its lines begin again, from their start, with the same seeds."""
         self._engine_losses += 1
         if self._engine_losses > MOST_ENGINE_LOSSES:
             reason = f"The generation engine died {self._engine_losses} times on these lines"
             self._lease.write(lambda: self._jobs.requeue(self._job, reason, counts_as="loss"))
             raise LeaseLost(reason)
-        for request_id in lost:
-            if request_id in self._open:
-                shard, line = self._open.pop(request_id)
-                shard.restart(line)
-                self._submit(shard, line)
 
     def _store(self, shard: Shard) -> None:
         """Make a finished shard safe: artifact first, then its row."""

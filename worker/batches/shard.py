@@ -19,11 +19,11 @@ from worker.errors import NotFound, Unavailable
 from worker.generation.answer import Answer
 from worker.generation.endpoints import ENDPOINTS
 from worker.generation.engine_link import Update
+from worker.generation.serving import ModelNames
 from worker.generation.work import Asker
 from worker.jobs import Job
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
-from worker.storage.models import Models
 
 OUTPUT_FILE = "output.jsonl"
 ERROR_FILE = "errors.jsonl"
@@ -37,6 +37,11 @@ class LineRequest:
     model: str
     request: GenerateRequest
     answer: Answer
+
+    @property
+    def choices(self) -> int:
+        """Texts that the engine makes for it."""
+        return len(self.request.prompts) * self.request.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +70,14 @@ class Shard:
         """Whether every line has its result."""
         return len(self._rows) == len(self._lines)
 
-    def prepare(self, models: Models, settings: Settings) -> list[LineRequest]:
+    def prepare(self, models: ModelNames, settings: Settings) -> list[LineRequest]:
         """The lines that can be run; the others get their error at once.
 
         Raises Unavailable, which is no line's fault: prepare it again.
         """
         return list(self._prepared(models, settings))
 
-    def _prepared(self, models: Models, settings: Settings) -> Iterator[LineRequest]:
+    def _prepared(self, models: ModelNames, settings: Settings) -> Iterator[LineRequest]:
         for line in self._lines:
             try:
                 yield self._prepare(line, models, settings)
@@ -108,7 +113,7 @@ class Shard:
                 completed, row = self._rows[number]
                 (output if completed else errors).write(row.encode())
 
-    def _prepare(self, line: BatchLine, models: Models, settings: Settings) -> LineRequest:
+    def _prepare(self, line: BatchLine, models: ModelNames, settings: Settings) -> LineRequest:
         endpoint = ENDPOINTS[self._job.spec["endpoint"]]
         body = endpoint.check(line.body)
         if getattr(body, "stream", False):

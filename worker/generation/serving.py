@@ -7,7 +7,7 @@ the same words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from textgen.engine.context import (
     not_a_chat_model,
@@ -18,11 +18,40 @@ from textgen.engine.context import (
 from textgen.errors import InvalidOption
 from textgen.options import PRESET_NAMES, ObjectiveName
 from worker.contracts import BundleReference
-from worker.storage.models import Model, Models
+from worker.errors import NotFound
+from worker.storage.models import Model
+
+
+class ModelNames(Protocol):
+    """Finds models by their names."""
+
+    def resolve(self, tenant: str, name: str) -> Model:
+        """A model by its id, an alias, or the training that makes it; raises NotFound."""
+
+
+class RememberedModels:
+    """Looks each name up once: for many requests that are made in one moment."""
+
+    def __init__(self, models: ModelNames) -> None:
+        self._models = models
+        self._found: dict[tuple[str, str], Model | NotFound] = {}
+
+    def resolve(self, tenant: str, name: str) -> Model:
+        """As the first time."""
+        key = (tenant, name)
+        if key not in self._found:
+            try:
+                self._found[key] = self._models.resolve(tenant, name)
+            except NotFound as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, NotFound):
+            raise found.with_traceback(None)
+        return found
 
 
 def find_model(
-    models: Models, tenant: str, name: str, *, needs: ObjectiveName | None = None
+    models: ModelNames, tenant: str, name: str, *, needs: ObjectiveName | None = None
 ) -> tuple[str, BundleReference]:
     """The model's real id and its file; an alias is followed.
 
@@ -34,7 +63,7 @@ def find_model(
 
 
 def find_writer(
-    models: Models, tenant: str, name: str, *, fills_gaps: bool
+    models: ModelNames, tenant: str, name: str, *, fills_gaps: bool
 ) -> tuple[str, BundleReference]:
     """As ``find_model`` for one that writes texts, or what is missing in them.
 
@@ -47,7 +76,7 @@ def find_writer(
 
 
 def find_classifier(
-    models: Models, tenant: str, name: str
+    models: ModelNames, tenant: str, name: str
 ) -> tuple[str, BundleReference, tuple[str, ...]]:
     """As ``find_model`` for a model that has learnt labels, and these.
 
@@ -60,7 +89,7 @@ def find_classifier(
     return model.id, BundleReference(artifact=model.artifact, file=model.file), labels
 
 
-def find_speaker(models: Models, tenant: str, name: str) -> tuple[str, BundleReference]:
+def find_speaker(models: ModelNames, tenant: str, name: str) -> tuple[str, BundleReference]:
     """As ``find_model`` for a model that has learnt from conversations.
 
     Raises InvalidOption (``not_a_chat_model``) for one that has not.
@@ -72,14 +101,14 @@ def find_speaker(models: Models, tenant: str, name: str) -> tuple[str, BundleRef
 
 
 def find_embedder(
-    models: Models, tenant: str, name: str
+    models: ModelNames, tenant: str, name: str
 ) -> tuple[str, BundleReference, dict[str, Any]]:
     """As ``find_model``, with the model's shape: any trained model has vectors."""
     model = find_trained(models, tenant, name)
     return *_able(model, None), model.header.get("model", {})
 
 
-def find_trained(models: Models, tenant: str, name: str) -> Model:
+def find_trained(models: ModelNames, tenant: str, name: str) -> Model:
     """A trained model, whatever it has learnt; an alias is followed.
 
     Raises InvalidOption (``model_not_trained``) for a preset, NotFound for an unknown name.

@@ -9,14 +9,14 @@ from typing import Any
 from textgen.errors import InvalidOption
 from worker.contracts import GenerateRequest
 from worker.generation.answer import Answer
-from worker.storage.models import Models
+from worker.generation.serving import ModelNames
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
     """Who asks, the models there are, and the bounds of one request."""
 
-    models: Models
+    models: ModelNames
     tenant: str
     max_characters: int
     max_prompts: int

@@ -1,0 +1,157 @@
+"""Lines of a batch between their shard and the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.random_models import BundleMaker
+from textgen.bundles.bundle import load_bundle, save_bundle
+from textgen.engine.engine import Engine
+from textgen.options import SamplingOptions
+from worker.batches.in_flight import MOST_CHOICES, LinesInFlight
+from worker.batches.input import BatchLine
+from worker.batches.shard import LineRequest, Shard
+from worker.contracts import BundleReference, GenerateRequest
+from worker.generation.completion_answer import CompletionAnswer
+from worker.generation.engine_link import EngineLink, Update
+from worker.generation.held_bytes import held_bytes
+from worker.jobs import Job, Jobs
+from worker.settings import Settings
+from worker.storage.artifacts import ArtifactStore
+from worker.storage.database import Database
+
+SLOTS = 8
+
+
+@pytest.fixture
+def batch_job(tmp_path: Path) -> Job:
+    """A batch that waits."""
+    database = Database(f"sqlite:///{tmp_path / 'textgen.db'}")
+    database.migrate()
+    jobs = Jobs(database, Settings(home=tmp_path))
+    job = jobs.submit("default", "batch", {"endpoint": "/v1/completions"})
+    database.dispose()
+    return job
+
+
+@pytest.fixture
+def store(tmp_path: Path, make_bundle: BundleMaker) -> ArtifactStore:
+    """With the models `one` and `two`."""
+    store = ArtifactStore(str(tmp_path / "artifacts"))
+    for name, seed in (("one", 1), ("two", 2)):
+        bundle = make_bundle(seed=seed)
+        path = tmp_path / f"{name}.safetensors"
+        save_bundle(path, bundle.header, bundle.model.state_dict())
+        with store.create(name) as staging:
+            with staging.open("model.safetensors") as file:
+                file.write(path.read_bytes())
+            staging.commit()
+    return store
+
+
+@pytest.fixture
+def link(store: ArtifactStore) -> Iterator[EngineLink]:
+    """With memory for one model."""
+    path = store.local_path("one", "model.safetensors")
+    size = held_bytes(Engine(load_bundle(path), slots=SLOTS))
+    link = EngineLink(device="cpu", slots=SLOTS, cache_bytes=int(1.5 * size), threads=1)
+    yield link
+    link.close()
+
+
+@dataclass
+class Heard:
+    """Another user of the engine."""
+
+    updates: list[Update] = field(default_factory=list)
+
+    def take(self, updates: Sequence[Update]) -> None:
+        self.updates += updates
+
+
+def line(job: Job, number: int, model: str, **request: int) -> LineRequest:
+    n = request.pop("n", 1)
+    return LineRequest(
+        BatchLine(number, f"line-{number}", {}),
+        model,
+        GenerateRequest(
+            id=f"r{number}",
+            bundle=BundleReference(artifact=model, file="model.safetensors"),
+            prompts=("ab",),
+            n=n,
+            options=SamplingOptions(max_tokens=request.pop("max_tokens", 3)),
+            seed=number,
+            tenant=job.tenant,
+        ),
+        CompletionAnswer(prompts=1, written=n, n=n),
+    )
+
+
+def finish(flight: LinesInFlight, shard: Shard) -> int:
+    """Until every line has its result; how often an engine died."""
+    deadline = time.monotonic() + 60
+    deaths = 0
+    while not shard.complete:
+        deaths += flight.hear(0.1)
+        assert time.monotonic() < deadline
+    return deaths
+
+
+def test_lines_wait_where_the_engine_has_no_room(
+    link: EngineLink, store: ArtifactStore, batch_job: Job
+) -> None:
+    """Another model works and fills the memory; the lines are sent again until it has ended."""
+    other = Heard()
+    long = line(batch_job, 99, "two", max_tokens=100_000).request
+    link.submit(long, store.local_path("two", "model.safetensors"), other, interactive=True)
+    while not other.updates:
+        time.sleep(0.01)
+    shard = Shard(0, batch_job, [BatchLine(number, f"l{number}", {}) for number in range(4)])
+    flight = LinesInFlight(link, store)
+
+    flight.add(shard, [line(batch_job, number, "one") for number in range(4)])
+    for _ in range(5):
+        flight.hear(0.1)
+    assert shard.counts().completed == 0
+    assert shard.counts().failed == 0
+    link.cancel(long.id)
+
+    finish(flight, shard)
+    assert shard.counts().completed == 4
+
+
+def test_lines_begin_again_when_their_engine_dies(
+    link: EngineLink, store: ArtifactStore, batch_job: Job
+) -> None:
+    shard = Shard(0, batch_job, [BatchLine(number, f"l{number}", {}) for number in range(20)])
+    flight = LinesInFlight(link, store)
+    link.start()
+    flight.add(shard, [line(batch_job, number, "one", max_tokens=500) for number in range(20)])
+    assert link._engine is not None
+    link._engine.process.kill()
+
+    assert finish(flight, shard) >= 1
+    assert shard.counts().completed == 20
+    assert shard.counts().completion_tokens == 20 * 500
+
+
+def test_no_more_texts_are_with_the_engine_than_may_be(
+    link: EngineLink, store: ArtifactStore, batch_job: Job
+) -> None:
+    """But one line that alone is larger goes through."""
+    sizes = [MOST_CHOICES + 1, 1000, 1000, 1000]
+    shard = Shard(0, batch_job, [BatchLine(number, f"l{number}", {}) for number in range(4)])
+    flight = LinesInFlight(link, store)
+
+    flight.add(
+        shard, [line(batch_job, i, "one", max_tokens=1, n=size) for i, size in enumerate(sizes)]
+    )
+
+    assert link.open_requests == 1
+    finish(flight, shard)
+    assert shard.counts().completed == 4

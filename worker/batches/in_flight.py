@@ -1,0 +1,104 @@
+"""The lines of a batch that are with the engine, and those that are next.
+
+Enough are with the engine that its slots stay full while a shard is stored, and no more, so that
+batches share its queue. A line that finds the queue full waits and is sent again; one whose engine
+died begins anew.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from worker.batches.shard import LineRequest, Shard
+from worker.generation.engine_link import LOST, EngineLink, Update
+from worker.storage.artifacts import ArtifactStore
+
+MOST_CHOICES = 2048  # texts of one batch that are with the engine
+FULL_SECONDS = 0.2  # before a line is sent again that found no room
+
+
+class LinesInFlight:
+    """Sends lines to the engine and brings what comes of them to their shards."""
+
+    def __init__(self, link: EngineLink, store: ArtifactStore) -> None:
+        self._link = link
+        self._store = store
+        self._updates: queue.SimpleQueue[Sequence[Update]] = queue.SimpleQueue()
+        self._next: deque[tuple[Shard, LineRequest]] = deque()
+        self._open: dict[str, tuple[Shard, LineRequest]] = {}  # request id → its line
+        self._choices = 0  # of the lines that are open
+        self._not_before = 0.0
+        self._paths: dict[tuple[str, str], Path] = {}  # of models, by artifact and file
+
+    def take(self, updates: Sequence[Update]) -> None:
+        """Called by the engine's reader thread."""
+        self._updates.put(updates)
+
+    def add(self, shard: Shard, lines: Iterable[LineRequest]) -> None:
+        """Send these lines in their turn. FileNotFoundError, CorruptArtifact."""
+        self._paths.clear()  # a model's file is looked at anew for each shard
+        self._next += [(shard, line) for line in lines]
+        self._send()
+
+    def hear(self, seconds: float) -> bool:
+        """Take in what comes within so many seconds; whether an engine died."""
+        try:
+            updates = list(self._updates.get(timeout=seconds))
+            while not self._updates.empty():
+                updates += self._updates.get()
+        except queue.Empty:
+            updates = []
+        died = False
+        for update in updates:
+            if update.id in self._open:
+                died |= self._note(update)
+        self._send()
+        return died
+
+    def cancel(self) -> None:
+        """Stop everything."""
+        for request_id in self._open:
+            self._link.cancel(request_id)
+        self._open.clear()
+        self._next.clear()
+
+    def _note(self, update: Update) -> bool:
+        """Take in an update; whether it is of a dead engine's."""
+        shard, line = self._open[update.id]
+        if update.last:
+            del self._open[update.id]
+            self._choices -= line.choices
+        if update.error is LOST:
+            shard.restart(line)
+            self._next.appendleft((shard, line))
+            return True
+        if update.error is not None and update.error["code"] == "engine_full":
+            self._next.appendleft((shard, line))
+            self._not_before = time.monotonic() + FULL_SECONDS
+        else:
+            shard.add(line, update)
+        return False
+
+    def _send(self) -> None:
+        """Send lines while there is room for them; one line always may."""
+        if time.monotonic() < self._not_before:
+            return
+        while self._next:
+            shard, line = self._next[0]
+            if self._open and self._choices + line.choices > MOST_CHOICES:
+                return
+            self._next.popleft()
+            self._open[line.request.id] = (shard, line)
+            self._choices += line.choices
+            self._link.submit(line.request, self._path(line), self, interactive=False)
+
+    def _path(self, line: LineRequest) -> Path:
+        bundle = line.request.bundle
+        key = (bundle.artifact, bundle.file)
+        if key not in self._paths:
+            self._paths[key] = self._store.local_path(*key)
+        return self._paths[key]
