@@ -13,7 +13,8 @@ from textgen.errors import InvalidInput
 from web.cli.api import Api, connect, path_of, save
 from web.cli.batch_files import ENDPOINT, merge, read_requests, write_requests, write_results
 from web.cli.follow import Left, follow
-from web.cli.generate import body_of, sampling_options
+from web.cli.generate import body_of
+from web.cli.sampling import sampling_options
 from web.cli.terminal import json_option, notes, print_json
 from web.cli.train import say_how_to_come_back, say_not_done, upload
 

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from web.cli.api import Api, RequestFailed, connect
-from web.cli.generate import defaults_of, sampling_options
+from web.cli.generate import defaults_of
+from web.cli.sampling import chosen_from, sampling_options
 
 Messages = list[dict[str, str]]
 
@@ -25,8 +26,7 @@ def chat(model: str, message: str, system: str | None, **given: Any) -> int:
     All that was said before is read again with every line. An empty line begins anew.
     """
     api = connect()
-    chosen = {name: value for name, value in given.items() if value is not None and value != ()}
-    body = {"model": model, **_defaults(api, model), **chosen}
+    body = {"model": model, **_defaults(api, model), **chosen_from(given)}
     opening: Messages = [] if system is None else [{"role": "system", "content": system}]
     if message:
         _reply(api, body, [*opening, {"role": "user", "content": message}])

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from web.cli.api import Api, RequestFailed, connect, path_of
+from web.cli.sampling import chosen_from, sampling_options
 from web.cli.terminal import json_option, print_json
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-SAMPLING = (
-    click.option("--max-tokens", type=click.IntRange(min=0), help="Longest text, in tokens."),
-    click.option("--temperature", type=float, help="0 is always the likeliest, 2 is wild."),
-    click.option("--top-p", type=float, help="Only the likeliest tokens with this mass."),
-    click.option("--top-k", type=int, help="Only the k likeliest tokens."),
-    click.option("--stop", multiple=True, help="A text that ends it; up to four times."),
-    click.option("--seed", type=int, help="The same seed gives the same text."),
-)
-
-
-def sampling_options(command: Command) -> Command:
-    """Add the options that say how text is drawn."""
-    for option in reversed(SAMPLING):
-        command = option(command)
-    return command
 
 
 def body_of(api: Api, model: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """A completion's fields but the prompt: the model's own defaults under those given."""
-    chosen = {name: value for name, value in given.items() if value is not None and value != ()}
-    return {"model": model, **defaults_of(api, model), **chosen}
+    return {"model": model, **defaults_of(api, model), **chosen_from(given)}
 
 
 def defaults_of(api: Api, model: str) -> dict[str, Any]:

@@ -215,6 +215,27 @@ def test_text_comes_as_it_is_written_with_the_models_own_defaults(service: Servi
     }
 
 
+def test_options_go_by_the_names_of_the_api(service: Service) -> None:
+    service.put("GET /v1/models/mine", {"id": "mine"})
+    service.put("POST /v1/completions", {"choices": []})
+    words = ("--temperature", "0.2,1.5", "--bad-word", "no", "--bad-word", "never")
+    more = ("--min-p", "0.1", "--set", "min_tokens=3", "--set", 'logit_bias={"5": -1}')
+
+    found = service.run("generate", "mine", "x", "--json", *words, *more)
+
+    assert found.returncode == 0
+    assert json.loads(service.answers.asked[-1][1]) == {
+        "model": "mine",
+        "prompt": "x",
+        "temperature": [0.2, 1.5],
+        "bad_words": ["no", "never"],
+        "min_p": 0.1,
+        "min_tokens": 3,
+        "logit_bias": {"5": -1},
+    }
+    assert service.run("generate", "mine", "x", "--temperature", "warm").returncode == 2
+
+
 def test_a_stream_that_breaks_off_is_a_failure(service: Service) -> None:
     service.put("GET /v1/models/mine", {"id": "mine"})
     service.put_stream("POST /v1/completions", '{"choices": []}')
