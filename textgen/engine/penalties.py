@@ -76,7 +76,7 @@ class Penalties:
         self._device = device
         self._values = np.tile(np.array(_NEUTRAL, np.float32), (capacity, 1))
         self._counts = torch.empty(capacity, 0)  # how often each token was drawn
-        self._seen = torch.empty(capacity, 0, dtype=torch.bool)  # in the prompt or drawn
+        self._seen = torch.empty(capacity, 0)  # 1 for those in the prompt or drawn, else 0
 
     def set(self, row: int, options: SamplingOptions, columns: int, prompt: Ids) -> None:
         """Take a row's options; logits have V = ``columns``."""
@@ -88,10 +88,10 @@ class Penalties:
         if self._counts.shape[1] == 0:
             shape = (self._capacity, columns)
             self._counts = torch.empty(shape, device=self._device)
-            self._seen = torch.empty(shape, dtype=torch.bool, device=self._device)
+            self._seen = torch.empty(shape, device=self._device)
         self._counts[row] = 0
-        self._seen[row] = False
-        self._seen[row, torch.from_numpy(np.unique(prompt)).to(self._device)] = True
+        self._seen[row] = 0
+        self._seen[row, torch.from_numpy(np.unique(prompt)).to(self._device)] = 1
 
     def move(self, source: int, target: int) -> None:
         """Copy a row onto another."""
@@ -127,16 +127,16 @@ class PenaltyUsers:
 
     def apply(self, logits: Tensor) -> None:
         """Penalise the logits (R, V)."""
-        picked = logits[self.rows]
-        again = torch.where(picked > 0, picked / self.repetition, picked * self.repetition)
-        picked = torch.where(self.seen[self.rows], again, picked)
-        counts = self.counts[self.rows]
-        picked -= self.frequency * counts
-        picked -= self.presence * (counts > 0)
-        logits[self.rows] = picked
+        picked = logits.index_select(0, self.rows)
+        counts = self.counts.index_select(0, self.rows)
+        # Where a token was not seen the divisor is exactly 1.
+        divisors = self.seen.index_select(0, self.rows).mul_(self.repetition - 1).add_(1)
+        again = picked.clamp(min=0).div_(divisors).add_(picked.clamp_(max=0).mul_(divisors))
+        again.sub_(self.frequency * counts).sub_(self.presence * counts.clamp(max=1))
+        logits.index_copy_(0, self.rows, again)
 
     def push(self, tokens: Tensor) -> None:
         """Count what all rows have drawn (R,)."""
         drawn = tokens[self.rows].clamp(min=0)  # below 0 where the text ends
         self.counts[self.rows, drawn] += 1
-        self.seen[self.rows, drawn] = True
+        self.seen[self.rows, drawn] = 1

@@ -133,9 +133,10 @@ class RowSampler:
         numbers = uniform(self._keys[:rows], self._positions[:rows])
         if divisors is not None:
             logits = logits / divisors
+        chances = logits.softmax(1)
         for users in batch.filters:
-            logits = users.apply(logits)
-        return draw_by_inverse(logits.softmax(1), torch.from_numpy(numbers).to(logits.device))
+            chances = users.apply(chances, logits)
+        return draw_by_inverse(chances, torch.from_numpy(numbers).to(logits.device))
 
     def _gather(self, rows: int) -> _Batch:
         guarded = [(row, self._guards[row]) for row in range(rows) if self._guards[row]]
