@@ -138,12 +138,10 @@ static inline float quantize(const float* from, int64_t count, uint8_t* to) {
   store(lanes, largest);
   for (float lane : lanes) most_of_all = lane > most_of_all ? lane : most_of_all;
   const float inverse = most_of_all > 0.0f ? 127.0f / most_of_all : 0.0f;
-  for (int64_t i = 0; i < count; ++i) {
-    // What is added to 1.5·2^23 is rounded to a whole number, which stands in the low bits.
-    const float shifted = from[i] * inverse + 12583040.0f;  // 1.5·2^23 + 128
-    uint32_t bits;
-    std::memcpy(&bits, &shifted, 4);
-    to[i] = static_cast<uint8_t>(bits);
+  // What is added to 1.5·2^23 is rounded to a whole number, which stands in the low bits.
+  const Vec factor = same(inverse), magic = same(12583040.0f);  // 1.5·2^23 + 128
+  for (int64_t i = 0; i < count; i += kLanes) {
+    store_low_bytes(to + i, fma(load(from + i), factor, magic));
   }
   return most_of_all / 127.0f;
 }

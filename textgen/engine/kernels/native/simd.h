@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 using Vec = __m512;
@@ -28,6 +29,11 @@ static inline Vec power_of_two(Vec shifted) {
   bits = _mm512_slli_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(127)), 23);
   return _mm512_castsi512_ps(bits);
 }
+// the lowest byte of each lane
+static inline void store_low_bytes(uint8_t* at, Vec value) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(at),
+                   _mm512_cvtepi32_epi8(_mm512_castps_si512(value)));
+}
 using Ints = __m512i;
 static inline Ints load_ints(const void* at) { return _mm512_loadu_si512(at); }
 static inline Ints same_int(int32_t value) { return _mm512_set1_epi32(value); }
@@ -35,7 +41,9 @@ static inline Vec to_float(Ints value) { return _mm512_cvtepi32_ps(value); }
 // sums + Σ of four products of unsigned and signed bytes, exact
 static inline Ints dot4(Ints sums, Ints bytes, Ints weights) {
 #if defined(__AVX512VNNI__)
-  return _mm512_dpbusd_epi32(sums, bytes, weights);
+  // GCC 12 copies and spills every sum around the intrinsic.
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(bytes), "v"(weights));
+  return sums;
 #else
   const Ints low = _mm512_set1_epi16(0xff);
   Ints even = _mm512_madd_epi16(_mm512_and_si512(bytes, low),
@@ -62,6 +70,14 @@ static inline Vec power_of_two(Vec shifted) {
   __m256i bits = _mm256_castps_si256(shifted);
   bits = _mm256_slli_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(127)), 23);
   return _mm256_castsi256_ps(bits);
+}
+static inline void store_low_bytes(uint8_t* at, Vec value) {
+  const __m256i pick = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                        0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i bytes = _mm256_shuffle_epi8(_mm256_castps_si256(value), pick);
+  const int32_t low = _mm256_extract_epi32(bytes, 0), high = _mm256_extract_epi32(bytes, 4);
+  std::memcpy(at, &low, 4);
+  std::memcpy(at + 4, &high, 4);
 }
 using Ints = __m256i;
 static inline Ints load_ints(const void* at) {
