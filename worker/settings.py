@@ -6,7 +6,7 @@ Names, defaults and meanings are made into the settings page of the documentatio
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import quote
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         64 * MEBIBYTE,
         ge=0,
         description="memory for each loaded model to remember how prompts begin; 0: none",
+    )
+
+    generation_weights: Literal["float32", "int8"] = Field(
+        "float32",
+        description="int8 generates two to four times faster; models that lose more than 0.01 "
+        "nats by it keep float32",
     )
 
     @field_validator("home", mode="after")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textgen.bundles.bundle import Bundle
 from textgen.engine.engine import Engine, Request
+from textgen.engine.kernels.kernel import Weights
 from textgen.engine.requests import FinishReason
 from textgen.options import SamplingOptions
 
@@ -24,13 +25,20 @@ class Completion:
 
 
 def generate(
-    bundle: Bundle, prompts: Sequence[str], options: SamplingOptions, *, seed: int
+    bundle: Bundle,
+    prompts: Sequence[str],
+    options: SamplingOptions,
+    *,
+    seed: int,
+    weights: Weights = "float32",
 ) -> list[Completion]:
     """One completion for each prompt, in their order.
 
-    Equal prompts get equal texts; give different seeds for different ones.
+    Equal prompts get equal texts; give different seeds for different ones. ``weights`` as in
+    Engine.
     """
-    engine = Engine(bundle, slots=min(_SLOTS, max(len(prompts), 1)), queue=max(len(prompts), 1))
+    count = max(len(prompts), 1)
+    engine = Engine(bundle, slots=min(_SLOTS, count), queue=count, weights=weights)
     for index, prompt in enumerate(prompts):
         engine.submit(Request(str(index), engine.tokenizer.encode(prompt), options, seed))
     texts: list[list[str]] = [[] for _ in prompts]

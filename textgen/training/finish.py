@@ -10,6 +10,7 @@ from textgen.bundles.bundle import count_parameters, save_bundle
 from textgen.bundles.header import BundleHeader, GenerationDefaults
 from textgen.corpus.copy_index import CopyIndex
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.engine.kernels.int8_loss import METRIC, int8_loss_difference
 from textgen.evaluation.measures import tune_temperature
 from textgen.evaluation.validation import beginning, validate
 from textgen.events import Event, OnEvent
@@ -67,6 +68,8 @@ def finish(
         few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
         temperature = tune_temperature(model, few, corpus.counted("valid"))
         defaults = _defaults(plan, corpus, temperature)
+        if plan.privacy is None:
+            metrics[METRIC] = int8_loss_difference(model, few)
     test = validate(model, corpus, plan, "test", whole=True)
     if test is not None:
         metrics |= test.named("test")

@@ -8,18 +8,23 @@ never does.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from textgen.bundles.bundle import load_bundle
 from textgen.engine.engine import Delta, Engine
-from textgen.errors import EngineFull, TextgenError
+from textgen.engine.kernels.kernel import Weights
+from textgen.errors import EngineFull, InvalidOption, TextgenError
 from worker.contracts import GenerateRequest
 from worker.generation.engine_requests import engine_requests
 from worker.generation.held_bytes import held_bytes
+
+LOG = logging.getLogger(__name__)
 
 QUEUE = 8192  # choices of one tenant that may wait in one engine
 
@@ -49,12 +54,19 @@ class EngineHost:
     """
 
     def __init__(
-        self, *, device: str, slots: int, cache_bytes: int, prefix_cache_bytes: int = 0
+        self,
+        *,
+        device: str,
+        slots: int,
+        cache_bytes: int,
+        prefix_cache_bytes: int = 0,
+        weights: Weights = "float32",
     ) -> None:
         self._device = device
         self._slots = slots
         self._cache_bytes = cache_bytes
         self._prefix_cache_bytes = prefix_cache_bytes
+        self._weights: Weights = weights
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
         self._loading: dict[str, _Loading] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
@@ -139,12 +151,22 @@ class EngineHost:
 
     def _make_engine(self, path: str) -> Engine:
         """In the loader's thread."""
-        return Engine(
-            load_bundle(Path(path), device=self._device),
+        bundle = load_bundle(Path(path), device=self._device)
+        make = partial(
+            Engine,
+            bundle,
             slots=self._slots,
             queue=QUEUE,
             prefix_cache_bytes=self._prefix_cache_bytes,
         )
+        try:
+            return make(weights=self._weights)
+        except InvalidOption as error:
+            if error.param != "weights":
+                raise
+            # A setting for all models: one that it does not fit is served exactly.
+            LOG.warning("%s is served with float32 weights: %s", path, error.message)
+            return make(weights="float32")
 
     def _put_in_place(self, path: str, loading: _Loading) -> Failures:
         try:

@@ -68,6 +68,7 @@ class EngineLink:
         cache_bytes: int,
         threads: int,
         prefix_cache_bytes: int = 0,
+        weights: str = "float32",
     ) -> None:
         self._options = json.dumps(
             {
@@ -75,6 +76,7 @@ class EngineLink:
                 "slots": slots,
                 "cache_bytes": cache_bytes,
                 "prefix_cache_bytes": prefix_cache_bytes,
+                "weights": weights,
                 "threads": threads,
             }
         )

@@ -121,6 +121,7 @@ def main() -> None:
         slots=options["slots"],
         cache_bytes=options["cache_bytes"],
         prefix_cache_bytes=options["prefix_cache_bytes"],
+        weights=options["weights"],
     )
     EngineServer(Connection(int(sys.argv[1])), host).serve()
 

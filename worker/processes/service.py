@@ -81,6 +81,7 @@ def _generate(settings: Settings) -> int:
         slots=settings.slots,
         cache_bytes=settings.model_cache_bytes,
         prefix_cache_bytes=settings.prefix_cache_bytes,
+        weights=settings.generation_weights,
         threads=settings.threads if settings.threads else generation_threads(available_cores()),
     )
     link.start()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from textgen.engine.folded import FoldedModel
+from textgen.engine.kernels.int8_loss import LARGEST_LOSS, METRIC, int8_loss_difference
 from textgen.engine.kernels.kernel import Kernel, KernelName, Weights
 from textgen.engine.kernels.library import load
 from textgen.engine.kernels.native import NativeKernel
@@ -15,6 +17,7 @@ from textgen.engine.kernels.row_plan import RowPlan
 from textgen.engine.kernels.torch_kernel import TorchKernel
 from textgen.engine.kernels.torch_rows import TorchRows
 from textgen.errors import InvalidOption
+from textgen.model import TextGenerator
 from textgen.options import Auto
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +49,23 @@ def choose_kernel(
             param="kernel",
         )
     return TorchKernel(model)
+
+
+def check_int8(model: TextGenerator, metrics: Mapping[str, float | None]) -> None:
+    """InvalidOption ``int8_loses_too_much`` for a model that int8 weights make too much worse.
+
+    What its training measured stands in ``metrics``; else it is measured on drawn text.
+    """
+    loss = metrics.get(METRIC)
+    if loss is None:
+        loss = int8_loss_difference(model)
+    if loss is not None and not loss <= LARGEST_LOSS:
+        raise InvalidOption(
+            f"'weights' is 'int8', which makes this model worse by {loss:.4f} nats a token; up to "
+            f"{LARGEST_LOSS} are allowed. Leave 'weights' out.",
+            code="int8_loses_too_much",
+            param="weights",
+        )
 
 
 def _native(model: FoldedModel, weights: Weights) -> NativeKernel | None:
