@@ -31,6 +31,7 @@ from web.views.project_keys import project_keys
 from web.views.projects import projects
 from web.views.scores import scores
 from web.views.sessions import sessions
+from web.views.states import states
 from web.views.tokenization import tokenization
 from web.views.uses import uses
 
@@ -40,6 +41,7 @@ RESOURCES: tuple[Resource, ...] = (
     aliases,
     fine_tuning,
     completions,
+    states,
     chat,
     embeddings,
     tokenization,

@@ -36,6 +36,7 @@ def begin(endpoint: Endpoint[B], body: B) -> Work:
         tenant(),
         max_characters=services.settings.max_prompt_characters,
         max_prompts=services.settings.max_prompts,
+        states=services.states,
     )
     return endpoint.begin(body, asker, new_id(endpoint.prefix), new_seed())
 

@@ -16,6 +16,7 @@ from worker.celery_app import make_publisher
 from worker.client import Completions, Wakeups, connect
 from worker.contracts import GenerateRequest, Queue, StreamEntry
 from worker.generation.model_tokenizers import ModelTokenizers
+from worker.generation.work import States
 from worker.jobs import Jobs
 from worker.settings import Settings
 from worker.storage.artifacts import ArtifactStore
@@ -23,6 +24,7 @@ from worker.storage.database import Database
 from worker.storage.files import Files
 from worker.storage.keys import Keys
 from worker.storage.models import Models
+from worker.storage.text_states import StoredState, TextStates
 from worker.storage.uses import Uses
 from worker.tenants.audit import AuditLog
 from worker.tenants.deletion import TenantDeletion
@@ -50,6 +52,19 @@ class Generator(Protocol):
         """Yield the answer's entries; None where a moment passed without one."""
 
 
+class StateStore(States, Protocol):
+    """The states of texts, also to look at and to delete."""
+
+    def get(self, tenant: str, state_id: str) -> StoredState:
+        """What is known of one; raises NotFound."""
+
+    def of_tenant(self, tenant: str) -> list[StoredState]:
+        """All of a tenant's, the newest first."""
+
+    def delete(self, tenant: str, state_id: str) -> None:
+        """Forget one; raises NotFound."""
+
+
 @dataclass(frozen=True)
 class Services:
     """The parts of the backend as one web process sees them."""
@@ -63,6 +78,7 @@ class Services:
     keys: Keys
     wakeups: Publisher
     completions: Generator
+    states: StateStore
     plans: Plans = field(default_factory=Plans)
     stopping: threading.Event = field(default_factory=threading.Event)
     answers: Slots = field(init=False)  # completions that hold a thread
@@ -102,6 +118,9 @@ def build_services(settings: Settings) -> Services:
         wakeups=Wakeups(publisher, connection, settings.broker_retry_seconds),
         completions=WatchedCompletions(
             Completions(publisher, connection, settings.interactive_timeout_seconds)
+        ),
+        states=TextStates(
+            connection, seconds=settings.state_seconds, bound=settings.tenant_state_bytes
         ),
     )
 

@@ -66,6 +66,8 @@ class GenerateRequest(Message):
     ``seed``, ``i`` and the position alone, never on what else runs beside it.
     Waiting requests of several tenants take turns. With ``stream`` the text is wanted as it is
     made, else whole at its end; ``reader`` is the process that the answer goes to.
+    Prompts follow what was read for ``state`` (`textgen.engine.text_state`, packed). To choose,
+    ``alternatives`` is how many of the likeliest next tokens are wanted.
     """
 
     id: str
@@ -82,6 +84,9 @@ class GenerateRequest(Message):
     tenant: str = ""
     reader: str = ""
     stream: bool = False
+    state: str | None = None
+    return_state: bool = False
+    alternatives: int = 0
 
     @field_serializer("options")
     def _those_that_say_something(self, options: SamplingOptions) -> dict[str, Any]:
@@ -115,7 +120,9 @@ class ChoiceDelta:
 
     Of a text that was classified: ``chances`` of the labels, in the order of the model's. Of one
     that was embedded: ``vector``, float32 little-endian in base64. ``logprobs`` are of the tokens
-    since the choice's last delta; with ``ranked`` the last has their mean over all.
+    since the choice's last delta; with ``ranked`` the last has their mean over all. With
+    ``return_state`` the last has the ``state``, packed. Of a request to choose ``logprobs`` are
+    those of the alternatives.
     """
 
     index: int
@@ -126,6 +133,7 @@ class ChoiceDelta:
     vector: str | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     mean_logprob: float | None = None
+    state: str | None = None
 
     def joined(self, later: ChoiceDelta) -> ChoiceDelta:
         """This and what came after it as one."""
@@ -138,6 +146,7 @@ class ChoiceDelta:
             later.vector,
             self.logprobs + later.logprobs,
             later.mean_logprob,
+            later.state,
         )
 
 

@@ -98,6 +98,14 @@ class Settings(BaseSettings):
     interactive_timeout_seconds: float = Field(
         60, gt=0, description="an interactive request that no worker took by then is a 503"
     )
+    state_seconds: int = Field(
+        3600, gt=0, description="the state of a text is kept for this long after its last use"
+    )
+    tenant_state_bytes: int = Field(
+        64 * MEBIBYTE,
+        ge=0,
+        description="of the states of texts that one tenant has in Redis; 0: none are given out",
+    )
     slots: int = Field(128, ge=1, le=4096, description="texts one generation worker advances")
     model_cache_bytes: int = Field(
         2048 * MEBIBYTE, gt=0, description="memory for loaded models in one generation worker"

@@ -93,7 +93,9 @@ class Engine:
         self._rows = chosen.rows(slots)
         reader = chosen.reader()
         self._prompts = Prompts(reader, PrefixCache(prefix_cache_bytes))
-        self._states = StateKeeper(self.tokenizer, self._rows, self._prompts, self._state_shape)
+        self._states = StateKeeper(
+            self.tokenizer, self._rows, self._prompts, self._state_shape, self.numerics
+        )
         self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)
         vocabulary = Vocabulary.of(self.tokenizer)
         self._sampler = RowSampler(
@@ -128,14 +130,16 @@ class Engine:
         """Queue a request. EngineFull, or InvalidInput for bad ids or an id that is in use.
 
         InvalidOption where the model has not learnt the task: ``not_a_classifier``,
-        ``not_a_chat_model``; ``state_of_another_model`` for one that starts from such a state.
+        ``not_a_chat_model``; ``state_of_another_model`` or ``state_of_other_numerics`` for one that
+        starts from such a state.
         """
         if request.id in self._ids:
             raise InvalidInput(f"A request with the id {request.id!r} is under way.")
         self._context.check(request)
         self._sampler.check(request.options)
         if request.start is not None:
-            request.start.check(self._state_shape, self.tokenizer.vocab_size)
+            vocab_size = self.tokenizer.vocab_size
+            request.start.check(self._state_shape, vocab_size, self.numerics)
         self._waiting.add(Answer(request, self.tokenizer))
         self._ids.add(request.id)
 
@@ -260,7 +264,7 @@ class Engine:
         if self._ends_in_gaps_only:
             endless = [row for row, each in enumerate(self._running) if each.request.suffix is None]
             logits[endless, self.tokenizer.end_id] = -torch.inf
-        textless |= chosen_from(self._running, logits)
+        textless |= chosen_from(self._running, logits, self.tokenizer)
         drawn = self._sampler.draw(logits)
         fed = {
             row: each.echoed.next

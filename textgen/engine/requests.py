@@ -74,9 +74,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A token that may come next, and the model's probability of it."""
+    """A token that may come next, its text for people, and the model's probability of it."""
 
     token: int
+    text: str
     probability: float
 
 

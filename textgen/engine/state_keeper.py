@@ -18,18 +18,26 @@ from textgen.tokenizers import Tokenizer
 class StateKeeper:
     """Follows the requests that want a state; ``shape`` (2, L, H) is that of the model's states.
 
+    ``numerics`` names how they are computed.
+
     A state that is not at hand when its text ends is read among the prompts, so that nobody waits
     for it but the request itself, whose last delta is kept here meanwhile.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, rows: Rows, prompts: Prompts, shape: tuple[int, int, int]
+        self,
+        tokenizer: Tokenizer,
+        rows: Rows,
+        prompts: Prompts,
+        shape: tuple[int, int, int],
+        numerics: str,
     ) -> None:
         self._tokenizer = tokenizer
         self._end = tokenizer.end_id
         self._rows = rows
         self._prompts = prompts
         self._shape = shape
+        self._numerics = numerics
         self._trackers: dict[str, StateTracker] = {}
         self._endings: dict[str, tuple[Delta, Ending]] = {}
 
@@ -47,7 +55,7 @@ class StateKeeper:
         request = ready.answer.request
         if request.id in self._endings:
             delta, ending = self._endings.pop(request.id)
-            return replace(delta, state=ending.state(ready.state, self._shape))
+            return replace(delta, state=ending.state(ready.state, self._shape, self._numerics))
         if request.return_state:
             tokens = ready.length
             if request.start is not None:  # whose last token was read again
@@ -77,7 +85,7 @@ class StateKeeper:
         """The last delta with the state at the end of what was drawn; None where it has to wait."""
         ending = self._trackers.pop(answer.request.id).end(stopped=stopped)
         if len(ending.ids) == 1:
-            return replace(delta, state=ending.state(ending.values, self._shape))
+            return replace(delta, state=ending.state(ending.values, self._shape, self._numerics))
         self._endings[answer.request.id] = (delta, ending)
         self._prompts.add(answer, np.array(ending.ids), ending.values, _key(ending.values))
         return None

@@ -33,12 +33,12 @@ class Ending:
     pending: tuple[int, ...]
     rest: str
 
-    def state(self, values: Tensor | None, shape: tuple[int, int, int]) -> TextState:
+    def state(self, values: Tensor | None, shape: tuple[int, int, int], numerics: str) -> TextState:
         """The state, now that its ``values`` before the last id are known."""
         array = np.zeros(shape, np.float32)
         if values is not None:  # padded to whole vectors
             array[:] = values[..., : shape[-1]].cpu().numpy()
-        return TextState(array, self.ids[-1], self.tokens, self.pending, self.rest)
+        return TextState(array, self.ids[-1], self.tokens, numerics, self.pending, self.rest)
 
 
 def state_values(state: TextState, width: int, device: torch.device) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from web.schemas.base import Shape
 
 
@@ -26,6 +28,9 @@ class Choice(Shape):
     text: str
     logprobs: Logprobs | None
     finish_reason: Literal["stop", "length"] | None
+    state_id: str | None = Field(
+        None, description="with return_state, when the text has ended: to go on from there"
+    )
 
 
 class CompletionUsage(Shape):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from worker.contracts import ChoiceDelta, FinishReason, TokenLogprob, Usage
@@ -13,17 +13,26 @@ from worker.generation.answer import Answer, usage_dict
 class CompletionAnswer(Answer):
     """Gathers the texts: ``written`` for each of ``prompts``, of which the ``n`` best are told.
 
-    The best are those with the highest mean log-probability of a token.
+    The best are those with the highest mean log-probability of a token. ``keep`` turns their packed
+    states into ids; without it none are told.
     """
 
     def __init__(
-        self, *, prompts: int, written: int = 1, n: int = 1, with_logprobs: bool = False
+        self,
+        *,
+        prompts: int,
+        written: int = 1,
+        n: int = 1,
+        with_logprobs: bool = False,
+        keep: Callable[[str], str] | None = None,
     ) -> None:
         super().__init__(prompts * written)
         self._prompts = prompts
         self._written = written
         self._n = n
         self._with_logprobs = with_logprobs
+        self._keep = keep
+        self._states: dict[int, str] = {}
         self._logprobs: dict[int, list[TokenLogprob]] = {}
         self._means: dict[int, float] = {}
 
@@ -34,6 +43,7 @@ class CompletionAnswer(Answer):
             written=self._written,
             n=self._n,
             with_logprobs=self._with_logprobs,
+            keep=self._keep,
         )
 
     def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
@@ -44,6 +54,8 @@ class CompletionAnswer(Answer):
             self._logprobs.setdefault(delta.index, []).extend(delta.logprobs)
             if delta.mean_logprob is not None:
                 self._means[delta.index] = delta.mean_logprob
+            if delta.state is not None:
+                self._states[delta.index] = delta.state
 
     def body(self, request_id: str, model: str) -> dict[str, Any]:
         """The ``text_completion`` object of a finished answer."""
@@ -54,6 +66,7 @@ class CompletionAnswer(Answer):
                 "".join(self.texts.get(choice, ())),
                 self._logprobs.get(choice, ()),
                 self.reasons.get(choice, "length"),
+                self._states.get(choice),
             )
             for index, choice in enumerate(told)
         ]
@@ -62,7 +75,7 @@ class CompletionAnswer(Answer):
     def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
         """The choices of a stream's chunk with new text; the reason is null until the last."""
         return [
-            self._choice(each.index, each.text, each.logprobs, each.finish_reason)
+            self._choice(each.index, each.text, each.logprobs, each.finish_reason, each.state)
             for each in deltas
         ]
 
@@ -84,14 +97,22 @@ class CompletionAnswer(Answer):
         return sorted(written, key=lambda choice: -self._means.get(choice, 0.0))[: self._n]
 
     def _choice(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob], reason: FinishReason | None
+        self,
+        index: int,
+        text: str,
+        logprobs: Sequence[TokenLogprob],
+        reason: FinishReason | None,
+        state: str | None,
     ) -> dict[str, Any]:
-        return {
+        choice = {
             "index": index,
             "text": text,
             "logprobs": logprob_arrays(logprobs) if self._with_logprobs else None,
             "finish_reason": reason,
         }
+        if self._keep is not None:
+            choice["state_id"] = None if state is None else self._keep(state)
+        return choice
 
 
 def logprob_arrays(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:

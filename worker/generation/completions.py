@@ -7,7 +7,7 @@ same reasons, with the same words, as a request.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -53,6 +53,12 @@ class CompletionBody(SamplingOptions):
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(None, max_length=1000)
+    state_id: str | None = Field(
+        None, max_length=100, description="go on from this text; the prompt is what follows it"
+    )
+    return_state: bool = Field(
+        False, description="give each choice a state_id, from which its text goes on at once"
+    )
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -75,6 +81,8 @@ class CompletionBody(SamplingOptions):
     def _null_is_default(cls, values: dict[str, Any]) -> dict[str, Any]:
         """OpenAI's schema allows null for what need not be there; it means the default."""
         required = ("model", "prompt")
+        if values.get("state_id") is not None and values.get("prompt") is None:
+            values = {**values, "prompt": ""}  # nothing is to be read before the text goes on
         return {key: value for key, value in values.items() if value is not None or key in required}
 
     @model_validator(mode="after")
@@ -101,6 +109,20 @@ class CompletionBody(SamplingOptions):
                 "'echo' with 'logprobs' scores a prompt that is followed by its text; with "
                 "'suffix' it is not. Leave out one of the three.",
                 param="echo",
+            )
+        with_state = self.state_id is not None or self.return_state
+        name = "state_id" if self.state_id is not None else "return_state"
+        if with_state and self.suffix is not None:
+            raise InvalidOption(
+                f"{name!r} is given with 'suffix': a gap is filled between two texts, and there is "
+                "no state before or after it. Leave out one of the two.",
+                param=name,
+            )
+        if with_state and self.echo and self.logprobs is not None:
+            raise InvalidOption(
+                f"{name!r} is given with 'echo' and 'logprobs': the log-probabilities of a prompt "
+                "are told of a whole text, without a state. Leave out one of the three.",
+                param=name,
             )
         return self
 
@@ -141,7 +163,9 @@ class CompletionBody(SamplingOptions):
                 param=name,
             )
 
-    def to_request(self, request_id: str, bundle: BundleReference, seed: int) -> GenerateRequest:
+    def to_request(
+        self, request_id: str, bundle: BundleReference, seed: int, state: str | None
+    ) -> GenerateRequest:
         """The message for the worker; ``seed`` counts where the body has none."""
         return GenerateRequest(
             id=request_id,
@@ -156,15 +180,18 @@ class CompletionBody(SamplingOptions):
                 **{name: getattr(self, name) for name in SamplingOptions.model_fields}
             ),
             seed=seed if self.seed is None else self.seed,
+            state=state,
+            return_state=self.return_state,
         )
 
-    def answer(self) -> CompletionAnswer:
-        """What gathers the texts."""
+    def answer(self, keep: Callable[[str], str] | None) -> CompletionAnswer:
+        """What gathers the texts; ``keep`` turns a packed state into its id."""
         return CompletionAnswer(
             prompts=len(self.prompt),
             written=self.written,
             n=self.n,
             with_logprobs=self.logprobs is not None,
+            keep=keep,
         )
 
 

@@ -17,6 +17,7 @@ from worker.generation.chat import ChatBody
 from worker.generation.classification import ClassAnswer, ClassifyBody
 from worker.generation.completions import CompletionBody
 from worker.generation.embeddings import EmbeddingsBody, VectorsAnswer
+from worker.generation.next_tokens import NextTokensAnswer, NextTokensBody
 from worker.generation.serving import find_classifier, find_embedder, find_speaker, find_writer
 from worker.generation.work import Asker, Work
 
@@ -48,8 +49,19 @@ def complete(body: CompletionBody, asker: Asker, request_id: str, seed: int) -> 
     model, bundle = find_writer(
         asker.models, asker.tenant, body.model, fills_gaps=body.suffix is not None
     )
-    request = body.to_request(request_id, bundle, seed)
-    return Work(model, request, body.answer())
+    state = asker.state(body.state_id, model, bundle)
+    keep = asker.keeper(model, bundle) if body.return_state else None
+    request = body.to_request(request_id, bundle, seed, state)
+    return Work(model, request, body.answer(keep))
+
+
+def choose(body: NextTokensBody, asker: Asker, request_id: str, seed: int) -> Work:  # noqa: ARG001
+    """The likeliest next tokens."""
+    body.check_limits(max_characters=asker.max_characters)
+    model, bundle = find_writer(asker.models, asker.tenant, body.model, fills_gaps=False)
+    state = asker.state(body.state_id, model, bundle)
+    keep = asker.keeper(model, bundle)
+    return Work(model, body.to_request(request_id, bundle, state), NextTokensAnswer(keep))
 
 
 def reply(body: ChatBody, asker: Asker, request_id: str, seed: int) -> Work:
@@ -79,6 +91,7 @@ def classify(body: ClassifyBody, asker: Asker, request_id: str, seed: int) -> Wo
 COMPLETIONS = Endpoint("cmpl-", CompletionBody.check, complete)
 CHAT = Endpoint("chatcmpl-", ChatBody.check, reply)
 EMBEDDINGS = Endpoint("embd-", EmbeddingsBody.check, embed)
+NEXT_TOKENS = Endpoint("next-", NextTokensBody.check, choose)
 CLASSIFY = Endpoint("class-", ClassifyBody.check, classify)
 
 ENDPOINTS: Mapping[str, Endpoint[Any]] = MappingProxyType(

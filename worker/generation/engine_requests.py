@@ -7,6 +7,7 @@ import numpy as np
 from textgen.corpus.documents import Turn
 from textgen.engine.context import TokenIds, conversation_ids
 from textgen.engine.engine import Request
+from textgen.engine.text_state import TextState
 from textgen.errors import InvalidOption
 from textgen.tokenizers import Tokenizer
 from worker.contracts import Conversation, GenerateRequest
@@ -21,6 +22,7 @@ def engine_requests(
     """
     size = tokenizer.vocab_size
     suffix = None if request.suffix is None else tokenizer.encode(request.suffix)
+    start = None if request.state is None else TextState.unpack(request.state)
     pieces = []
     for number, prompt in enumerate(request.prompts):
         ids = _prompt_ids(prompt, tokenizer)
@@ -43,6 +45,9 @@ def engine_requests(
                 tenant=request.tenant,
                 logprobs=request.logprobs,
                 ranked=request.ranked,
+                start=start,
+                return_state=request.return_state,
+                alternatives=request.alternatives,
             )
             for choice in range(request.n)
         ]

@@ -8,6 +8,7 @@ wanted whole leaves in large pieces. The last piece of either leaves at once.
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +102,11 @@ def _choice_delta(index: int, delta: Delta) -> ChoiceDelta:
         TokenLogprob(each.token, each.text, each.logprob, each.top, each.offset)
         for each in delta.logprobs
     )
+    if delta.alternatives:
+        logprobs = tuple(
+            TokenLogprob(each.token, each.text, math.log(each.probability))
+            for each in delta.alternatives
+        )
     return ChoiceDelta(
         index,
         delta.text,
@@ -110,4 +116,5 @@ def _choice_delta(index: int, delta: Delta) -> ChoiceDelta:
         vector,
         logprobs,
         delta.mean_logprob,
+        None if delta.state is None else delta.state.pack(),
     )

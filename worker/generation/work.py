@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from textgen.errors import InvalidOption
-from worker.contracts import GenerateRequest
+from worker.contracts import BundleReference, GenerateRequest
 from worker.generation.answer import Answer
 from worker.generation.serving import ModelNames
 
 
+class States(Protocol):
+    """Keeps the states of texts; `worker.storage.text_states` says more."""
+
+    def check_allowed(self) -> None:
+        """InvalidOption where none are kept."""
+
+    def add(self, tenant: str, model: str, bundle: BundleReference, packed: str) -> str:
+        """Keep a packed state; its id."""
+
+    def use(self, tenant: str, state_id: str, model: str, bundle: BundleReference) -> str:
+        """A packed state; NotFound, InvalidOption where the model is another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, the models there are, and the bounds of one request."""
+    """Who asks, the models there are, and the bounds of one request; a batch has no states."""
 
     models: ModelNames
     tenant: str
     max_characters: int
     max_prompts: int
+    states: States | None = None
+
+    def state(self, state_id: str | None, model: str, bundle: BundleReference) -> str | None:
+        """The packed state to go on from, None for None.
+
+        Raises NotFound, InvalidOption ``state_of_another_model``; also in a batch.
+        """
+        if state_id is None:
+            return None
+        return self._states("state_id").use(self.tenant, state_id, model, bundle)
+
+    def keeper(self, model: str, bundle: BundleReference) -> Callable[[str], str]:
+        """What keeps packed states of texts of this model and gives their ids."""
+        states = self._states("return_state")
+        states.check_allowed()
+        return partial(states.add, self.tenant, model, bundle)
+
+    def _states(self, param: str) -> States:
+        if self.states is None:
+            raise InvalidOption(
+                f"{param!r} is for requests that are answered at once; the lines of a batch may "
+                "run when a state has long expired. Give the whole text.",
+                code="state_in_batch",
+                param=param,
+            )
+        return self.states
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.unit.web.in_process import InProcessCompletions, InProcessWakeups
+from tests.unit.web.in_process import InProcessCompletions, InProcessStates, InProcessWakeups
 from web.app import create_app
 from web.services import Services
 from worker.jobs import Jobs
@@ -54,6 +54,7 @@ def services(settings: Settings, migrated: Path) -> Iterator[Services]:
         keys=Keys(database),
         wakeups=InProcessWakeups(),
         completions=InProcessCompletions(),
+        states=InProcessStates(),
     )
     yield services
     services.stopping.set()

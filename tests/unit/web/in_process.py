@@ -6,11 +6,13 @@ not survive the way fails here too. The worker writes the prompt backwards.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 from worker.contracts import (
+    BundleReference,
     ChoiceDelta,
     Conversation,
     GenerateRequest,
@@ -22,6 +24,8 @@ from worker.contracts import (
     encode_entries,
 )
 from worker.errors import BrokerUnavailable
+from worker.storage.ids import new_id
+from worker.storage.text_states import StoredState, another_model, not_found
 
 
 class InProcessWakeups:
@@ -40,6 +44,42 @@ class InProcessWakeups:
     def ping(self) -> None:
         if self.away:
             raise BrokerUnavailable("The broker is away.")
+
+
+class InProcessStates:
+    """States of texts without an end; `worker.storage.text_states` is tested with a real Redis."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], tuple[StoredState, str]] = {}
+
+    def check_allowed(self) -> None:
+        return
+
+    def add(self, tenant: str, model: str, bundle: BundleReference, packed: str) -> str:
+        state_id = new_id("state_")
+        tokens = json.loads(packed)["tokens"]
+        stored = StoredState(state_id, model, bundle, tokens, 100, 200, len(packed))
+        self.kept[tenant, state_id] = stored, packed
+        return state_id
+
+    def use(self, tenant: str, state_id: str, model: str, bundle: BundleReference) -> str:
+        stored = self.get(tenant, state_id)
+        if stored.bundle != bundle:
+            raise another_model(stored.model, model)
+        return self.kept[tenant, state_id][1]
+
+    def get(self, tenant: str, state_id: str) -> StoredState:
+        if (tenant, state_id) not in self.kept:
+            raise not_found(state_id)
+        return self.kept[tenant, state_id][0]
+
+    def of_tenant(self, tenant: str) -> list[StoredState]:
+        kept = [stored for (owner, _), (stored, _) in self.kept.items() if owner == tenant]
+        return sorted(kept, key=lambda stored: stored.id, reverse=True)
+
+    def delete(self, tenant: str, state_id: str) -> None:
+        self.get(tenant, state_id)
+        del self.kept[tenant, state_id]
 
 
 class InProcessCompletions:
@@ -85,6 +125,7 @@ def answer(request: GenerateRequest) -> list[StreamEntry]:
     """What the in-process worker says to a request."""
     entries = [StreamEntry(kind="accepted", worker="here")]
     read = written = 0
+    state = request.return_state
     for number, prompt in enumerate(request.prompts):
         read += len(_text(prompt))
         text = _text(prompt)[::-1][: request.options.max_tokens]
@@ -92,7 +133,8 @@ def answer(request: GenerateRequest) -> list[StreamEntry]:
             index = number * request.n + choice
             written += len(text)
             half = len(text) // 2
-            told = logprobs(text, -0.5 - choice) if request.logprobs is not None else ()
+            wanted = request.logprobs is not None or request.task == "choose"
+            told = logprobs(text, -0.5 - choice) if wanted else ()
             mark = str(choice) if request.ranked else ""
             first = ChoiceDelta(index=index, text=text[:half], tokens=half, logprobs=told[:half])
             second = ChoiceDelta(
@@ -102,6 +144,7 @@ def answer(request: GenerateRequest) -> list[StreamEntry]:
                 finish_reason="length",
                 logprobs=told[half:],
                 mean_logprob=choice - 9.0 if request.ranked else None,
+                state=json.dumps({"tokens": len(text), "after": text}) if state else None,
             )
             entries += [StreamEntry(kind="delta", deltas=(delta,)) for delta in (first, second)]
     usage = Usage(prompt_tokens=read, completion_tokens=written)

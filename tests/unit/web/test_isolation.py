@@ -12,7 +12,10 @@ from flask import Flask
 from tests.unit.web.conftest import Caller
 from tests.unit.web.test_auth import described
 from web.services import Services
+from worker.contracts import BundleReference
 from worker.jobs.states import Kind
+
+BUNDLE = BundleReference(artifact="jobs/ftjob-1/1/model", file="model.safetensors")
 
 NOBODY = {
     "file_id": "file-00000000000000000000000000",
@@ -24,11 +27,13 @@ NOBODY = {
     "name": "no-such-alias",
     "project_id": "proj_00000000000000000000000000",
     "key_id": "0000000000000000",
+    "state_id": "state_11111111111111111111111111",
 }
 # A route that takes a body is given one that is right, so that it gets as far as looking.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/fine_tuning/jobs"): {"model": "lstm-tiny", "training_file": "{file_id}"},
     ("POST", "/v1/completions"): {"model": "{model_id}", "prompt": "x"},
+    ("POST", "/v1/next_tokens"): {"model": "{model_id}", "prompt": "x"},
     ("POST", "/v1/classify"): {"model": "{model_id}", "input": "x"},
     ("POST", "/v1/scores"): {"model": "{model_id}", "input": ["x"]},
     ("POST", "/v1/evaluations"): {"model": "{model_id}"},
@@ -65,6 +70,7 @@ def ids(
         "model_id": model,
         "name": "ours",
         "project_id": "acme",
+        "state_id": services.states.add("acme", model, BUNDLE, '{"tokens": 1}'),
         "key_id": services.keys.authenticate(call.key).id,
     }
     return {"theirs": known, "nobodys": NOBODY}
@@ -135,5 +141,10 @@ def test_lists_show_nothing_of_others(
 
 
 def test_a_thing_is_still_there_for_its_owner(call: Caller, ids: dict[str, dict[str, str]]) -> None:
-    for path in ("/v1/files/{file_id}", "/v1/jobs/{job_id}", "/v1/models/{model_id}"):
+    for path in (
+        "/v1/files/{file_id}",
+        "/v1/jobs/{job_id}",
+        "/v1/models/{model_id}",
+        "/v1/states/{state_id}",
+    ):
         assert call("GET", filled(path, ids["theirs"])).status_code == 200
