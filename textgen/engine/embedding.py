@@ -60,8 +60,12 @@ class TextsToEmbed:
         return None if text is None else text.answer
 
     def read(self) -> list[tuple[Answer, Vector]]:
-        """Read one chunk of the first texts; those that are read, with their vectors."""
-        names = list(self._texts)[:PROMPTS]
+        """Read one chunk of the first texts, those of interactive requests before others.
+
+        Returns those that are read, with their vectors.
+        """
+        texts = self._texts
+        names = sorted(texts, key=lambda name: not texts[name].answer.request.interactive)[:PROMPTS]
         group = [self._texts.pop(name) for name in names]
         chunks = [text.chunk() for text in group]
         read = self._reader.read(chunks, [text.state for text in group])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,11 @@ class _Reading:
     keys: list[bytes]  # of its multiples of CHUNK
     position: int = 0  # tokens read; always at a multiple of CHUNK
     state: Tensor | None = None  # (2, L, H)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody waits for it."""
+        return any(answer.request.interactive for answer in self.answers.values())
 
     @property
     def left(self) -> int:
@@ -85,8 +89,12 @@ class Prompts:
         return None
 
     def read(self) -> list[Ready]:
-        """Read one chunk of the first prompts; the requests whose prompt is read then."""
-        group = dict(islice(self._readings.items(), PROMPTS))
+        """Read one chunk of the first prompts, those of interactive requests before others.
+
+        Returns the requests whose prompt is read then.
+        """
+        in_turn = sorted(self._readings.items(), key=lambda item: not item[1].interactive)
+        group = dict(in_turn[:PROMPTS])
         self._advance([reading for reading in group.values() if reading.left])
         ready = []
         for key, reading in group.items():
