@@ -1,8 +1,9 @@
 """What has been written and has not left the engine process yet.
 
 The engine gives out a delta for every token. A stream's first text leaves at once and what follows
-is gathered until the next beat, so that a step costs no message for each text; an answer that is
-wanted whole leaves in large pieces. The last piece of either leaves at once.
+is gathered until its next beat, so that a step costs no message for each text; an answer that is
+wanted whole leaves in large pieces. The last piece of either leaves at once. Streams have their
+beats in turns: if all readers woke at the same moment, they would take the engine's core from it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from textgen.engine.requests import Delta
 from worker.contracts import ChoiceDelta, GenerateRequest, TokenLogprob, Usage
 
 BEAT_SECONDS = 0.05  # between two pieces of a stream
+PHASES = 5  # of a beat; a stream has its own
 WHOLE_BEAT_SECONDS = 1.0  # between two pieces of an answer that nobody reads before its end
 
 # (request id, deltas, usage, error); the last one of a request has a usage or an error
@@ -27,6 +29,7 @@ class _Open:
     """A request that the engine works on."""
 
     stream: bool
+    phase: int
     n: int
     unfinished: int  # choices
     begun: bool = False  # whether some text has left
@@ -41,13 +44,16 @@ class Gathering:
     def __init__(self) -> None:
         self._open: dict[str, _Open] = {}
         self._urgent: set[str] = set()  # with a first or a last piece
-        self._stream_beat = 0.0
+        self._begun = 0
+        self._phase = 0  # how many have passed
         self._whole_beat = 0.0
 
     def begin(self, request: GenerateRequest) -> None:
         """From now on there may be deltas of this request."""
         choices = len(request.prompts) * request.n
-        self._open[request.id] = _Open(request.stream, request.n, choices)
+        self._begun += 1
+        phase = self._begun % PHASES
+        self._open[request.id] = _Open(request.stream, phase, request.n, choices)
 
     def forget(self, request_id: str) -> None:
         """Drop a request that was stopped or refused."""
@@ -73,15 +79,18 @@ class Gathering:
 
     def due(self, now: float) -> list[Report]:
         """What is to leave at this time, in seconds of a clock that never goes back."""
-        names = list(self._urgent)
-        self._urgent.clear()
-        if now - self._stream_beat >= BEAT_SECONDS:
-            self._stream_beat = now
-            urgent = set(names)
-            names = [name for name, each in self._open.items() if each.stream or name in urgent]
+        names = self._urgent
+        self._urgent = set()
+        phase = int(now * PHASES / BEAT_SECONDS)
+        if phase != self._phase:
+            due = {each % PHASES for each in range(max(self._phase, phase - PHASES), phase)}
+            self._phase = phase
+            names |= {
+                name for name, each in self._open.items() if each.stream and each.phase in due
+            }
         if now - self._whole_beat >= WHOLE_BEAT_SECONDS:
             self._whole_beat = now
-            names = list(self._open)
+            names = set(self._open)
         return [self._take(name) for name in names if self._open[name].deltas]
 
     def _take(self, name: str) -> Report:
