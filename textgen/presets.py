@@ -12,6 +12,7 @@ from textgen.options import Hyperparameters, ModelOptions, Preset
 
 DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
 Pace = Callable[[Preset], float]  # seconds that a step takes
+_FRESH = 2.0  # times the steps where nothing is read twice; once where it is read twice
 _WEIGHTS_PER_TOKEN = 20  # more than that and a text is learnt by heart, whatever the dropout
 
 
@@ -83,14 +84,21 @@ def choose_preset(
     limit = "more would need a longer text or more time"
     for candidate in _CANDIDATES[1:]:
         preset, expected = _fitted(candidate, stats, hyperparameters, pace)
-        if expected < candidate.steps:
-            limit = f"a larger one needs about {candidate.steps:,} steps and would get {expected:,}"
+        needed = _steps_needed(candidate, preset, expected, stats)
+        if expected < needed:
+            limit = f"a larger one needs about {needed:,} steps and would get {expected:,}"
             break
         if parameters(preset.model, stats.vocab_size) > _WEIGHTS_PER_TOKEN * stats.tokens:
             limit = "a larger one would learn so short a text by heart"
             break
         best = preset
     return best, _reasons(best, limit)
+
+
+def _steps_needed(candidate: _Candidate, preset: Preset, steps: int, stats: CorpusStats) -> int:
+    """Below them a smaller one learns more; the more so, the less of the text is read twice."""
+    epochs = steps * preset.batch_size * preset.sequence_length / stats.tokens
+    return round(candidate.steps * max(_FRESH - (_FRESH - 1) * epochs / 2, 1.0))
 
 
 def estimated_pace(vocab_size: int, *, threads: int = 1, device: str = "cpu") -> Pace:

@@ -36,7 +36,7 @@ from textgen.training.step_timing import fastest_way, step_seconds, ways
 
 _WHOLE_TEXTS = 0.9  # of the texts to be classified fit into one sequence, unless too long for it
 _LONGEST_SEQUENCE = 256
-_MEASURED = "lstm-small"  # what tells how fast this machine is
+_MEASURED, _MEASURED_ROWS = "lstm-small", 16  # what tells how fast this machine is
 _SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
 
 
@@ -151,7 +151,8 @@ def _measured_pace(
 ) -> Pace:
     """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
     estimated = estimated_pace(stats.vocab_size, threads=threads * group.size, device=device.type)
-    preset = fit_to_text(PRESETS[_MEASURED], stats.tokens, Hyperparameters())
+    preset = PRESETS[_MEASURED].model_copy(update={"batch_size": _MEASURED_ROWS})
+    preset = fit_to_text(preset, stats.tokens, Hyperparameters())
     if preset.batch_size < group.size:
         return estimated  # too few rows for all of them
     plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)
