@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from tests.random_models import BundleMaker, run, texts
 from textgen.bundles.bundle import Bundle
 from textgen.engine.engine import Engine, Request
+from textgen.engine.kernels.kernel import KernelName
 from textgen.options import SamplingOptions
 
 TEXTS = ["a", "abc de", "我是一名程序员", "long " * 60, "x" * 32, "y" * 31, "z" * 33]
@@ -36,8 +39,11 @@ def by_definition(bundle: Bundle, text: str) -> np.ndarray:
     return np.asarray(mean / np.linalg.norm(mean))
 
 
-def test_a_vector_is_the_mean_of_all_states_and_of_length_1(bundle: Bundle) -> None:
-    engine = Engine(bundle, slots=2)
+@pytest.mark.parametrize("kernel", get_args(KernelName))
+def test_a_vector_is_the_mean_of_all_states_and_of_length_1(
+    bundle: Bundle, kernel: KernelName
+) -> None:
+    engine = Engine(bundle, slots=2, kernel=kernel)
     for text in TEXTS:
         engine.submit(request(bundle, text, text))
     found = {delta.id: delta for delta in run(engine)}

@@ -68,12 +68,13 @@ class TextsToEmbed:
         names = sorted(texts, key=lambda name: not texts[name].answer.request.interactive)[:PROMPTS]
         group = [self._texts.pop(name) for name in names]
         chunks = [text.chunk() for text in group]
-        read = self._reader.read(chunks, [text.state for text in group])
+        read = self._reader.read(chunks, [text.state for text in group], sums=True)
         done = []
-        for name, text, (state, outputs) in zip(names, group, read, strict=True):
+        for name, text, chunk, (state, total) in zip(names, group, chunks, read, strict=True):
             text.state = state
-            text.position += len(outputs[0])
-            text.sum = text.sum + torch.stack([layer.sum(0) for layer in outputs])
+            text.position += len(chunk)
+            assert total is not None  # noqa: S101 - sums were asked for
+            text.sum = text.sum + total
             if text.position == len(text.context):
                 done.append((text.answer, self._vector(text.sum)))
             else:

@@ -19,24 +19,25 @@ PROMPTS = 16  # that are read together
 
 
 class ReadChunk(NamedTuple):
-    """A state (2, L, H) after a chunk, and what each layer gave out on the way, (T, H) each.
-
-    The outputs are views of buffers: good until the next chunk is read.
-    """
+    """A state (2, L, H) after a chunk, and the sum (L, H) of the states h on the way to it."""
 
     state: Tensor
-    outputs: list[Tensor]
+    sum: Tensor | None = None  # where it was asked for
 
 
 class PromptReader(Protocol):
     """Reads up to ``PROMPTS`` chunks of up to ``CHUNK`` tokens of one model."""
 
     def read(
-        self, chunks: Sequence[npt.NDArray[np.int64]], states: Sequence[Tensor | None]
+        self,
+        chunks: Sequence[npt.NDArray[np.int64]],
+        states: Sequence[Tensor | None],
+        *,
+        sums: bool = False,
     ) -> list[ReadChunk]:
         """Advance each state (2, L, H; None for zeros) by its chunk of 1 … CHUNK tokens.
 
-        At most PROMPTS chunks; what was read comes back in their order.
+        At most PROMPTS chunks; what was read comes back in their order, with ``sums`` too.
         """
 
 

@@ -140,7 +140,11 @@ class NativePromptReader:
 
     @torch.inference_mode()
     def read(
-        self, chunks: Sequence[npt.NDArray[np.int64]], states: Sequence[Tensor | None]
+        self,
+        chunks: Sequence[npt.NDArray[np.int64]],
+        states: Sequence[Tensor | None],
+        *,
+        sums: bool = False,
     ) -> list[ReadChunk]:
         """See PromptReader."""
         order = longest_first(chunks)
@@ -160,17 +164,24 @@ class NativePromptReader:
             pointer(self._cell), PROMPTS,
         )  # fmt: skip
         begins = len(order) + active.cumsum() - active  # where each step's rows begin, (T,)
+        totals = self._totals(begins.tolist(), active.tolist()) if sums else None
         columns = {index: column for column, index in enumerate(order)}
         return [
-            self._result(column, begins[: lengths[column]] + column)
+            self._result(column, int(begins[lengths[column] - 1]) + column, totals)
             for column in (columns[index] for index in range(len(order)))
         ]
 
-    def _result(self, column: int, places: npt.NDArray[np.int64]) -> ReadChunk:
-        """What was read of one prompt, whose state after each token lies at ``places``."""
-        state = torch.stack([self._hidden[:, int(places[-1])], self._cell[:, column]])
-        where = torch.from_numpy(places)
-        return ReadChunk(state, [states[where] for states in self._hidden])
+    def _totals(self, begins: Sequence[int], active: Sequence[int]) -> Tensor:
+        """The sums (L, P, H) of all states, those of a prompt in the order of its tokens."""
+        totals = torch.zeros_like(self._cell)
+        for begin, rows in zip(begins, active, strict=True):
+            totals[:, :rows] += self._hidden[:, begin : begin + rows]
+        return totals
+
+    def _result(self, column: int, last: int, totals: Tensor | None) -> ReadChunk:
+        """What was read of one prompt, whose last hidden state lies at ``last``."""
+        state = torch.stack([self._hidden[:, last], self._cell[:, column]])
+        return ReadChunk(state, None if totals is None else totals[:, column])
 
 
 def _padded_inputs(weights: Tensor) -> Tensor:

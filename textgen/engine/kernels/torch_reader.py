@@ -31,7 +31,11 @@ class TorchPromptReader:
 
     @torch.inference_mode()
     def read(
-        self, chunks: Sequence[npt.NDArray[np.int64]], states: Sequence[Tensor | None]
+        self,
+        chunks: Sequence[npt.NDArray[np.int64]],
+        states: Sequence[Tensor | None],
+        *,
+        sums: bool = False,
     ) -> list[ReadChunk]:
         """See PromptReader."""
         order = longest_first(chunks)
@@ -42,7 +46,10 @@ class TorchPromptReader:
             self._recur(layer, lengths)
         columns = {index: column for column, index in enumerate(order)}
         return [
-            ReadChunk(self._state(column, lengths[column]), self._outputs(column, lengths[column]))
+            ReadChunk(
+                self._state(column, lengths[column]),
+                self._sum(column, lengths[column]) if sums else None,
+            )
             for column in (columns[index] for index in range(len(order)))
         ]
 
@@ -86,5 +93,5 @@ class TorchPromptReader:
         parts = [buffer[length, column] for buffer in (*self._hidden, *self._cell)]
         return torch.stack(parts).view(2, self._model.layers, self._model.hidden)
 
-    def _outputs(self, column: int, length: int) -> list[Tensor]:
-        return [states[1 : length + 1, column] for states in self._hidden]
+    def _sum(self, column: int, length: int) -> Tensor:
+        return torch.stack([states[1 : length + 1, column].sum(0) for states in self._hidden])
