@@ -1,7 +1,7 @@
 """How likely the model found a token: its own distribution, before any option has changed it.
 
 At temperature 1, over all V tokens, those that are never drawn among them: what the model's full
-forward pass gives. OpenAI and vLLM report the same.
+forward pass gives. vLLM reports the same (docs/decisions/sampling.md).
 """
 
 from __future__ import annotations
