@@ -12,7 +12,6 @@ from textgen.options import Hyperparameters, ModelOptions, Preset
 
 DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
 Pace = Callable[[Preset], float]  # seconds that a step takes
-_FRESH = 2.0  # times the steps where nothing is read twice; once where it is read twice
 _WEIGHTS_PER_TOKEN = 20  # more than that and a text is learnt by heart, whatever the dropout
 
 
@@ -28,17 +27,21 @@ class CorpusStats:
 class _Candidate:
     """A shape, and the steps below which a smaller one learns more."""
 
-    steps: int
+    steps: int  # of a text that is read twice and more
+    fresh: int  # of one of which nothing is read twice
     preset: Preset
 
 
-def _candidate(steps: int, shape: tuple[int, int, int], batch: int, rate: float) -> _Candidate:
+def _candidate(
+    steps: int, fresh: int, shape: tuple[int, int, int], batch: int, rate: float
+) -> _Candidate:
     layers, hidden, embedding = shape
     model = ModelOptions(
         layers=layers, hidden_size=hidden, embedding_size=embedding, layer_norm=True
     )
     return _Candidate(
         steps,
+        fresh,
         Preset(
             description=f"{layers}×{hidden}",
             model=model,
@@ -50,17 +53,18 @@ def _candidate(steps: int, shape: tuple[int, int, int], batch: int, rate: float)
 
 
 # Smallest first: one layer, as wide as leaves it about two thousand steps (measured on tiny
-# Shakespeare for half a minute to two; docs/experiments.md). More layers learn slower.
+# Shakespeare for half a minute to two), more where it sees much text (10 MB of Python for the
+# same times; beyond, extrapolated). docs/experiments.md. More layers learn slower.
 _CANDIDATES: Sequence[_Candidate] = (
-    _candidate(0, (1, 128, 32), 16, 8e-3),
-    _candidate(1_500, (1, 192, 48), 16, 6e-3),
-    _candidate(1_700, (1, 256, 64), 16, 5e-3),
-    _candidate(1_800, (1, 384, 64), 16, 6e-3),
-    _candidate(2_000, (1, 512, 64), 16, 4e-3),
-    _candidate(2_200, (1, 768, 64), 16, 3e-3),
-    _candidate(4_000, (1, 1024, 64), 16, 3e-3),
-    _candidate(12_000, (2, 1024, 128), 32, 2e-3),
-    _candidate(30_000, (3, 1024, 256), 64, 2e-3),
+    _candidate(0, 0, (1, 128, 32), 16, 8e-3),
+    _candidate(1_500, 2_500, (1, 192, 48), 16, 6e-3),
+    _candidate(1_700, 3_400, (1, 256, 64), 16, 5e-3),
+    _candidate(1_800, 5_000, (1, 384, 64), 16, 6e-3),
+    _candidate(2_000, 12_000, (1, 512, 64), 16, 4e-3),
+    _candidate(2_200, 25_000, (1, 768, 64), 16, 3e-3),
+    _candidate(4_000, 50_000, (1, 1024, 64), 16, 3e-3),
+    _candidate(12_000, 50_000, (2, 1024, 128), 32, 2e-3),
+    _candidate(30_000, 60_000, (3, 1024, 256), 64, 2e-3),
 )
 
 
@@ -98,7 +102,8 @@ def choose_preset(
 def _steps_needed(candidate: _Candidate, preset: Preset, steps: int, stats: CorpusStats) -> int:
     """Below them a smaller one learns more; the more so, the less of the text is read twice."""
     epochs = steps * preset.batch_size * preset.sequence_length / stats.tokens
-    return round(candidate.steps * max(_FRESH - (_FRESH - 1) * epochs / 2, 1.0))
+    fresh = max(1 - epochs / 2, 0.0)
+    return round(candidate.steps + fresh * (candidate.fresh - candidate.steps))
 
 
 def estimated_pace(vocab_size: int, *, threads: int = 1, device: str = "cpu") -> Pace:

@@ -49,10 +49,10 @@ def test_what_was_measured_best_is_chosen() -> None:
 
 
 def test_a_text_that_is_not_read_twice_gets_a_narrower_one() -> None:
-    # docs/experiments.md: on 10 MB in two minutes 1×768 came to 1.300 nats, narrower ones to less
+    # docs/experiments.md: on 10 MB in two minutes 1×768 came to 1.300 nats, 1×384 to 1.239
     large = CorpusStats(tokens=9_000_000, vocab_size=100)
     assert at_pace(7.9, large, max_seconds=30) == (1, 256)
-    assert (1, 256) < at_pace(7.9, large, max_seconds=120) <= (1, 512)
+    assert at_pace(7.9, large, max_seconds=120) == (1, 384)
     assert at_pace(7.9, max_seconds=120) == (1, 768)
 
 
