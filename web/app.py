@@ -33,6 +33,7 @@ from web.views.scores import scores
 from web.views.sessions import sessions
 from web.views.states import states
 from web.views.tokenization import tokenization
+from web.views.usage import usage
 from web.views.uses import uses
 
 RESOURCES: tuple[Resource, ...] = (
@@ -54,6 +55,7 @@ RESOURCES: tuple[Resource, ...] = (
     projects,
     project_keys,
     audit_logs,
+    usage,
     health,
     documentation,
     dashboard,

@@ -13,13 +13,13 @@ from flask import Response
 from textgen.errors import TextgenError
 from textgen.option_model import Options
 from web.answers import Entries, gather, present
-from web.auth import tenant
+from web.auth import key, tenant
 from web.completion_errors import to_error
 from web.connection import Client, current_client
 from web.errors import error_body
 from web.event_stream import stream_response
 from web.services import current
-from worker.contracts import StreamEntry, Usage
+from worker.contracts import Owner, StreamEntry, Usage
 from worker.generation.completions import new_seed
 from worker.generation.endpoints import Endpoint
 from worker.generation.work import Asker, Work
@@ -38,7 +38,10 @@ def begin(endpoint: Endpoint[B], body: B) -> Work:
         max_prompts=services.settings.max_prompts,
         states=services.states,
     )
-    return endpoint.begin(body, asker, new_id(endpoint.prefix), new_seed())
+    work = endpoint.begin(body, asker, new_id(endpoint.prefix), new_seed())
+    owner = Owner(tenant=tenant(), api_key=key().id, model=work.model)
+    work.request = work.request.model_copy(update={"owner": owner})
+    return work
 
 
 def whole(work: Work) -> Response:

@@ -30,6 +30,7 @@ from worker.tenants.audit import AuditLog
 from worker.tenants.deletion import TenantDeletion
 from worker.tenants.plans import Plans
 from worker.tenants.tenants import Tenants
+from worker.usage.usage import Usage
 
 
 class Publisher(Protocol):
@@ -88,6 +89,7 @@ class Services:
     deletion: TenantDeletion = field(init=False)
     audit: AuditLog = field(init=False)
     uses: Uses = field(init=False)
+    usage: Usage = field(init=False)
 
     def __post_init__(self) -> None:
         threads = self.settings.web_threads
@@ -98,6 +100,7 @@ class Services:
         object.__setattr__(self, "tenants", tenants)
         object.__setattr__(self, "deletion", TenantDeletion(self.database, self.store, tenants))
         object.__setattr__(self, "audit", AuditLog(self.database))
+        object.__setattr__(self, "usage", Usage(self.database))
         object.__setattr__(self, "uses", Uses(self.database, self.store))
 
 

@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import request
+from flask import g, request
 
 from textgen.errors import InvalidInput
+from web.auth import key
 from web.schemas.base import Body
 from web.services import Services
 from worker.errors import DiskFull
 from worker.jobs.idempotency import IdempotencyKey
+from worker.jobs.origin import Origin
 from worker.jobs.rows import Job
 from worker.jobs.states import Kind
 
@@ -43,23 +45,29 @@ def accept(
         uses_files=files,
         uses_models=models,
         idempotency=idempotency_key(body),
+        origin=origin(),
     )
     services.wakeups.publish(job.queue)
     return job
 
 
+def origin() -> Origin:
+    """Who asks for a job, by which request."""
+    return Origin(api_key=key().id, request_id=g.request_id)
+
+
 def idempotency_key(body: Body) -> IdempotencyKey | None:
     """The client's key with the hash of what it asks for; raises InvalidInput."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
         return None
-    if not 1 <= len(key) <= KEY_CHARACTERS or not key.isprintable():
+    if not 1 <= len(given) <= KEY_CHARACTERS or not given.isprintable():
         raise InvalidInput(
             f"An Idempotency-Key has 1 to {KEY_CHARACTERS} printable characters.",
             param="Idempotency-Key",
         )
     asked = f"{request.method} {request.path}\n{body.model_dump_json()}"
-    return IdempotencyKey(key, hashlib.sha256(asked.encode()).hexdigest())
+    return IdempotencyKey(given, hashlib.sha256(asked.encode()).hexdigest())
 
 
 def check_room(services: Services) -> None:

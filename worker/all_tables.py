@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import worker.jobs.tables
 import worker.storage.tables
-import worker.tenants.tables  # noqa: F401  (they fill the registry)
+import worker.tenants.tables
+import worker.usage.tables  # noqa: F401  (they fill the registry)
 from worker.storage.schema import METADATA
 
 __all__ = ["METADATA"]

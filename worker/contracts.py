@@ -57,6 +57,14 @@ class Conversation(Message):
     turns: tuple[ChatTurn, ...] = Field(min_length=1)
 
 
+class Owner(Message):
+    """For whom a request is run: who its usage is written down for."""
+
+    tenant: str
+    api_key: str
+    model: str
+
+
 class GenerateRequest(Message):
     """One completion request: every prompt gets ``n`` choices.
 
@@ -71,6 +79,7 @@ class GenerateRequest(Message):
     """
 
     id: str
+    owner: Owner | None = None
     bundle: BundleReference
     prompts: tuple[str | tuple[int, ...] | Conversation, ...] = Field(min_length=1)
     n: int = 1

@@ -28,6 +28,7 @@ COMMANDS = {
     "doctor": "web.cli.doctor:doctor",
     "keys": "web.cli.keys:keys",
     "tenants": "web.cli.tenants:tenants",
+    "usage": "web.cli.usage:usage",
     "worker": "web.cli.worker:worker",
     "db": "web.cli.db:db",
 }

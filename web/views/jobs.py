@@ -14,6 +14,7 @@ from web.job_waits import has_ended, rests, wait_until
 from web.resource import Resource, json_answer
 from web.schemas.jobs import EventQuery, JobEventList, JobList, JobObject, JobQuery
 from web.services import current
+from web.submission import origin
 
 jobs = Resource("jobs", __name__)
 
@@ -68,7 +69,7 @@ def resume(job_id: str) -> JobObject:
 def retry(job_id: str) -> JobObject:
     """A job that failed or was cancelled comes back as a new one, with ``retry_of``."""
     services = current()
-    job = services.jobs.retry(tenant(), job_id)
+    job = services.jobs.retry(tenant(), job_id, origin())
     services.wakeups.publish(job.queue)
     return job_view(job)
 

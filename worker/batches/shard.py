@@ -24,6 +24,7 @@ from worker.generation.work import Asker
 from worker.jobs import Job
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
+from worker.usage.characters import characters_echoed, characters_in
 
 OUTPUT_FILE = "output.jsonl"
 ERROR_FILE = "errors.jsonl"
@@ -52,6 +53,8 @@ class ShardCounts:
     failed: int
     prompt_tokens: int
     completion_tokens: int
+    characters_in: int
+    characters_out: int
 
 
 class Shard:
@@ -64,6 +67,8 @@ class Shard:
         self._rows: dict[int, tuple[bool, str]] = {}  # line number → (completed, its result)
         self._prompt_tokens = 0
         self._completion_tokens = 0
+        self._characters_in = 0
+        self._characters_out = 0
 
     @property
     def complete(self) -> bool:
@@ -103,7 +108,12 @@ class Shard:
         """What became of the lines so far."""
         completed = sum(done for done, _ in self._rows.values())
         return ShardCounts(
-            completed, len(self._rows) - completed, self._prompt_tokens, self._completion_tokens
+            completed,
+            len(self._rows) - completed,
+            self._prompt_tokens,
+            self._completion_tokens,
+            self._characters_in,
+            self._characters_out,
         )
 
     def write(self, staging: Staging) -> None:
@@ -140,6 +150,9 @@ class Shard:
         self._rows[item.line.number] = (True, self._row(item.line, 200, body))
         self._prompt_tokens += item.answer.usage.prompt_tokens
         self._completion_tokens += item.answer.usage.completion_tokens
+        self._characters_in += characters_in(item.request)
+        written = sum(len(piece) for pieces in item.answer.texts.values() for piece in pieces)
+        self._characters_out += written - characters_echoed(item.request)
 
     def _fail(self, line: BatchLine, status: int, error: dict[str, Any]) -> None:
         body = {"error": {**error, "type": "invalid_request_error"}}

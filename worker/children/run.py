@@ -22,6 +22,7 @@ from worker.children.scratch import Scratch
 from worker.children.sources import SourceFile
 from worker.errors import CorruptArtifact, DiskFull, LeaseLost
 from worker.jobs.rows import Job, Level
+from worker.jobs.states import PAUSABLE
 from worker.processes.cores import available_cores
 from worker.processes.lease import Lease
 
@@ -50,6 +51,9 @@ class ChildRun(ABC):
         self._heard = time.monotonic()  # the last sign of progress from the child
         self._stop_sent = 0.0
         self._over = False  # the job has ended: nothing in the folder is needed any more
+        self._began = time.monotonic()
+        kept = job.progress.get("compute_seconds", 0.0)
+        self._seconds_before = float(kept) if job.kind in PAUSABLE else 0.0
 
     # ---- what a kind of work is ----
 
@@ -171,6 +175,11 @@ class ChildRun(ABC):
         if now - self._progress_written >= PROGRESS_SECONDS:
             self._progress_written = now
             self._write_progress()
+
+    def _count_seconds(self) -> None:
+        """Note how long the work has taken that is worth keeping."""
+        seconds = self._seconds_before + time.monotonic() - self._began
+        self._progress["compute_seconds"] = round(seconds, 3)
 
     def _write_progress(self) -> None:
         self._lease.try_write(lambda: self._jobs.set_progress(self._job, self._progress))

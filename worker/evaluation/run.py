@@ -42,6 +42,10 @@ class EvaluationRun(ChildRun):
             title=f"Evaluation of {spec['model']}",
         )
 
+    def _write_progress(self) -> None:
+        self._count_seconds()
+        super()._write_progress()
+
     def _publish(self, closing: Mapping[str, Any]) -> None:  # noqa: ARG002
         files = {
             "report_file_id": self._stored(REPORT_FILE),

@@ -29,6 +29,7 @@ from worker.contracts import (
     worker_key,
 )
 from worker.generation.engine_link import EngineLink, Update
+from worker.usage.interactive import InteractiveMeter
 
 LOG = logging.getLogger(__name__)
 
@@ -45,8 +46,11 @@ _News = tuple[str, str, StreamEntry]  # reader, request id, entry
 class Answers:
     """Writes the answers of one generation worker; a sink for the engine's updates."""
 
-    def __init__(self, connection: redis.Redis, link: EngineLink, worker: str) -> None:
+    def __init__(
+        self, connection: redis.Redis, link: EngineLink, worker: str, meter: InteractiveMeter
+    ) -> None:
         self._redis = connection
+        self._meter = meter
         self._link = link
         self._worker = worker
         self._news: queue.SimpleQueue[Sequence[_News] | None] = queue.SimpleQueue()
@@ -82,6 +86,7 @@ class Answers:
         self._readers[request.id] = request.reader
         accepted = StreamEntry("accepted", self._worker)
         self._news.put([(request.reader, request.id, accepted)])
+        self._meter.begin(request)
         self._link.submit(request, path, self, interactive=True)
 
     def refuse(self, request: GenerateRequest, error: dict[str, Any]) -> None:
@@ -90,6 +95,7 @@ class Answers:
 
     def take(self, updates: Sequence[Update]) -> None:
         """Called by the engine's reader thread; never blocks."""
+        self._meter.take(updates)
         news = []
         for update in updates:
             if update.last:
@@ -167,6 +173,7 @@ class Answers:
     def _stop(self, request_id: str) -> None:
         if self._readers.pop(request_id, None) is not None:
             self._link.cancel(request_id)
+            self._meter.forget(request_id)
 
     def _give_up(self, error: redis.RedisError) -> None:
         """Redis is away: readers have noticed; stop their requests rather than pile up text."""

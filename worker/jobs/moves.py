@@ -11,10 +11,11 @@ from sqlalchemy.engine import Connection, Row
 
 from worker.errors import LeaseLost, NotFound
 from worker.jobs.rows import Job, Level, job_from
-from worker.jobs.states import QUEUED_PHASE
+from worker.jobs.states import FINAL, QUEUED_PHASE
 from worker.jobs.tables import in_state, job_events, jobs
 from worker.settings import Settings
 from worker.storage.database import Database
+from worker.usage.job_usage import record_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,10 @@ class JobTable:
         note: Note,
         now: float,
     ) -> Job | None:
-        """Change the one row that meets the condition and write the event; None: no such row."""
+        """Change the one row that meets the condition and write the event; None: no such row.
+
+        Where the job ends by it, what it has used is written down in the same transaction.
+        """
         row = connection.execute(
             update(jobs)
             .where(condition)
@@ -52,6 +56,8 @@ class JobTable:
         if row is None:
             return None
         self._write_event(connection, row, note, now)
+        if values.get("state") in FINAL:
+            record_job(connection, row, now)
         return job_from(row)
 
     def _write_event(self, connection: Connection, row: Row[Any], note: Note, now: float) -> None:

@@ -13,6 +13,7 @@ from worker.jobs import fair_share
 from worker.jobs.backlog import Backlog
 from worker.jobs.idempotency import IdempotencyKey, claim_key
 from worker.jobs.moves import JobTable, Note
+from worker.jobs.origin import Admit, Origin
 from worker.jobs.rows import Job, Queue, job_from
 from worker.jobs.states import FINAL, ID_PREFIX, PAUSABLE, QUEUED_PHASE, Kind
 from worker.jobs.tables import jobs
@@ -51,6 +52,7 @@ class JobRequests(JobTable):
         uses_models: Sequence[str] = (),
         idempotency: IdempotencyKey | None = None,
         connection: Connection | None = None,
+        origin: Origin | None = None,
     ) -> Job:
         """Queue a job; once this returns it is never lost.
 
@@ -70,13 +72,18 @@ class JobRequests(JobTable):
             "metadata": {} if metadata is None else dict(metadata),
             "priority": priority,
             "retry_of": retry_of,
+            "api_key": None if origin is None else origin.api_key,
+            "request_id": None if origin is None else origin.request_id,
         }
+        admit = None if origin is None else origin.admit
         if connection is not None:
             return self._submit(
-                connection, row, deadline_seconds, uses_files, uses_models, idempotency
+                connection, row, deadline_seconds, uses_files, uses_models, idempotency, admit
             )
         with self._database.write() as own:
-            return self._submit(own, row, deadline_seconds, uses_files, uses_models, idempotency)
+            return self._submit(
+                own, row, deadline_seconds, uses_files, uses_models, idempotency, admit
+            )
 
     def _submit(
         self,
@@ -86,6 +93,7 @@ class JobRequests(JobTable):
         uses_files: Sequence[str],
         uses_models: Sequence[str],
         key: IdempotencyKey | None,
+        admit: Admit | None,
     ) -> Job:
         tenant, job_id = row["tenant"], row["id"]
         if key is not None:
@@ -96,6 +104,7 @@ class JobRequests(JobTable):
                 return job_from(self._owned(connection, tenant, earlier.job_id))
         self._backlog.check(connection, self._settings.max_queued_jobs)
         now = self._database.now(connection)
+        reserved = 0 if admit is None else admit(connection, now, row["kind"], row["spec"])
         share = fair_share.next_share(connection, row["queue"], row["priority"], tenant)
         made = connection.execute(
             insert(jobs)
@@ -113,6 +122,7 @@ class JobRequests(JobTable):
                 deadline_at=None if deadline_seconds is None else now + deadline_seconds,
                 checkpoint_history=[],
                 event_count=1,
+                reserved=reserved,
             )
             .returning(*jobs.c)
         ).one()
@@ -192,7 +202,7 @@ class JobRequests(JobTable):
                 _ended(row)
             raise Conflict(f"{job_id} is {row.state}, not paused.", code="job_not_paused")
 
-    def retry(self, tenant: str, job_id: str) -> Job:
+    def retry(self, tenant: str, job_id: str, origin: Origin | None = None) -> Job:
         """A new job like one that failed or was cancelled; raises NotFound, Conflict, QueueFull."""
         with self._database.write() as connection:
             row = self._owned(connection, tenant, job_id)
@@ -212,6 +222,7 @@ class JobRequests(JobTable):
                 uses_files=uses_of(connection, tenant, job_id, "file"),
                 uses_models=uses_of(connection, tenant, job_id, "model"),
                 connection=connection,
+                origin=origin,
             )
 
     def _set(

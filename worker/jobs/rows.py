@@ -49,6 +49,9 @@ class Job:
     checkpoint: dict[str, Any] | None  # the newest pointer: artifact, file, step
     checkpoint_history: Sequence[dict[str, Any]]  # the newest first, at most 3
     retry_of: str | None
+    api_key: str | None  # the id of the key that asked for it
+    request_id: str | None  # of the HTTP request that made it
+    reserved: int  # of its tenant's budget, in millionths of the currency's unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class ShardRow:
     failed: int
     prompt_tokens: int
     completion_tokens: int
+    characters_in: int
+    characters_out: int
 
 
 class Counts(Protocol):
@@ -41,6 +43,10 @@ class Counts(Protocol):
     def prompt_tokens(self) -> int: ...  # noqa: D102
     @property
     def completion_tokens(self) -> int: ...  # noqa: D102
+    @property
+    def characters_in(self) -> int: ...  # noqa: D102
+    @property
+    def characters_out(self) -> int: ...  # noqa: D102
 
 
 class JobShards(JobTable):
@@ -100,6 +106,8 @@ class JobShards(JobTable):
                     failed=counts.failed,
                     prompt_tokens=counts.prompt_tokens,
                     completion_tokens=counts.completion_tokens,
+                    characters_in=counts.characters_in,
+                    characters_out=counts.characters_out,
                 )
             )
             return done.rowcount == 1

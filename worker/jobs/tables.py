@@ -66,6 +66,9 @@ jobs = Table(
     Column("checkpoint_history", DOCUMENT, nullable=False),
     Column("retry_of", NAME),
     Column("event_count", Integer, nullable=False),
+    Column("api_key", NAME),  # the id of the key that asked for it
+    Column("request_id", NAME),  # of the HTTP request that made it
+    Column("reserved", BIG, nullable=False, server_default="0"),  # of the budget, in millionths
     CheckConstraint(
         "state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')",
         name="state_known",
@@ -165,6 +168,8 @@ batch_shards = Table(
     Column("failed", Integer, nullable=False),
     Column("prompt_tokens", BIG, nullable=False),
     Column("completion_tokens", BIG, nullable=False),
+    Column("characters_in", BIG, nullable=False, server_default="0"),
+    Column("characters_out", BIG, nullable=False, server_default="0"),
 )
 
 fair_clocks = Table(

@@ -32,6 +32,7 @@ from worker.scoring.run import ScoringRun
 from worker.settings import Settings
 from worker.tasks import register_generate, register_wake
 from worker.training.run import TrainingRun
+from worker.usage.interactive import InteractiveMeter
 
 LOG = logging.getLogger(__name__)
 
@@ -85,7 +86,10 @@ def _generate(settings: Settings) -> int:
         threads=settings.threads if settings.threads else generation_threads(available_cores()),
     )
     link.start()
-    answers = Answers(connect(settings), link, f"{identity.name}.{identity.incarnation}")
+    meter = InteractiveMeter(backend.database)
+    meter.start()
+    name = f"{identity.name}.{identity.incarnation}"
+    answers = Answers(connect(settings), link, name, meter)
     answers.start()
 
     def run(job: Any, draining: Callable[[], bool]) -> None:
@@ -102,6 +106,7 @@ def _generate(settings: Settings) -> int:
         with announce(backend, identity, "generate", {BATCH: BATCHES_AT_ONCE}):
             status = _consume(app, identity, [INTERACTIVE, BATCH], threads, [runner])
         answers.stop(settings.drain_seconds)
+        meter.stop()
         return status
     finally:
         link.close()

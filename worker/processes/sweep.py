@@ -13,6 +13,7 @@ from worker.jobs.states import FINAL
 from worker.jobs.tables import jobs
 from worker.processes.presence import Presence
 from worker.storage.tables import files, models
+from worker.usage.storage_usage import StorageMeter
 
 LOG = logging.getLogger(__name__)
 
@@ -27,12 +28,14 @@ class Sweep:
     def __init__(self, backend: Backend, *, young_seconds: float = YOUNG_SECONDS) -> None:
         self._backend = backend
         self._young = young_seconds
+        self._storage = StorageMeter(backend)
 
     def run(self) -> None:
         """Remove what is over; raises DatabaseUnavailable."""
         self._backend.files.delete_expired()
         Idempotency(self._backend.database).forget_older(KEEP_KEYS_SECONDS)
         Presence(self._backend.database, self._backend.settings).forget_silent()
+        self._storage.run()
         self._backend.store.sweep_staging(max(self._young, DAY))
         for prefix in ("jobs", "files"):
             self.remove_orphans(prefix)

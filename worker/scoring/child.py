@@ -83,6 +83,7 @@ def _written(order: ScoringOrder, shard: Shard, rows: list[ScoredRow]) -> Event:
         file.writelines(row.as_line() for row in rows)
     (folder / SUMMARY_FILE).write_text(summary.model_dump_json())
     data = {"index": shard.index, "folder": str(folder), "tokens": summary.tokens}
+    data["characters"] = summary.characters
     return Event("shard", "", data={**data, "rows": len(rows)})
 
 

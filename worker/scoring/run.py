@@ -27,8 +27,10 @@ class ShardCounts:
 
     completed: int
     prompt_tokens: int
+    characters_in: int
     failed: int = 0
     completion_tokens: int = 0
+    characters_out: int = 0
 
 
 class ScoringRun(ChildRun):
@@ -65,8 +67,13 @@ class ScoringRun(ChildRun):
             for file in (ROWS_FILE, SUMMARY_FILE):
                 staging.add(folder / file, file)
             staging.commit()
-        counts = ShardCounts(completed=data["rows"], prompt_tokens=data["tokens"])
+        counts = ShardCounts(
+            completed=data["rows"],
+            prompt_tokens=data["tokens"],
+            characters_in=data["characters"],
+        )
         self._lease.write(lambda: self._jobs.finish_shard(self._job, index, name, counts))
+        self._count_seconds()
         shutil.rmtree(folder)
         return False
 

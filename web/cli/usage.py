@@ -1,0 +1,87 @@
+"""``textgen usage``: what was used, by kind of work, and as rows for billing systems."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from web.cli.api import connect, save
+from web.cli.terminal import json_option, print_json, print_table
+
+DAY = click.DateTime(["%Y-%m-%d"])
+since_option = click.option("--since", type=DAY, help="From this day on (UTC); else this month's.")
+until_option = click.option("--until", type=DAY, help="Up to this day, which does not count.")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def usage(context: click.Context) -> None:
+    """What was used; without a command, this month's sums by kind of work."""
+    if context.invoked_subcommand is None:
+        context.invoke(show, since=None, until=None, tenant=None, as_json=False)
+
+
+@usage.command(epilog="Example: textgen usage show --since 2026-11-01 --json")
+@since_option
+@until_option
+@click.option("--tenant", help="Of this one alone; for the operator, who else sees all.")
+@json_option
+def show(since: datetime | None, until: datetime | None, tenant: str | None, as_json: bool) -> None:
+    """Sums by kind of work."""
+    found = connect().get("/v1/usage", **_query(since, until, tenant))
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            row["kind"],
+            f"{row['requests']:,}",
+            f"{row['characters_in']:,}",
+            f"{row['characters_out']:,}",
+            f"{row['tokens_in'] + row['tokens_out']:,}",
+            f"{row['compute_seconds']:,.1f}",
+            f"{row['byte_hours'] / 1e9:,.3f}",
+        )
+        for row in found["data"]
+    ]
+    headings = ("kind", "requests", "characters in", "out", "tokens", "seconds", "GB hours")
+    print_table(headings, rows, "Nothing was used.")
+
+
+@usage.command(epilog="Example: textgen usage export --format csv --out november.csv")
+@since_option
+@until_option
+@click.option("--tenant", help="Of this one alone; for the operator, who else sees all.")
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
+def export(
+    since: datetime | None,
+    until: datetime | None,
+    tenant: str | None,
+    form: str,
+    out: Path | None,
+) -> None:
+    """One row for each job, second of completions, and hour of storage."""
+    query = {**_query(since, until, tenant), "format": form}
+    path = "/v1/usage/export?" + "&".join(f"{name}={value}" for name, value in query.items())
+    if out is None:
+        connect().download(path, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    else:
+        save(connect(), path, out)
+
+
+def _query(since: datetime | None, until: datetime | None, tenant: str | None) -> dict[str, Any]:
+    now = datetime.fromtimestamp(time.time(), UTC)
+    start = now.replace(day=1, hour=0, minute=0, second=0) if since is None else since
+    query: dict[str, Any] = {"start_time": int(start.replace(tzinfo=UTC).timestamp())}
+    if until is not None:
+        query["end_time"] = int(until.replace(tzinfo=UTC).timestamp())
+    if tenant is not None:
+        query["project_ids[]"] = tenant
+    return query

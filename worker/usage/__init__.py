@@ -1,0 +1,1 @@
+"""What was used, in units that compare across tokenizers, each job once."""

@@ -1,0 +1,160 @@
+"""Reading what was used: sums by time and by what clients ask for, and the rows themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Integer, and_, cast, func, select
+from sqlalchemy.engine import Row
+
+from worker.storage.database import Database
+from worker.usage.quantities import NAMES, Quantities
+from worker.usage.tables import usage
+
+GroupBy = Literal["project_id", "api_key_id", "model", "batch", "kind"]
+_COLUMNS = {
+    "project_id": usage.c.tenant,
+    "api_key_id": usage.c.api_key,
+    "model": usage.c.model,
+    "kind": usage.c.kind,
+    "batch": usage.c.kind == "batches",
+}
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """Which rows: from ``start`` (inclusive) to ``end`` (exclusive), seconds since 1970."""
+
+    start: float
+    end: float
+    tenants: Sequence[str] | None = None  # None: of all
+    kinds: Sequence[str] = ()
+    models: Sequence[str] = ()
+    api_keys: Sequence[str] = ()
+    billable_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One row."""
+
+    id: str
+    tenant: str
+    kind: str
+    model: str | None
+    api_key: str | None
+    job_id: str | None
+    outcome: str
+    billable: bool
+    at: float
+    quantities: Quantities
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """What was used of one group in one bucket, which begins at ``start``."""
+
+    start: float
+    group: Mapping[GroupBy, Any]
+    quantities: Quantities
+
+
+class Usage:
+    """Reads for clients and bills."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def sums(
+        self, query: UsageQuery, width: float, group_by: Sequence[GroupBy] = ()
+    ) -> list[UsageSum]:
+        """Sums in buckets of ``width`` seconds from the query's start on; empty ones are left out.
+
+        In each bucket by group.
+        """
+        place = (usage.c.at - query.start) / width
+        number = cast(place if self._database.is_sqlite else func.floor(place), Integer)
+        columns = [
+            number.label("bucket"),
+            *(_COLUMNS[each].label(_label(each)) for each in group_by),
+        ]
+        statement = select(*columns, *_summed()).where(_where(query)).group_by(*columns)
+        with self._database.read() as connection:
+            rows = connection.execute(statement.order_by(*columns)).all()
+        return [
+            UsageSum(
+                query.start + row.bucket * width,
+                {name: row._mapping[_label(name)] for name in group_by},
+                _quantities(row),
+            )
+            for row in rows
+        ]
+
+    def total(self, query: UsageQuery) -> Quantities:
+        """All of it."""
+        with self._database.read() as connection:
+            row = connection.execute(select(*_summed()).where(_where(query))).one()
+        return _quantities(row)
+
+    def rows(self, query: UsageQuery) -> Iterator[UsageRow]:
+        """Row by row in the order of time, in constant memory."""
+        last: tuple[float, str] | None = None
+        while True:
+            wanted = _where(query)
+            if last is not None:
+                later = (usage.c.at > last[0]) | and_(usage.c.at == last[0], usage.c.id > last[1])
+                wanted = and_(wanted, later)
+            with self._database.read() as connection:
+                page = connection.execute(
+                    select(usage).where(wanted).order_by(usage.c.at, usage.c.id).limit(PAGE)
+                ).all()
+            yield from map(_row, page)
+            if len(page) < PAGE:
+                return
+            last = (page[-1].at, page[-1].id)
+
+
+def _label(name: str) -> str:
+    return f"by_{name}"
+
+
+def _where(query: UsageQuery) -> ColumnElement[bool]:
+    wanted: ColumnElement[bool] = and_(usage.c.at >= query.start, usage.c.at < query.end)
+    if query.tenants is not None:
+        wanted &= usage.c.tenant.in_(list(query.tenants))
+    for column, values in (
+        (usage.c.kind, query.kinds),
+        (usage.c.model, query.models),
+        (usage.c.api_key, query.api_keys),
+    ):
+        if values:
+            wanted &= column.in_(list(values))
+    if query.billable_only:
+        wanted &= usage.c.billable
+    return wanted
+
+
+def _summed() -> list[Any]:
+    return [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in NAMES]
+
+
+def _quantities(row: Row[Any]) -> Quantities:
+    return Quantities(
+        requests=int(row.requests),
+        characters_in=int(row.characters_in),
+        characters_out=int(row.characters_out),
+        tokens_in=int(row.tokens_in),
+        tokens_out=int(row.tokens_out),
+        compute_seconds=float(row.compute_seconds),
+        byte_hours=float(row.byte_hours),
+    )
+
+
+def _row(row: Row[Any]) -> UsageRow:
+    named = {
+        name: row._mapping[name] for name in UsageRow.__dataclass_fields__ if name != "quantities"
+    }
+    return UsageRow(**named, quantities=_quantities(row))
