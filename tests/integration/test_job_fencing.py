@@ -28,6 +28,8 @@ class Counts:
     failed: int = 1
     prompt_tokens: int = 30
     completion_tokens: int = 40
+    characters_in: int = 0
+    characters_out: int = 0
 
 
 def publish_with(backend: Backend) -> Callable[[Connection], None]:

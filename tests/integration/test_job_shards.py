@@ -20,6 +20,8 @@ class Counts:
     failed: int
     prompt_tokens: int = 10
     completion_tokens: int = 20
+    characters_in: int = 0
+    characters_out: int = 0
 
 
 def start(jobs: Jobs) -> Job:
