@@ -15,6 +15,7 @@ from web.services import Services
 from web.views.aliases import aliases
 from web.views.audit_logs import audit_logs
 from web.views.batches import batches
+from web.views.billing import billing
 from web.views.chat import chat
 from web.views.classify import classify
 from web.views.completions import completions
@@ -56,6 +57,7 @@ RESOURCES: tuple[Resource, ...] = (
     project_keys,
     audit_logs,
     usage,
+    billing,
     health,
     documentation,
     dashboard,
@@ -100,6 +102,8 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     response.headers["x-request-id"] = g.get("request_id", "")
+    if (window := g.get("window")) is not None:
+        response.headers.extend(window.headers())
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if not request.path.startswith("/static/"):

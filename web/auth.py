@@ -17,6 +17,7 @@ from web.services import current
 from worker.errors import Forbidden, NotFound, Unauthenticated
 from worker.storage.keys import DEFAULT_TENANT, Key
 from worker.tenants.audit import Actor
+from worker.tenants.tenants import Tenant
 
 SESSION_COOKIE = "textgen_session"
 SESSION_SECONDS = 12 * 3600
@@ -57,8 +58,11 @@ def _admit(operation: Operation) -> Response | None:
         raise Forbidden(
             f"Only an admin of the project {DEFAULT_TENANT!r} may do this.", code="operator_only"
         )
-    _check_project(key)
+    found = _check_project(key)
     g.key = key
+    limit = found.limits.requests_per_minute
+    if limit is not None and request.path.startswith("/v1/"):
+        g.window = current().rates.request(key.tenant, limit)
     return None
 
 
@@ -80,8 +84,8 @@ def authenticate(operation: Operation) -> Key:
     )
 
 
-def _check_project(key: Key) -> None:
-    """Refuse what comes from a project that is suspended, or gone."""
+def _check_project(key: Key) -> Tenant:
+    """The project; refuses what comes from one that is suspended, or gone."""
     try:
         found = current().tenants.known(key.tenant)
     except NotFound:
@@ -91,6 +95,7 @@ def _check_project(key: Key) -> None:
             f"The project {key.tenant!r} is suspended. Whoever runs this service can resume it.",
             code="project_suspended",
         )
+    return found
 
 
 def _is_operator(key: Key) -> bool:

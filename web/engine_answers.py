@@ -18,12 +18,14 @@ from web.completion_errors import to_error
 from web.connection import Client, current_client
 from web.errors import error_body
 from web.event_stream import stream_response
-from web.services import current
-from worker.contracts import Owner, StreamEntry, Usage
+from web.services import Services, current
+from web.slots import Place
+from worker.contracts import GenerateRequest, Owner, StreamEntry, Usage
 from worker.generation.completions import new_seed
 from worker.generation.endpoints import Endpoint
 from worker.generation.work import Asker, Work
 from worker.storage.ids import new_id
+from worker.usage.characters import characters_in
 
 B = TypeVar("B", bound=Options)
 
@@ -31,6 +33,9 @@ B = TypeVar("B", bound=Options)
 def begin(endpoint: Endpoint[B], body: B) -> Work:
     """The work of a checked body for the current caller; raises what is wrong with it."""
     services = current()
+    project = services.tenants.known(tenant())
+    services.budgets.check(project.id)
+    services.quotas.check_characters(project)
     asker = Asker(
         services.models,
         tenant(),
@@ -41,13 +46,32 @@ def begin(endpoint: Endpoint[B], body: B) -> Work:
     work = endpoint.begin(body, asker, new_id(endpoint.prefix), new_seed())
     owner = Owner(tenant=tenant(), api_key=key().id, model=work.model)
     work.request = work.request.model_copy(update={"owner": owner})
+    per_minute = project.limits.characters_per_minute
+    if per_minute is not None:
+        services.rates.characters(project.id, per_minute, _asked(work.request))
     return work
+
+
+def _asked(request: GenerateRequest) -> int:
+    """Characters of the prompts, and one for each token that may come."""
+    return characters_in(request) + len(request.prompts) * request.n * request.options.max_tokens
+
+
+def _place(services: Services) -> Place:
+    """A thread's place, and one of those that the project may have; raises QueueFull."""
+    limit = services.tenants.known(tenant()).limits.concurrent_completions
+    give_back = services.project_slots.take(tenant(), limit)
+    try:
+        return services.answers.take().also(give_back)
+    except BaseException:
+        give_back()
+        raise
 
 
 def whole(work: Work) -> Response:
     """Wait for the end and answer in one piece; the work stops when the client leaves."""
     services = current()
-    with services.answers.take():
+    with _place(services):
         services.completions.start(work.request)
         entries = cast(Entries, services.completions.read(work.request.id))
         gather(current_client(), entries, work.answer)
@@ -59,7 +83,7 @@ def streamed(work: Work, *, with_usage: bool) -> Response:
     """Send the text as it is made; the work stops when the client leaves."""
     services = current()
     stream = _Stream(work, current_client(), int(time.time()), with_usage)
-    place = services.answers.take()
+    place = _place(services)
     try:
         services.completions.start(work.request)
         entries = cast(Entries, services.completions.read(work.request.id))

@@ -61,6 +61,8 @@ ANSWERS: Mapping[type[TextgenError], Answer] = {
     errors.IdempotencyMismatch: Answer(422, INVALID),
     InvalidInput: Answer(400, INVALID),
     errors.QueueFull: Answer(429, "rate_limit_error", retry_after=30),
+    errors.RateLimited: Answer(429, "rate_limit_error", retry_after=1),
+    errors.InsufficientQuota: Answer(429, "insufficient_quota", NO_RETRY),
     EngineFull: Answer(429, "rate_limit_error", retry_after=1),
     errors.Unavailable: Answer(503, "server_error", retry_after=2),
     errors.DiskFull: Answer(507, "server_error", retry_after=60),
@@ -88,7 +90,7 @@ def respond(error: TextgenError) -> Response:
     """The whole answer to an error that was raised on purpose."""
     answer = answer_for(error)
     response = _json(error_body(error), answer.status)
-    response.headers.extend(dict(answer.headers))
+    response.headers.extend({**answer.headers, **getattr(error, "headers", {})})
     wait = getattr(error, "retry_after", answer.retry_after)
     if answer.status in (409, 429, 503, 507) and wait is not None:
         response.headers["Retry-After"] = str(max(1, round(wait)))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from web.schemas.jobs import JobCost as JobCostShape
 from web.schemas.jobs import JobList, JobObject
 from web.schemas.jobs import Waiting as WaitingShape
 from web.training_views import error_view
+from worker.billing.costs import JobCost
 from worker.jobs.rows import Job, Waiting
 from worker.storage.pages import Page
 
 INTERNAL = ("artifact", "file")  # where things lie in storage is nobody's business
 
 
-def job_view(job: Job, waiting: Waiting | None = None) -> JobObject:
+def job_view(job: Job, waiting: Waiting | None = None, cost: JobCost | None = None) -> JobObject:
     """A job with all that is known about it."""
     return JobObject.model_construct(
         id=job.id,
@@ -34,6 +36,8 @@ def job_view(job: Job, waiting: Waiting | None = None) -> JobObject:
         losses=job.losses,
         priority=job.priority,
         retry_of=job.retry_of,
+        request_id=job.request_id,
+        cost=None if cost is None else _cost(cost),
         metadata=dict(job.metadata),
         spec=_without_places(job.spec),
         plan=job.plan if job.kind == "training" else None,
@@ -46,6 +50,12 @@ def _waiting(waiting: Waiting) -> WaitingShape:
         reason=waiting.reason,
         position=waiting.position,
         estimated_start=None if start is None else int(start),
+    )
+
+
+def _cost(cost: JobCost) -> JobCostShape:
+    return JobCostShape(
+        currency=cost.currency, estimate=float(cost.estimate), so_far=float(cost.so_far)
     )
 
 

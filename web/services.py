@@ -10,8 +10,12 @@ from typing import Protocol, cast
 from flask import current_app
 
 from web.departures import WatchedCompletions
+from web.rate_limits import ProjectSlots, RateLimits
 from web.slots import Slots
 from worker.backend import open_backend
+from worker.billing.budgets import Budgets
+from worker.billing.invoices import Invoices
+from worker.billing.plans_file import Terms, load_terms
 from worker.celery_app import make_publisher
 from worker.client import Completions, Wakeups, connect
 from worker.contracts import GenerateRequest, Queue, StreamEntry
@@ -28,7 +32,7 @@ from worker.storage.text_states import StoredState, TextStates
 from worker.storage.uses import Uses
 from worker.tenants.audit import AuditLog
 from worker.tenants.deletion import TenantDeletion
-from worker.tenants.plans import Plans
+from worker.tenants.quotas import Quotas
 from worker.tenants.tenants import Tenants
 from worker.usage.usage import Usage
 
@@ -80,7 +84,7 @@ class Services:
     wakeups: Publisher
     completions: Generator
     states: StateStore
-    plans: Plans = field(default_factory=Plans)
+    terms: Terms = field(default_factory=Terms)
     stopping: threading.Event = field(default_factory=threading.Event)
     answers: Slots = field(init=False)  # completions that hold a thread
     streams: Slots = field(init=False)  # followers of job events
@@ -90,13 +94,24 @@ class Services:
     audit: AuditLog = field(init=False)
     uses: Uses = field(init=False)
     usage: Usage = field(init=False)
+    budgets: Budgets = field(init=False)
+    rates: RateLimits = field(init=False)
+    quotas: Quotas = field(init=False)
+    project_slots: ProjectSlots = field(init=False)
+    invoices: Invoices = field(init=False)
 
     def __post_init__(self) -> None:
         threads = self.settings.web_threads
         object.__setattr__(self, "answers", Slots(max(1, threads * 3 // 4), "completion requests"))
         object.__setattr__(self, "streams", Slots(max(1, threads // 8), "event streams"))
         object.__setattr__(self, "tokenizers", ModelTokenizers(self.store))
-        tenants = Tenants(self.database, self.plans)
+        tenants = Tenants(self.database, self.terms.plans)
+        budgets = Budgets(self.database, self.terms.prices)
+        object.__setattr__(self, "budgets", budgets)
+        object.__setattr__(self, "rates", RateLimits(self.settings.broker_url))
+        object.__setattr__(self, "quotas", Quotas(self.database))
+        object.__setattr__(self, "project_slots", ProjectSlots())
+        object.__setattr__(self, "invoices", Invoices(self.database, budgets.costs))
         object.__setattr__(self, "tenants", tenants)
         object.__setattr__(self, "deletion", TenantDeletion(self.database, self.store, tenants))
         object.__setattr__(self, "audit", AuditLog(self.database))
@@ -110,7 +125,8 @@ def build_services(settings: Settings) -> Services:
     publisher, connection = make_publisher(settings), connect(settings)
     keys = Keys(backend.database)
     keys.ensure_admin(settings)
-    return Services(
+    terms = load_terms(settings.plans_file)
+    services = Services(
         settings=settings,
         database=backend.database,
         store=backend.store,
@@ -125,7 +141,10 @@ def build_services(settings: Settings) -> Services:
         states=TextStates(
             connection, seconds=settings.state_seconds, bound=settings.tenant_state_bytes
         ),
+        terms=terms,
     )
+    services.tenants.apply_plans()
+    return services
 
 
 def current() -> Services:

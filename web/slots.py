@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -34,13 +36,18 @@ class Place:
     """One place; freeing it twice does no harm."""
 
     def __init__(self, places: threading.BoundedSemaphore) -> None:
-        self._places: threading.BoundedSemaphore | None = places
+        self._given_back: list[Callable[[], None]] = [places.release]
+
+    def also(self, give_back: Callable[[], None]) -> Self:
+        """Give something else back together with the place."""
+        self._given_back.append(give_back)
+        return self
 
     def free(self) -> None:
         """Give the place back."""
-        places, self._places = self._places, None
-        if places is not None:
-            places.release()
+        while self._given_back:
+            with suppress(IndexError):  # another thread was faster
+                self._given_back.pop()()
 
     def __enter__(self) -> Self:
         return self

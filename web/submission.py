@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import g, request
+from sqlalchemy.engine import Connection
 
 from textgen.errors import InvalidInput
-from web.auth import key
+from web.auth import key, tenant
 from web.schemas.base import Body
-from web.services import Services
+from web.services import Services, current
 from worker.errors import DiskFull
 from worker.jobs.idempotency import IdempotencyKey
 from worker.jobs.origin import Origin
@@ -23,7 +24,7 @@ KEY_CHARACTERS = 255
 
 def accept(
     services: Services,
-    tenant: str,
+    owner: str,
     *,
     kind: Kind,
     spec: dict[str, Any],
@@ -37,8 +38,11 @@ def accept(
     A wake-up that does not go out costs a moment: the reconciler sends another.
     """
     check_room(services)
+    found = services.tenants.known(owner)
+    services.quotas.check_storage(found)
+    services.quotas.check_characters(found)
     job = services.jobs.submit(
-        tenant,
+        owner,
         kind,
         spec,
         metadata=metadata,
@@ -53,7 +57,14 @@ def accept(
 
 def origin() -> Origin:
     """Who asks for a job, by which request."""
-    return Origin(api_key=key().id, request_id=g.request_id)
+    return Origin(api_key=key().id, request_id=g.request_id, admit=_admit)
+
+
+def _admit(connection: Connection, now: float, kind: Kind, spec: Mapping[str, Any]) -> int:
+    """Whether the caller's plan and budget allow one more job; what is set aside for it."""
+    services = current()
+    services.quotas.check_queue(connection, services.tenants.known(tenant()))
+    return services.budgets.admit(connection, now, tenant(), kind, spec)
 
 
 def idempotency_key(body: Body) -> IdempotencyKey | None:

@@ -56,6 +56,7 @@ def receive(services: Services, tenant: str) -> FileRow:
     if request.content_length is not None and request.content_length > limit + FORM_ALLOWANCE:
         raise _too_large(limit)
     check_room(services)
+    services.quotas.check_storage(services.tenants.known(tenant), _announced())
     file_id = new_id("file-")
     with services.store.create(f"files/{file_id}") as staging:
         with staging.open(CONTENT) as target:
@@ -80,6 +81,12 @@ def receive(services: Services, tenant: str) -> FileRow:
         bytes=received.bytes,
         expires_in=None if form.expires_after is None else form.expires_after.seconds,
     )
+
+
+def _announced() -> int:
+    """About how many bytes the current request's file has; 0 where it does not say."""
+    length = request.content_length
+    return 0 if length is None else max(0, length - FORM_ALLOWANCE)
 
 
 def _read(target: HashingWriter, limit: int) -> Received:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import worker.billing.tables
 import worker.jobs.tables
 import worker.storage.tables
 import worker.tenants.tables

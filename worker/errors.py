@@ -9,6 +9,8 @@ TextgenError (textgen.errors)
 ├── Unauthenticated         no key, or a wrong, expired or revoked one
 ├── TooLarge                the request or file is over a limit
 ├── QueueFull               too much waits already; try again later
+├── RateLimited             too many requests in a minute; try again shortly
+├── InsufficientQuota       a budget or a quota is used up; trying again does not help
 ├── DiskFull                free space is under the floor; nothing was taken
 ├── LeaseLost               this worker no longer holds the job; it must stop and publish nothing
 ├── CorruptArtifact         stored bytes do not match their hash
@@ -21,6 +23,8 @@ TextgenError (textgen.errors)
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from textgen.errors import TextgenError
 
@@ -72,6 +76,20 @@ class QueueFull(TextgenError):
 
     default_code = "queue_full"
     retry_after: float = 30.0
+
+
+class RateLimited(TextgenError):
+    """Too many requests in a minute; ``retry_after`` is in seconds."""
+
+    default_code = "rate_limit_exceeded"
+    retry_after: float = 1.0
+    headers: Mapping[str, str] = {}  # that tell a client how much is left
+
+
+class InsufficientQuota(TextgenError):
+    """A budget or a quota is used up; trying again does not help."""
+
+    default_code = "insufficient_quota"
 
 
 class DiskFull(TextgenError):

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     admin_key: SecretStr = Field(SecretStr(""), description="the first admin key")
     admin_key_file: Path | None = Field(None, description="a file that holds the first admin key")
     cors_origins: str = Field("", description="browsers elsewhere that may call, comma separated")
+    plans_file: Path | None = Field(None, description="plans and prices, a TOML file")
     webhook_allow: str = Field("", description="own hosts and networks that webhooks may reach")
     log_format: str = Field("text", pattern="^(text|json)$", description="text or json")
 

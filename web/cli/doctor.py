@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from textgen.options import AUTO_PRESET, Hyperparameters
 from web.cli.forecast import forecast_apart
 from web.cli.terminal import json_option, print_json, span
 from web.cli.train import LIMITS, read_settings
+from worker.billing.plans_file import load_terms
 from worker.processes.cores import available_cores
+from worker.settings import load_settings
+from worker.usage.quantities import Quantities
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -73,6 +77,20 @@ def doctor(
     click.echo(report.as_text())
     if found is not None:
         click.echo("\n".join(forecast_lines(model, found)))
+        costs = cost_line(found)
+        if costs is not None:
+            click.echo(costs)
+
+
+def cost_line(found: dict[str, Any]) -> str | None:
+    """What the forecast costs at the prices of this machine's plans file, where there is one."""
+    prices = load_terms(load_settings().plans_file).prices
+    told = []
+    for currency in sorted({each.currency for each in prices.lists}):
+        used = Quantities(requests=1, compute_seconds=float(found["seconds"]))
+        amount = prices.cost(currency, "trainings", used, time.time())
+        told.append(f"{amount:.4f} {currency}")
+    return f"  It would cost about {' or '.join(told)} for its time" if told else None
 
 
 def forecast_lines(model: str, found: dict[str, Any]) -> list[str]:

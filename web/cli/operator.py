@@ -8,6 +8,9 @@ import click
 
 from textgen.errors import TextgenError
 from web.cli.api import find_key
+from worker.billing.costs import Costs
+from worker.billing.invoices import Invoices
+from worker.billing.plans_file import load_terms
 from worker.settings import Settings, load_settings
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
@@ -38,6 +41,11 @@ class Operator:
         own = find_key(self.settings)
         return self.keys.authenticate(own).tenant if own else DEFAULT_TENANT
 
+    def invoices(self) -> Invoices:
+        """The bills, at the prices of the settings' plans file."""
+        prices = load_terms(self.settings.plans_file).prices
+        return Invoices(self.database, Costs(self.database, prices))
+
     def deletion(self) -> TenantDeletion:
         """Deletes tenants, their artifacts too."""
         store = ArtifactStore(self.settings.effective_storage_url)
@@ -58,6 +66,6 @@ def open_operator() -> Operator:
         settings=settings,
         database=database,
         keys=Keys(database),
-        tenants=Tenants(database),
+        tenants=Tenants(database, load_terms(settings.plans_file).plans),
         audit=AuditLog(database),
     )

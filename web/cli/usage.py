@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from web.cli.api import connect, save
-from web.cli.terminal import json_option, print_json, print_table
+from web.cli.operator import open_operator, tenant_option
+from web.cli.terminal import json_option, notes, print_json, print_table
 
 DAY = click.DateTime(["%Y-%m-%d"])
 since_option = click.option("--since", type=DAY, help="From this day on (UTC); else this month's.")
@@ -74,6 +76,39 @@ def export(
         sys.stdout.buffer.flush()
     else:
         save(connect(), path, out)
+
+
+@usage.command(epilog="Example: textgen usage invoice 2026-11 --tenant acme --issue --out nov.csv")
+@click.argument("month")
+@tenant_option
+@click.option("--issue", is_flag=True, help="Freeze it; else it is a draft.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
+def invoice(month: str, tenant: str | None, issue: bool, out: Path | None) -> None:
+    """A month's bill as CSV, with the ids of the jobs of each line. Works on the database."""
+    operator = open_operator()
+    owner = operator.tenant(tenant)
+    bills = operator.invoices()
+    made = bills.issue(owner, month) if issue else bills.draft(owner, month)
+    if out is None:
+        click.echo(made.as_csv(), nl=False)
+    else:
+        out.write_text(made.as_csv(), encoding="utf-8")
+    notes().print(f"Issued as {made.id}" if made.id else "A draft; --issue freezes it")
+
+
+@usage.command(epilog="Example: textgen usage credit inv_… 1.50 --tenant acme --reason refund")
+@click.argument("invoice_id")
+@click.argument("amount", type=Decimal)
+@tenant_option
+@click.option("--reason", required=True, help="Stands on the next invoice.")
+@click.option("--job", help="The job that it is about.")
+def credit(
+    invoice_id: str, amount: Decimal, tenant: str | None, reason: str, job: str | None
+) -> None:
+    """Give something back of an invoice, as a line of the next one."""
+    operator = open_operator()
+    owner = operator.tenant(tenant)
+    click.echo(operator.invoices().credit(owner, invoice_id, amount, reason, job_id=job))
 
 
 def _query(since: datetime | None, until: datetime | None, tenant: str | None) -> dict[str, Any]:

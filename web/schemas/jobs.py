@@ -36,6 +36,14 @@ class Waiting(Shape):
     estimated_start: int | None = None
 
 
+class JobCost(Shape):
+    """In units of the project's currency: what was set aside, and what the job costs so far."""
+
+    currency: str
+    estimate: float
+    so_far: float
+
+
 class JobObject(Shape):
     """A job: ``attempts`` counts retries after transient errors, ``losses`` lost workers."""
 
@@ -57,6 +65,8 @@ class JobObject(Shape):
     losses: int
     priority: int
     retry_of: str | None
+    request_id: str | None = Field(None, description="of the request that made it")
+    cost: JobCost | None = Field(None, description="where the operator has a price sheet")
     metadata: dict[str, Any]
     spec: dict[str, Any] = Field(description="what was asked for")
     plan: dict[str, Any] | None = Field(description="what a training settled on before step 1")

@@ -34,10 +34,13 @@ def index(query: JobQuery) -> JobList:
 
 @jobs.on("GET /v1/jobs/<job_id>", "Show a job", "read", answer=JobObject)
 def show(job_id: str) -> JobObject:
-    """With the reason why it waits, where it does."""
+    """With the reason why it waits, where it does, and what it costs, where that is known."""
     services = current()
     job = services.jobs.get(tenant(), job_id)
-    return job_view(job, services.jobs.waiting(job) if job.state == "queued" else None)
+    cost = None
+    if services.terms.prices.lists:
+        cost = services.budgets.costs.of_job(job, services.tenants.known(tenant()).currency)
+    return job_view(job, services.jobs.waiting(job) if job.state == "queued" else None, cost)
 
 
 @jobs.on("POST /v1/jobs/<job_id>/cancel", "Cancel a job", "train", "generate", answer=JobObject)

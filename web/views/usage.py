@@ -55,7 +55,7 @@ def completions(query: UsageQuery) -> UsagePage:
             f"{query.bucket_width} at once.",
             param="limit",
         )
-    first = _page_start(query.page, query.start_time) // width * width
+    first = page_start(query.page, query.start_time) // width * width
     end = int(time.time()) + 1 if query.end_time is None else query.end_time
     until = min(end, first + limit * width)
     kinds = [INTERACTIVE, BATCH]
@@ -124,7 +124,8 @@ def _given(values: Sequence[str] | None) -> Sequence[str]:
     return () if values is None else values
 
 
-def _page_start(page: str | None, start: int) -> int:
+def page_start(page: str | None, start: int) -> int:
+    """Where the buckets of a page begin; raises InvalidOption for a page that never was."""
     if page is None:
         return start
     number = page.removeprefix("page_")

@@ -28,6 +28,7 @@ NOBODY = {
     "project_id": "proj_00000000000000000000000000",
     "key_id": "0000000000000000",
     "state_id": "state_11111111111111111111111111",
+    "invoice_id": "inv_00000000000000000000000000",
 }
 # A route that takes a body is given one that is right, so that it gets as far as looking.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -60,6 +61,12 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/organization/projects/{project_id}"): {"name": "mine now"},
     ("POST", "/v1/organization/projects/{project_id}/api_keys"): {"name": "mine now"},
     ("POST", "/v1/organization/projects/{project_id}/api_keys/{key_id}/rotate"): {},
+    ("POST", "/v1/cost_estimates"): {"model": "lstm-tiny", "training_file": "{file_id}"},
+    ("POST", "/v1/organization/projects/{project_id}/invoices"): {"month": "2026-03"},
+    ("POST", "/v1/organization/projects/{project_id}/invoices/{invoice_id}/credits"): {
+        "amount": 1,
+        "reason": "x",
+    },
 }
 CREATES = {"/v1/files", "/v1/organization/projects"}  # they name nothing that is there
 
@@ -86,6 +93,7 @@ def ids(
         "project_id": "acme",
         "state_id": services.states.add("acme", model, BUNDLE, '{"tokens": 1}'),
         "key_id": services.keys.authenticate(call.key).id,
+        "invoice_id": services.invoices.issue("acme", "2026-03").id,
     }
     return {"theirs": known, "nobodys": NOBODY}
 

@@ -1,0 +1,222 @@
+"""Budgets hold the money of jobs that are not finished; invoices freeze."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from textgen.errors import InvalidOption
+from worker.backend import Backend
+from worker.billing.budgets import Budgets
+from worker.billing.invoices import Invoice, Invoices
+from worker.billing.months import bounds
+from worker.billing.prices import KindPrices, PriceList, Prices
+from worker.billing.tables import invoices as invoice_table
+from worker.errors import InsufficientQuota, NotFound
+from worker.jobs import Job, Jobs
+from worker.jobs.origin import Origin
+from worker.storage.database import Database
+from worker.tenants.options import NewTenant
+from worker.tenants.tenants import Tenants
+from worker.usage.quantities import NAMES
+from worker.usage.tables import usage
+
+HOUR = {"hyperparameters": {"max_seconds": 3600}}
+PRICES = Prices(
+    [
+        PriceList(
+            currency="USD",
+            valid_from=date(2020, 1, 1),
+            trainings=KindPrices(compute_hour=Decimal(1)),
+            completions=KindPrices(million_characters_out=Decimal(2)),
+        )
+    ]
+)
+START, END = bounds("2026-03", "UTC")
+
+
+@pytest.fixture
+def budgets(database: Database) -> Budgets:
+    Tenants(database).create(NewTenant.parse({"id": "acme", "name": "A", "monthly_budget": 3}))
+    return Budgets(database, PRICES)
+
+
+@pytest.fixture
+def invoices(database: Database, budgets: Budgets) -> Invoices:
+    return Invoices(database, budgets.costs)
+
+
+def submit(jobs: Jobs, budgets: Budgets) -> Job:
+    def admit(connection: sa.Connection, now: float, kind: Any, spec: Any) -> int:
+        return budgets.admit(connection, now, "acme", kind, spec)
+
+    return jobs.submit("acme", "training", HOUR, origin=Origin("k", "req_1", admit))
+
+
+class TestBudget:
+    def test_an_estimate_is_set_aside_until_the_job_ends(
+        self, jobs: Jobs, budgets: Budgets
+    ) -> None:
+        first = submit(jobs, budgets)
+        for _ in range(2):
+            submit(jobs, budgets)
+        assert (first.reserved, first.api_key, first.request_id) == (1_000_000, "k", "req_1")
+
+        with pytest.raises(InsufficientQuota) as caught:
+            submit(jobs, budgets)
+
+        assert caught.value.code == "insufficient_quota"
+        assert "3.00" in caught.value.message
+        jobs.request_cancel("acme", first.id)  # it has used nothing
+        submit(jobs, budgets)
+
+    def test_what_is_spent_stops_new_work_and_not_what_runs(
+        self, jobs: Jobs, budgets: Budgets
+    ) -> None:
+        submit(jobs, budgets)
+        submit(jobs, budgets)
+        first, second = (jobs.claim("training", "w") for _ in range(2))
+        assert first is not None and second is not None
+        jobs.set_progress(first, {"step": 1, "seconds": 4 * 3600.0})
+        jobs.succeed(first, {})
+
+        with pytest.raises(InsufficientQuota):
+            submit(jobs, budgets)
+        with pytest.raises(InsufficientQuota):
+            budgets.check("acme")
+        jobs.set_progress(second, {"step": 2, "seconds": 7200.0})
+        running = budgets.costs.of_job(jobs.get("acme", second.id), "USD")
+
+        assert (running.estimate, running.so_far) == (1, 2)
+        assert jobs.succeed(second, {}).state == "succeeded"
+
+    def test_our_failures_are_free(self, jobs: Jobs, budgets: Budgets) -> None:
+        submit(jobs, budgets)
+        job = jobs.claim("training", "w")
+        assert job is not None
+        jobs.set_progress(job, {"step": 1, "seconds": 9 * 3600.0})
+        failed = jobs.fail(job, {"code": "poison", "message": "", "param": None})
+
+        assert budgets.costs.of_job(failed, "USD").so_far == 0
+        budgets.check("acme")
+        submit(jobs, budgets)
+
+    @pytest.mark.usefixtures("budgets")
+    def test_no_two_jobs_get_the_same_money(self, database_url: str, backend: Backend) -> None:
+        ready = threading.Barrier(6)
+        made: list[str] = []
+
+        def one() -> None:
+            own = Database(database_url)
+            ready.wait()
+            try:
+                made.append(submit(Jobs(own, backend.settings), Budgets(own, PRICES)).id)
+            except InsufficientQuota:
+                pass
+            finally:
+                own.dispose()
+
+        threads = [threading.Thread(target=one) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(made) == 3
+
+    def test_without_prices_nothing_is_set_aside(self, jobs: Jobs, database: Database) -> None:
+        job = submit(jobs, Budgets(database, Prices()))
+
+        assert job.reserved == 0
+
+
+@pytest.fixture
+def used(database: Database, budgets: Budgets) -> Callable[..., None]:
+    def write(name: str, kind: str, at: float, *, billable: bool = True, **amounts: float) -> None:
+        with database.write() as connection:
+            connection.execute(
+                sa.insert(usage).values(
+                    **{**dict.fromkeys(NAMES, 0), **amounts},
+                    id=name,
+                    tenant="acme",
+                    kind=kind,
+                    job_id=name if kind == "trainings" else None,
+                    outcome="succeeded",
+                    billable=billable,
+                    at=at,
+                )
+            )
+
+    return write
+
+
+class TestInvoices:
+    def month(self, used: Callable[..., None]) -> None:
+        used("ftjob-1", "trainings", START, compute_seconds=1800)
+        used("ftjob-2", "trainings", END - 1, compute_seconds=900)
+        used("ftjob-3", "trainings", START + 5, compute_seconds=900, billable=False)
+        used("ftjob-4", "trainings", END, compute_seconds=3600)
+        used("use-1", "completions", START + 9, characters_out=2_000_000)
+
+    def test_a_line_names_its_jobs(self, invoices: Invoices, used: Callable[..., None]) -> None:
+        self.month(used)
+
+        bill = invoices.issue("acme", "2026-03")
+
+        found = {line.kind: line for line in bill.lines}
+        assert list(found["trainings"].jobs) == ["ftjob-1", "ftjob-2"]
+        assert (found["trainings"].quantity, found["trainings"].amount) == ("0.75", "0.75")
+        assert (found["completions"].amount, bill.total) == ("4", Decimal("4.75"))
+        text = bill.as_csv().splitlines()
+        assert text[0].startswith("invoice,project,month,currency,line")
+        assert text[2].endswith("ftjob-1 ftjob-2")
+        assert text[-1].split(",")[-2] == "4.75"
+
+    def test_what_was_issued_stays(
+        self, invoices: Invoices, used: Callable[..., None], database: Database
+    ) -> None:
+        self.month(used)
+        bill = invoices.issue("acme", "2026-03")
+        used("ftjob-9", "trainings", START + 1, compute_seconds=3600)
+
+        again = invoices.issue("acme", "2026-03")
+
+        assert same(again, bill) and same(invoices.get("acme", bill.id), bill)
+        assert invoices.draft("acme", "2026-03").total == Decimal("5.75")
+        with pytest.raises(sa.exc.IntegrityError), database.write() as connection:
+            connection.execute(sa.update(invoice_table).values(total=0))
+        with pytest.raises(NotFound):
+            invoices.get("globex", bill.id)
+
+    def test_a_credit_is_a_line_of_the_next_one(
+        self, invoices: Invoices, used: Callable[..., None]
+    ) -> None:
+        self.month(used)
+        bill = invoices.issue("acme", "2026-03")
+
+        invoices.credit("acme", bill.id, Decimal("0.25"), "too slow", job_id="ftjob-2")
+        with pytest.raises(InvalidOption):
+            invoices.credit("acme", bill.id, Decimal("4.51"), "too much")
+        following = invoices.issue("acme", "2026-04")
+
+        assert following.total == Decimal("0.75")
+        assert list(following.lines[-1].jobs) == ["ftjob-2"]
+        assert following.lines[-1].amount == "-0.25"
+        assert invoices.issue("acme", "2026-05").total == 0
+
+    def test_a_month_that_is_not_over_is_a_draft(self, invoices: Invoices) -> None:
+        with pytest.raises(InvalidOption) as caught:
+            invoices.issue("acme", "2099-01")
+
+        assert caught.value.code == "month_not_over"
+        assert invoices.draft("acme", "2099-01").lines == []
+
+
+def same(one: Invoice, other: Invoice) -> bool:
+    return (one.id, one.total, one.as_csv()) == (other.id, other.total, other.as_csv())

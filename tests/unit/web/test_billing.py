@@ -1,0 +1,139 @@
+"""Money over HTTP: costs, estimates, budgets, invoices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from tests.unit.web.conftest import Caller, caller
+from web.app import create_app
+from web.services import Services
+from worker.billing.months import bounds
+from worker.billing.plans_file import Terms
+from worker.billing.prices import KindPrices, PriceList, Prices
+from worker.usage.quantities import NAMES
+from worker.usage.tables import usage
+
+ACME = "/v1/organization/projects/acme"
+
+
+@pytest.fixture
+def services(services: Services) -> Services:
+    prices = PriceList(
+        currency="USD",
+        valid_from=date(2020, 1, 1),
+        trainings=KindPrices(compute_hour=Decimal(36)),
+        completions=KindPrices(million_characters_out=Decimal(1)),
+    )
+    return replace(services, terms=Terms(prices=Prices([prices])))
+
+
+@pytest.fixture
+def operator(services: Services) -> Caller:
+    return caller(create_app(services), services, "default", "admin")
+
+
+def spend(services: Services, seconds: float, at: float, name: str = "ftjob-1") -> None:
+    with services.database.write() as connection:
+        connection.execute(
+            sa.insert(usage).values(
+                **{**dict.fromkeys(NAMES, 0), "compute_seconds": seconds},
+                id=name,
+                tenant="acme",
+                kind="trainings",
+                job_id=name,
+                outcome="succeeded",
+                billable=True,
+                at=at,
+            )
+        )
+
+
+def training(file_id: str, seconds: int = 100) -> dict[str, object]:
+    return {
+        "model": "lstm-tiny",
+        "training_file": file_id,
+        "hyperparameters": {"max_seconds": seconds},
+    }
+
+
+def test_a_budget_refuses_in_words_that_clients_know(
+    call: Caller, operator: Caller, upload: Callable[..., str], model: str, services: Services
+) -> None:
+    file_id = upload()
+    operator("POST", ACME, json={"monthly_budget": 1.5})
+    first = call("POST", "/v1/fine_tuning/jobs", json=training(file_id))
+
+    answer = call("POST", "/v1/fine_tuning/jobs", json=training(file_id))
+
+    assert first.status_code == 200
+    error = answer.get_json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (
+        429,
+        "insufficient_quota",
+        "insufficient_quota",
+    )
+    assert answer.headers["x-should-retry"] == "false"
+    job = call("GET", f"/v1/jobs/{first.get_json()['id']}").get_json()
+    assert job["cost"] == {"currency": "USD", "estimate": 1.0, "so_far": 0.0}
+    completion = {"model": model, "prompt": "x"}
+    assert call("POST", "/v1/completions", json=completion).status_code == 200
+    spend(services, 150, time.time())
+    services.budgets._spent.clear()  # what is looked up every five seconds
+    assert call("POST", "/v1/completions", json=completion).status_code == 429
+
+
+def test_an_estimate_comes_before_the_job(call: Caller, upload: Callable[..., str]) -> None:
+    found = call("POST", "/v1/cost_estimates", json=training(upload(), 50)).get_json()
+
+    assert (found["currency"], found["amount"]) == ("USD", 0.5)
+    assert found["quantities"]["compute_seconds"] == 50
+
+
+def test_costs_by_day(call: Caller, services: Services) -> None:
+    today = int(time.time()) // 86_400 * 86_400
+    spend(services, 100, today - 86_400)
+
+    query = f"start_time={today - 86_400}&group_by[]=line_item"
+    found = call("GET", f"/v1/organization/costs?{query}").get_json()
+
+    assert found["data"][0]["results"] == [
+        {
+            "object": "organization.costs.result",
+            "amount": {"value": 1.0, "currency": "usd"},
+            "line_item": "trainings, compute_hour",
+            "quantity": pytest.approx(100 / 3600),
+            "project_id": None,
+        }
+    ]
+    assert found["data"][1]["results"] == []
+
+
+def test_an_invoice_is_issued_downloaded_and_credited(
+    call: Caller, operator: Caller, services: Services
+) -> None:
+    start, _ = bounds("2026-03", "UTC")
+    spend(services, 100, start)
+
+    draft = call("POST", f"{ACME}/invoices", json={"month": "2026-03"}).get_json()
+    refused = call("POST", f"{ACME}/invoices", json={"month": "2026-03", "issue": True})
+    issued = operator(
+        "POST", f"{ACME}/invoices", json={"month": "2026-03", "issue": True}
+    ).get_json()
+    text = call("GET", f"{ACME}/invoices/{issued['id']}/content").text
+    credit = operator(
+        "POST", f"{ACME}/invoices/{issued['id']}/credits", json={"amount": 0.1, "reason": "late"}
+    )
+
+    assert (draft["id"], draft["total"], draft["lines"][0]["jobs"]) == ("", 1.0, ["ftjob-1"])
+    assert refused.status_code == 403
+    assert "ftjob-1" in text and issued["id"] in text
+    assert credit.get_json()["invoice_id"] == issued["id"]
+    listed = call("GET", f"{ACME}/invoices").get_json()["data"]
+    assert [each["id"] for each in listed] == [issued["id"]]

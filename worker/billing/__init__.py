@@ -1,0 +1,1 @@
+"""What usage costs: prices, estimates, budgets, invoices."""

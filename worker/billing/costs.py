@@ -1,0 +1,86 @@
+"""What a tenant has spent, and what its running jobs have cost so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection, Row
+
+from worker.billing.months import bounds, month_of
+from worker.billing.prices import ZERO, Line, Prices
+from worker.jobs.rows import Job
+from worker.jobs.states import LIVE
+from worker.jobs.tables import in_state, jobs
+from worker.storage.database import Database
+from worker.tenants.options import MICRO
+from worker.usage.job_usage import KIND_OF, job_usage
+from worker.usage.quantities import NAMES, Quantities
+from worker.usage.tables import usage
+
+
+@dataclass(frozen=True, slots=True)
+class JobCost:
+    """Of one job, in its tenant's currency: what was set aside, and what it costs so far."""
+
+    currency: str
+    estimate: Decimal
+    so_far: Decimal
+
+
+class Costs:
+    """Usage times prices."""
+
+    def __init__(self, database: Database, prices: Prices) -> None:
+        self._database = database
+        self.prices = prices
+
+    def lines(
+        self, connection: Connection, tenant: str, currency: str, start: float, end: float
+    ) -> Iterator[Line]:
+        """The positions of a span of time; where a price changes in it, one for each price."""
+        for since, until in self.prices.periods(currency, start, end):
+            rows = connection.execute(
+                select(usage.c.kind, *(func.sum(usage.c[name]).label(name) for name in NAMES))
+                .where(
+                    usage.c.tenant == tenant,
+                    usage.c.billable,
+                    usage.c.at >= since,
+                    usage.c.at < until,
+                )
+                .group_by(usage.c.kind)
+                .order_by(usage.c.kind)
+            ).all()
+            for row in rows:
+                quantities = Quantities(*(row._mapping[name] for name in NAMES))
+                yield from self.prices.lines(currency, row.kind, quantities, since)
+
+    def spent(self, connection: Connection, row: Row[Any], now: float) -> Decimal:
+        """In the month of now; ``row`` is the tenant's."""
+        start, _ = bounds(month_of(now, row.time_zone), row.time_zone)
+        lines = self.lines(connection, row.id, row.currency, start, now + 1)
+        return sum((line.amount for line in lines), ZERO)
+
+    def reserved(self, connection: Connection, tenant: str) -> Decimal:
+        """Set aside for jobs that are not finished."""
+        total = connection.execute(
+            select(func.coalesce(func.sum(jobs.c.reserved), 0)).where(
+                jobs.c.tenant == tenant, in_state(*sorted(LIVE))
+            )
+        ).scalar_one()
+        return Decimal(int(total)) / MICRO
+
+    def of_job(self, job: Job, currency: str) -> JobCost:
+        """Of one job as it is now."""
+        with self._database.read() as connection:
+            at = self._database.now(connection) if job.finished_at is None else job.finished_at
+            row = connection.execute(
+                select(jobs).where(jobs.c.tenant == job.tenant, jobs.c.id == job.id)
+            ).one()
+            used = job_usage(connection, row)
+        free = row.state == "failed" and row.phase != "expired"
+        so_far = ZERO if free else self.prices.cost(currency, KIND_OF[job.kind], used, at)
+        return JobCost(currency, Decimal(job.reserved) / MICRO, so_far)

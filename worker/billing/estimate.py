@@ -1,0 +1,68 @@
+"""About what a job will use, before it runs: to set it aside of a budget, and to say it.
+
+Rough on purpose: for a training the time that was asked for, or the arithmetic of its steps at
+the speed of an ordinary core; for everything else the size of its files. `textgen doctor` begins
+the training and measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from textgen.costs import tokens_per_second
+from textgen.options import PRESETS
+from worker.jobs.states import Kind
+from worker.usage.quantities import Quantities
+
+VOCABULARY = 4096  # of a text that nobody has looked at yet
+AUTO_SHAPE = "lstm-small"  # what lstm-auto is near to
+THREADS = 2
+EPOCHS = 3
+READ_A_SECOND = 50_000  # characters that a scoring or an evaluation reads
+
+
+def estimate(kind: Kind, spec: Mapping[str, Any], file_bytes: int) -> Quantities:
+    """What a job of this kind will use; ``file_bytes``: of the files that it reads."""
+    if kind == "training":
+        return _training(spec, file_bytes)
+    if kind == "batch":
+        # Prompts are most of a batch's lines; the texts are taken to be as long.
+        return Quantities(characters_in=file_bytes, characters_out=file_bytes)
+    given = sum(map(len, spec.get("input", ()) or ()))
+    characters = file_bytes + given
+    return Quantities(
+        requests=1, characters_in=characters, compute_seconds=characters / READ_A_SECOND
+    )
+
+
+def file_ids(spec: Mapping[str, Any]) -> list[str]:
+    """The files that a specification names."""
+    single = [spec.get(name) for name in ("input_file",)]
+    several = [*(spec.get("files") or ()), *(spec.get("training_files") or ())]
+    return [file["id"] for file in (*single, *several) if isinstance(file, Mapping)]
+
+
+def _training(spec: Mapping[str, Any], file_bytes: int) -> Quantities:
+    wanted: Mapping[str, Any] = spec.get("hyperparameters", {})
+    preset = PRESETS.get(str(spec.get("preset")), PRESETS[AUTO_SHAPE])
+    speed = tokens_per_second(preset.model, VOCABULARY, threads=THREADS)
+    seconds = wanted.get("max_seconds")
+    if wanted.get("max_steps"):
+        batch = _number(wanted.get("batch_size"), preset.batch_size)
+        length = _number(wanted.get("sequence_length"), preset.sequence_length)
+        tokens = wanted["max_steps"] * batch * length
+    else:
+        tokens = file_bytes * _number(wanted.get("n_epochs"), EPOCHS)
+    if seconds is not None:
+        tokens = min(tokens, seconds * speed)
+    return Quantities(
+        requests=1,
+        characters_in=round(tokens),
+        tokens_in=round(tokens),
+        compute_seconds=float(seconds) if seconds is not None else tokens / speed,
+    )
+
+
+def _number(value: Any, otherwise: int) -> float:
+    return float(value) if isinstance(value, int | float) else float(otherwise)

@@ -1,0 +1,267 @@
+"""Monthly invoices: drafts as often as wanted, issued once, corrected by credits alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.engine import Connection, Row
+
+from textgen.errors import InvalidOption
+from worker.billing.costs import Costs
+from worker.billing.months import bounds
+from worker.billing.prices import UNITS
+from worker.billing.tables import credits_table, invoices
+from worker.errors import NotFound
+from worker.storage.database import Database
+from worker.storage.ids import new_id
+from worker.tenants.audit import OPERATOR, Actor, record
+from worker.tenants.options import MICRO
+from worker.tenants.tenants import locked
+from worker.usage.tables import usage
+
+SETTLE_SECONDS = 3600  # after a month's end, for usage that is still being written
+COLUMNS = (
+    "invoice", "project", "month", "currency", "line", "kind", "unit", "quantity", "unit_price",
+    "amount", "jobs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One position. ``jobs`` are the ids of the jobs that it counts; completions have none."""
+
+    kind: str
+    unit: str
+    quantity: str
+    unit_price: str
+    amount: str  # rounded to millionths
+    jobs: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A month's bill; ``id`` is empty for a draft."""
+
+    id: str
+    tenant: str
+    month: str
+    currency: str
+    lines: Sequence[InvoiceLine]
+    total: Decimal
+    issued_at: float | None
+
+    def as_csv(self) -> str:
+        """One row a line, and a last one with the total, rounded to hundredths."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        head = (self.id, self.tenant, self.month, self.currency)
+        for number, line in enumerate(self.lines, 1):
+            amounts = (line.quantity, line.unit_price, line.amount)
+            writer.writerow([*head, number, line.kind, line.unit, *amounts, " ".join(line.jobs)])
+        total = self.total.quantize(Decimal("0.01"), ROUND_HALF_UP)
+        writer.writerow([*head, "total", "", "", "", "", total, ""])
+        return text.getvalue()
+
+
+class Invoices:
+    """The bills of every tenant."""
+
+    def __init__(self, database: Database, costs: Costs) -> None:
+        self._database = database
+        self._costs = costs
+
+    def draft(self, tenant: str, month: str) -> Invoice:
+        """The bill as it would be now; raises NotFound, InvalidOption."""
+        with self._database.write() as connection:
+            return self._made(connection, locked(connection, tenant), month)
+
+    def issue(self, tenant: str, month: str, actor: Actor = OPERATOR) -> Invoice:
+        """Freeze a month's bill; the one issued before where there is one.
+
+        Raises NotFound, and InvalidOption before the month is over and its usage written.
+        """
+        with self._database.write() as connection:
+            owner = locked(connection, tenant)
+            earlier = connection.execute(
+                select(invoices).where(invoices.c.tenant == tenant, invoices.c.month == month)
+            ).one_or_none()
+            if earlier is not None:
+                return _from(earlier)
+            _, end = bounds(month, owner.time_zone)
+            now = self._database.now(connection)
+            if now < end + SETTLE_SECONDS:
+                raise InvalidOption(
+                    f"{month} cannot be billed yet: its usage is complete an hour after its end.",
+                    code="month_not_over",
+                    param="month",
+                )
+            made = self._made(connection, owner, month)
+            invoice_id = new_id("inv_")
+            row = connection.execute(
+                insert(invoices)
+                .values(
+                    id=invoice_id,
+                    tenant=tenant,
+                    month=month,
+                    currency=made.currency,
+                    lines=[asdict(line) for line in made.lines],
+                    total=int(made.total * MICRO),
+                    issued_at=now,
+                )
+                .returning(*invoices.c)
+            ).one()
+            connection.execute(
+                update(credits_table)
+                .where(credits_table.c.tenant == tenant, credits_table.c.settled_by.is_(None))
+                .values(settled_by=invoice_id)
+            )
+            data = {"month": month, "total": str(made.total)}
+            record(connection, now, actor, "invoice.issued", tenant, invoice_id, data)
+        return _from(row)
+
+    def credit(
+        self,
+        tenant: str,
+        invoice_id: str,
+        amount: Decimal,
+        reason: str,
+        *,
+        job_id: str | None = None,
+        actor: Actor = OPERATOR,
+    ) -> str:
+        """Give something back of an invoice, on the next one; raises NotFound, InvalidOption.
+
+        All credits of an invoice together are at most its total.
+        """
+        if not amount > 0:
+            raise InvalidOption(f"'amount' is {amount}: give more than 0.", param="amount")
+        with self._database.write() as connection:
+            locked(connection, tenant)
+            invoice = self._issued(connection, tenant, invoice_id)
+            given = connection.execute(
+                select(credits_table.c.amount).where(
+                    credits_table.c.tenant == tenant, credits_table.c.invoice_id == invoice_id
+                )
+            ).scalars()
+            left = invoice.total - Decimal(sum(given)) / MICRO
+            if amount > left:
+                raise InvalidOption(
+                    f"'amount' is {amount}: of this invoice {left:.2f} {invoice.currency} are "
+                    "left to give back.",
+                    param="amount",
+                )
+            now = self._database.now(connection)
+            credit_id = new_id("credit_")
+            connection.execute(
+                insert(credits_table).values(
+                    id=credit_id,
+                    tenant=tenant,
+                    invoice_id=invoice_id,
+                    job_id=job_id,
+                    amount=int(amount * MICRO),
+                    reason=reason,
+                    created_at=now,
+                )
+            )
+            data = {"invoice": invoice_id, "amount": str(amount), "job_id": job_id}
+            record(connection, now, actor, "invoice.credited", tenant, credit_id, data)
+        return credit_id
+
+    def get(self, tenant: str, invoice_id: str) -> Invoice:
+        """One that was issued; raises NotFound."""
+        with self._database.read() as connection:
+            return self._issued(connection, tenant, invoice_id)
+
+    def list(self, tenant: str) -> list[Invoice]:
+        """Those issued, the newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(invoices)
+                .where(invoices.c.tenant == tenant)
+                .order_by(invoices.c.month.desc())
+            ).all()
+        return [_from(row) for row in rows]
+
+    def _issued(self, connection: Connection, tenant: str, invoice_id: str) -> Invoice:
+        row = connection.execute(
+            select(invoices).where(invoices.c.tenant == tenant, invoices.c.id == invoice_id)
+        ).one_or_none()
+        if row is None:
+            raise NotFound(
+                f"There is no invoice {invoice_id[:100]!r}.",
+                code="invoice_not_found",
+                param="invoice_id",
+            )
+        return _from(row)
+
+    def _made(self, connection: Connection, owner: Row[Any], month: str) -> Invoice:
+        start, end = bounds(month, owner.time_zone)
+        lines = []
+        total = Decimal(0)
+        for line in self._costs.lines(connection, owner.id, owner.currency, start, end):
+            amount = _rounded(line.amount)
+            total += amount
+            ids = self._job_ids(connection, owner.id, line.kind, line.unit, start, end)
+            quantity, price = _plain(line.quantity), _plain(line.unit_price)
+            lines.append(
+                InvoiceLine(line.kind, line.unit, quantity, price, _plain(amount), tuple(ids))
+            )
+        open_credits = connection.execute(
+            select(credits_table)
+            .where(credits_table.c.tenant == owner.id, credits_table.c.settled_by.is_(None))
+            .order_by(credits_table.c.id)
+        ).all()
+        for row in open_credits:
+            amount = -Decimal(row.amount) / MICRO
+            total += amount
+            ids = [] if row.job_id is None else [row.job_id]
+            what = f"{row.invoice_id}: {row.reason}"
+            lines.append(InvoiceLine("credit", what, "1", _plain(amount), _plain(amount), ids))
+        return Invoice("", owner.id, month, owner.currency, lines, total, None)
+
+    def _job_ids(
+        self, connection: Connection, tenant: str, kind: str, unit: str, start: float, end: float
+    ) -> Sequence[str]:
+        counted = usage.c[UNITS[unit][0]]
+        found = connection.execute(
+            select(usage.c.job_id)
+            .where(
+                usage.c.tenant == tenant,
+                usage.c.kind == kind,
+                usage.c.billable,
+                usage.c.job_id.is_not(None),
+                usage.c.at >= start,
+                usage.c.at < end,
+                counted > 0,
+            )
+            .order_by(usage.c.at, usage.c.job_id)
+        ).scalars()
+        return [str(job_id) for job_id in found]
+
+
+def _from(row: Row[Any]) -> Invoice:
+    lines: list[Mapping[str, Any]] = row.lines
+    return Invoice(
+        id=row.id,
+        tenant=row.tenant,
+        month=row.month,
+        currency=row.currency,
+        lines=[InvoiceLine(**line) for line in lines],
+        total=Decimal(row.total) / MICRO,
+        issued_at=row.issued_at,
+    )
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.000001"), ROUND_HALF_UP)
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
