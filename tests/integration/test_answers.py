@@ -21,6 +21,8 @@ from worker.mailbox import BLOCK_SECONDS, Mailbox
 from worker.stack.embedded_redis import HOST, prepare_redis
 from worker.stack.process_output import Log
 from worker.stack.supervisor import Program, Supervisor
+from worker.storage.database import Database
+from worker.usage.interactive import InteractiveMeter
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,16 @@ def link() -> Iterator[EngineLink]:
 
 
 @pytest.fixture
-def answers(broker: redis.Redis, link: EngineLink) -> Iterator[Answers]:
-    answers = Answers(broker, link, "worker.1")
+def meter(tmp_path: Path, migrated_sqlite: Path) -> Iterator[InteractiveMeter]:
+    (tmp_path / "usage.db").write_bytes(migrated_sqlite.read_bytes())
+    database = Database(f"sqlite:///{tmp_path / 'usage.db'}")
+    yield InteractiveMeter(database)
+    database.dispose()
+
+
+@pytest.fixture
+def answers(broker: redis.Redis, link: EngineLink, meter: InteractiveMeter) -> Iterator[Answers]:
+    answers = Answers(broker, link, "worker.1", meter)
     answers.start()
     yield answers
     answers.stop(0)
