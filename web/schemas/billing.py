@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from textgen.options import Hyperparameters
 from web.schemas.base import Body, Id, Query, Shape
 from web.schemas.usage import Repeated, Time
 
@@ -69,7 +68,7 @@ class EstimateBody(Body):
 
     model: Id
     training_file: Id
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: dict[str, Any] = Field({}, description="as those of a training")
 
 
 class Estimate(Shape):

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from flask import Response
 
+from textgen.options import Hyperparameters
 from web.auth import actor, tenant
 from web.file_references import reference
 from web.project_access import changeable, visible
@@ -68,11 +69,12 @@ def costs(query: CostQuery) -> CostPage:
 def estimate(body: EstimateBody) -> Estimate:
     """Rough, and made at once: from the time asked for, else from the size of the text."""
     services, owner = current(), tenant()
+    wanted = Hyperparameters.parse(body.hyperparameters, within="hyperparameters")
     file = reference(services, owner, body.training_file, "training_file", "fine-tune")
     spec = {
         "preset": body.model,
         "files": [file],
-        "hyperparameters": body.hyperparameters.model_dump(exclude_unset=True),
+        "hyperparameters": wanted.model_dump(exclude_unset=True),
     }
     currency = services.tenants.get(owner).currency
     with services.database.read() as connection:
