@@ -3,8 +3,9 @@
     .venv/bin/python -m benchmarks.engine [--batches 1,8,32,128] [--repeats 5]
 
 Everything takes turns (A B C A B C …) on one random model: the loop as it comes, the loop with
-oneDNN off, the engine with as many requests. The roof is this machine's 2048³ matrix product
-divided by the multiplications that a token needs. The last line is a JSON object.
+oneDNN off, the engine with as many requests, by its native kernel, by torch, and with int8 weights.
+The roofs are this machine's 2048³ matrix products, by torch.matmul and by oneDNN, divided by the
+multiplications that a token needs. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from textgen.bundles.bundle import Bundle, BundleHeader, count_parameters
 from textgen.engine.engine import Engine, Request
+from textgen.engine.kernels.int8_loss import METRIC
+from textgen.engine.kernels.library import load
 from textgen.model import TextGenerator
 from textgen.options import ModelOptions, SamplingOptions
 from textgen.tokenizers import CharTokenizer
 
 VOCABULARY = 65
-SECONDS_EACH = 1.0  # roughly, of every timed stretch
+SECONDS_EACH = 0.5  # roughly, of every timed stretch
 
 
 def make_bundle(layers: int, hidden: int, embedding: int) -> Bundle:
@@ -69,13 +74,22 @@ def engine_rate(engine: Engine, batch: int, tokens: int, *, mixed: bool = False)
     return drawn / (time.perf_counter() - started)
 
 
-def roof_flops() -> float:
-    """Operations a second of a 2048³ product of float32 matrices."""
+def roof_flops() -> dict[str, float]:
+    """Operations a second of a 2048³ product of float32 matrices, by library."""
     left, right = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    started = time.perf_counter()
-    for _ in range(5):
-        left @ right
-    return 5 * 2 * 2048**3 / (time.perf_counter() - started)
+    packed = torch.ops.mkldnn._reorder_linear_weight(right, 2048)
+    products: dict[str, Callable[[], object]] = {
+        "matmul": lambda: left @ right,
+        "oneDNN": lambda: torch.ops.mkldnn._linear_pointwise(left, packed, None, "none", [], ""),
+    }
+    found = {}
+    for name, product in products.items():
+        product()
+        started = time.perf_counter()
+        for _ in range(3):
+            product()
+        found[name] = 3 * 2 * 2048**3 / (time.perf_counter() - started)
+    return found
 
 
 def without_onednn(model: TextGenerator, batch: int, steps: int) -> float:
@@ -84,31 +98,47 @@ def without_onednn(model: TextGenerator, batch: int, steps: int) -> float:
         return plain_rate(model, batch, steps)
 
 
+def make_engines(bundle: Bundle, slots: int) -> dict[str, Engine]:
+    """One for each kernel that is here; int8 is made to fit, its loss is not the subject."""
+    header = bundle.header.model_copy(update={"metrics": {METRIC: 0.0}})
+    bundle = Bundle(header, bundle.tokenizer, bundle.model)
+    common: dict[str, Any] = {"slots": slots, "interactive_reserve": 0, "queue": 10_000}
+    engines = {"torch": Engine(bundle, kernel="torch", **common)}
+    if load() is not None:
+        engines["native"] = Engine(bundle, kernel="native", **common)
+        engines["int8"] = Engine(bundle, weights="int8", **common)
+    return engines
+
+
 def measure(
     bundle: Bundle, batches: list[int], repeats: int
-) -> tuple[dict[str, list[float]], list[float]]:
-    """Rates by name, and the roof in operations a second, of every repeat."""
-    engine = Engine(bundle, slots=max(batches), interactive_reserve=0, queue=10_000)
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Rates by name, and the roofs in operations a second, of every repeat."""
+    engines = make_engines(bundle, max(batches))
     model = bundle.model
     runs: dict[str, Callable[[int], float]] = {}
     for batch in batches:
-        runs[f"plain B={batch}"] = lambda steps, b=batch: plain_rate(model, b, steps)
-        runs[f"plain, oneDNN off B={batch}"] = lambda steps, b=batch: without_onednn(
-            model, b, steps
-        )
-        runs[f"engine B={batch}"] = lambda steps, b=batch: engine_rate(engine, b, steps)
+        runs[f"plain B={batch}"] = partial(plain_rate, model, batch)
+        runs[f"plain, oneDNN off B={batch}"] = partial(without_onednn, model, batch)
+        for name, engine in engines.items():
+            runs[f"{name} B={batch}"] = partial(engine_rate, engine, batch)
     largest = max(batches)
-    runs[f"engine, mixed lengths B={largest}"] = lambda steps: engine_rate(
-        engine, largest, max(steps, 8), mixed=True
-    )
+    for name, engine in engines.items():
+        runs[f"{name}, mixed lengths B={largest}"] = partial(mixed_rate, engine, largest)
     steps = {name: _steps_for(name, run) for name, run in runs.items()}
     rates: dict[str, list[float]] = {name: [] for name in runs}
-    roofs = []
+    roofs: dict[str, list[float]] = {}
     for _ in range(repeats):
-        roofs.append(roof_flops())
+        for name, roof in roof_flops().items():
+            roofs.setdefault(name, []).append(roof)
         for name, run in runs.items():
             rates[name].append(run(steps[name]))
     return rates, roofs
+
+
+def mixed_rate(engine: Engine, batch: int, tokens: int) -> float:
+    """As ``engine_rate`` for four times as many requests of a quarter to all of ``tokens``."""
+    return engine_rate(engine, batch, max(tokens, 8), mixed=True)
 
 
 def _steps_for(name: str, run: Callable[[int], float]) -> int:
@@ -139,30 +169,35 @@ def main() -> None:
     report(bundle, arguments.threads, rates, roofs)
 
 
-def report(bundle: Bundle, threads: int, rates: dict[str, list[float]], roofs: list[float]) -> None:
+def report(
+    bundle: Bundle, threads: int, rates: dict[str, list[float]], roofs: dict[str, list[float]]
+) -> None:
     """Medians and ranges for people, then the same as one line of JSON."""
-    roof = statistics.median(roofs) / flops_per_token(bundle)
-    shape = bundle.header.model
-    print(f"{shape.layers}×{shape.hidden_size}, V={VOCABULARY}, {threads} threads, tokens/s")
-    result: dict[str, object] = {
-        "shape": f"{shape.layers}x{shape.hidden_size}",
-        "threads": threads,
-        "roof_tokens_per_second": round(roof),
+    middle = {name: statistics.median(values) for name, values in rates.items()}
+    tokens = {
+        name: statistics.median(values) / flops_per_token(bundle) for name, values in roofs.items()
     }
+    shape = f"{bundle.header.model.layers}×{bundle.header.model.hidden_size}"
+    print(f"{shape}, V={VOCABULARY}, {threads} threads, tokens/s")
+    result: dict[str, object] = {"shape": shape, "threads": threads}
+    result |= {f"roof by {name}": round(roof) for name, roof in tokens.items()}
     for name, values in rates.items():
-        median = statistics.median(values)
-        print(f"{name:32} {median:9,.0f}  ({min(values):,.0f} … {max(values):,.0f})")
+        batch = name.partition("B=")[2]
+        ratios = {"plain": middle[name] / middle[f"plain B={batch}"]}
+        ratios["oneDNN off"] = middle[name] / middle[f"plain, oneDNN off B={batch}"]
+        if name.startswith("int8"):
+            ratios["native"] = middle[name] / middle[name.replace("int8", "native")]
+        if "mixed" in name:
+            ratios["static"] = middle[name] / middle[name.replace(", mixed lengths", "")]
+        ratios |= {f"roof by {each}": middle[name] / roof for each, roof in tokens.items()}
+        told = " · ".join(f"{ratio:.2f} of {each}" for each, ratio in ratios.items())
+        print(f"{name:30} {middle[name]:9,.0f} ({min(values):,.0f} … {max(values):,.0f})  {told}")
         result[name] = {
-            "median": round(median),
+            "median": round(middle[name]),
             "min": round(min(values)),
             "max": round(max(values)),
+            **{f"of {each}": round(ratio, 3) for each, ratio in ratios.items()},
         }
-    for name, values in rates.items():
-        if name.startswith("engine"):
-            result[f"{name} of roof"] = round(statistics.median(values) / roof, 3)
-            plain = rates["plain B=" + name.partition("B=")[2]]
-            ratio = statistics.median(values) / statistics.median(plain)
-            result[f"{name} over plain"] = round(ratio, 2)
     print(json.dumps(result))
 
 
