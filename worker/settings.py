@@ -56,8 +56,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=512,
-        description="cores a worker computes with, in `textgen up` a training; 0: a "
-        "training takes all, an engine half",
+        description="cores a worker computes with, in `textgen up` a training; 0: all",
     )
     admin_key: SecretStr = Field(SecretStr(""), description="the first admin key")
     admin_key_file: Path | None = Field(None, description="a file that holds the first admin key")

@@ -48,6 +48,7 @@ class Engine:
 
     ``kernel`` and ``weights`` say how to compute; the text may differ between two kernels, rarely,
     and between weights. ``numerics`` names all that it depends on beside model and request.
+    ``threads`` are the native kernel's, by default torch's number; they change no text.
     int8 weights are two to four times faster; InvalidOption where they cost more than 0.01 nats.
     """
 
@@ -61,6 +62,7 @@ class Engine:
         prefix_cache_bytes: int = PREFIX_CACHE_BYTES,
         kernel: KernelName | Auto = "auto",
         weights: Weights = "float32",
+        threads: int | None = None,
     ) -> None:
         reserve = slots // 4 if interactive_reserve is None else interactive_reserve
         check_sizes(slots, reserve, queue)
@@ -77,7 +79,7 @@ class Engine:
         self._labels = torch.tensor(labels, dtype=torch.int64, device=model.device)
         if weights == "int8":
             check_int8(bundle.model, bundle.header.metrics)
-        chosen = choose_kernel(model, kernel, weights)
+        chosen = choose_kernel(model, kernel, weights, threads)
         self.numerics = describe_generation(model.device, chosen.name)
         self._context = ContextMaker(
             self.tokenizer,

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.processes.cores import generation_threads
 from worker.settings import Settings
 from worker.stack.embedded_redis import EmbeddedRedis
 from worker.stack.supervisor import Program
@@ -30,12 +29,12 @@ class Shares:
 def share_cores(cores: int, settings: Settings) -> Shares:
     """How trainings and generation workers use ``cores`` together.
 
-    Trainings run at a low priority and may take every core; generation takes half of them, so
-    that the two together do not stall each other on a busy machine.
+    Trainings run at a low priority and may take every core, and so may generation, whose threads
+    are not waited for where they get no core (docs/decisions/engine-kernels.md).
     """
     per_training = settings.threads if settings.threads else cores // max(1, settings.train_workers)
-    per_generator = generation_threads(cores // max(1, settings.generate_workers))
-    return Shares(max(1, per_training), per_generator)
+    per_generator = cores // max(1, settings.generate_workers)
+    return Shares(max(1, per_training), max(1, per_generator))
 
 
 def service_programs(settings: Settings, shares: Shares) -> list[Program]:

@@ -61,12 +61,14 @@ class EngineHost:
         cache_bytes: int,
         prefix_cache_bytes: int = 0,
         weights: Weights = "float32",
+        threads: int | None = None,
     ) -> None:
         self._device = device
         self._slots = slots
         self._cache_bytes = cache_bytes
         self._prefix_cache_bytes = prefix_cache_bytes
         self._weights: Weights = weights
+        self._threads = threads
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
         self._loading: dict[str, _Loading] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
@@ -158,6 +160,7 @@ class EngineHost:
             slots=self._slots,
             queue=QUEUE,
             prefix_cache_bytes=self._prefix_cache_bytes,
+            threads=self._threads,
         )
         try:
             return make(weights=self._weights)

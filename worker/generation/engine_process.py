@@ -115,13 +115,15 @@ class EngineServer:
 def main() -> None:
     """Serve the parent whose socket is the given file descriptor."""
     options = json.loads(sys.argv[2])
-    torch.set_num_threads(options["threads"])
+    # The native kernel waits for no thread without a core; torch's operations do.
+    torch.set_num_threads(max(1, options["threads"] // 2))
     host = EngineHost(
         device=str(pick_device(options["device"])),
         slots=options["slots"],
         cache_bytes=options["cache_bytes"],
         prefix_cache_bytes=options["prefix_cache_bytes"],
         weights=options["weights"],
+        threads=options["threads"],
     )
     EngineServer(Connection(int(sys.argv[1])), host).serve()
 

@@ -19,15 +19,6 @@ def available_cores() -> int:
     return visible if quota is None else max(1, min(visible, math.floor(quota)))
 
 
-def generation_threads(cores: int) -> int:
-    """Threads of an engine that has ``cores``: half of them.
-
-    Steps are short, and two threads that share a core with anything else wait for each other far
-    longer than they compute (docs/benchmarks.md).
-    """
-    return max(1, cores // 2)
-
-
 def _quota() -> float | None:
     """Cores that a control group (version 2, else 1) grants, or None where it sets no bound."""
     try:

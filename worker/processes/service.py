@@ -23,7 +23,7 @@ from worker.evaluation.run import EvaluationRun
 from worker.generation.answers import Answers
 from worker.generation.engine_link import EngineLink
 from worker.jobs.states import Kind
-from worker.processes.cores import available_cores, generation_threads
+from worker.processes.cores import available_cores
 from worker.processes.identity import Identity, take_identity
 from worker.processes.presence import announce
 from worker.processes.reconciler import Reconciler
@@ -83,7 +83,7 @@ def _generate(settings: Settings) -> int:
         cache_bytes=settings.model_cache_bytes,
         prefix_cache_bytes=settings.prefix_cache_bytes,
         weights=settings.generation_weights,
-        threads=settings.threads if settings.threads else generation_threads(available_cores()),
+        threads=settings.threads if settings.threads else available_cores(),
     )
     link.start()
     meter = InteractiveMeter(backend.database)

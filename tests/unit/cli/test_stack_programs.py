@@ -20,11 +20,11 @@ def settings(folder: Path, **values: object) -> Settings:
     ("cores", "values", "shares"),
     [
         (1, {}, Shares(1, 1)),
-        (2, {}, Shares(2, 1)),
-        (16, {}, Shares(16, 8)),
-        (16, {"train_workers": 4, "generate_workers": 2}, Shares(4, 4)),
-        (16, {"threads": 3}, Shares(3, 8)),
-        (2, {"train_workers": 0, "generate_workers": 0}, Shares(2, 1)),
+        (2, {}, Shares(2, 2)),
+        (16, {}, Shares(16, 16)),
+        (16, {"train_workers": 4, "generate_workers": 2}, Shares(4, 8)),
+        (16, {"threads": 3}, Shares(3, 16)),
+        (2, {"train_workers": 0, "generate_workers": 0}, Shares(2, 2)),
     ],
 )
 def test_cores_are_shared(

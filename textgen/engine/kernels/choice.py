@@ -26,13 +26,20 @@ _TOLERANCE = 1e-4  # of the check, far above what the order of a sum does and fa
 
 
 def choose_kernel(
-    model: FoldedModel, wanted: KernelName | Auto = "auto", weights: Weights = "float32"
+    model: FoldedModel,
+    wanted: KernelName | Auto = "auto",
+    weights: Weights = "float32",
+    threads: int | None = None,
 ) -> Kernel:
     """The kernel for a model; ``auto`` is the native one, or torch's where that is not to be had.
 
+    ``threads`` are the native kernel's, by default as many as torch's.
+
     InvalidOption where "native" or int8 is asked for and this machine cannot have it.
     """
-    native = _native(model, weights) if wanted != "torch" else None
+    native = (
+        _native(model, weights, threads or torch.get_num_threads()) if wanted != "torch" else None
+    )
     if native is not None:
         return native
     if weights == "int8":
@@ -68,11 +75,10 @@ def check_int8(model: TextGenerator, metrics: Mapping[str, float | None]) -> Non
         )
 
 
-def _native(model: FoldedModel, weights: Weights) -> NativeKernel | None:
+def _native(model: FoldedModel, weights: Weights, threads: int) -> NativeKernel | None:
     library = load() if model.device.type == "cpu" else None
     if library is None:
         return None
-    threads = torch.get_num_threads()
     kernel = NativeKernel(model, library, threads)
     difference = _difference(model, kernel)
     if not difference < _TOLERANCE:
