@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from web.cli.api import Api, RequestFailed, connect, path_of
+from web.cli.growing_text import GrowingText
+from web.cli.interactive import Conversation, lines_of_input
 from web.cli.sampling import chosen_from, sampling_options
 from web.cli.terminal import json_option, print_json
 
@@ -28,15 +30,33 @@ def defaults_of(api: Api, model: str) -> dict[str, Any]:
 @click.argument("model")
 @click.argument("prompt", default="")
 @click.option("--suffix", help="Fill the gap between PROMPT and this text.")
+@click.option(
+    "--interactive",
+    "-i",
+    is_flag=True,
+    help="Write line by line: go on, choose the next token, undo, branch. /help says how.",
+)
 @sampling_options
 @json_option
-def generate(model: str, prompt: str, as_json: bool, **given: Any) -> int:
+def generate(model: str, prompt: str, as_json: bool, interactive: bool, **given: Any) -> int:
     """Continue PROMPT with MODEL; a PROMPT of - is read from standard input.
 
     MODEL is an id or a name. The id of a training is its model, and while it runs its newest
     checkpoint.
     """
+    if interactive and (as_json or given["suffix"] is not None or prompt == "-"):
+        raise click.UsageError(
+            "--interactive reads its lines from standard input and writes text for people: it goes "
+            "with neither --json, nor --suffix, nor a PROMPT of -."
+        )
     api = connect()
+    if interactive:
+        growing = GrowingText(api, body_of(api, model, given), prompt)
+        if sys.stdin.isatty():
+            click.secho(f"{prompt}\n" if prompt else "", nl=False, bold=True)
+            click.secho("/help lists what a line can be.", err=True, dim=True)
+        Conversation(growing).run(lines_of_input())
+        return 0
     text = sys.stdin.read() if prompt == "-" else prompt
     body = {**body_of(api, model, given), "prompt": text}
     if as_json:
