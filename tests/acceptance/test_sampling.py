@@ -12,10 +12,12 @@ import openai
 import pytest
 import torch
 
+from tests.acceptance.conftest import VERSES, train
 from tests.random_models import run, texts
 from tests.stack import Stack, wait_for_batch
 from textgen.bundles.bundle import Bundle, load_bundle
 from textgen.engine.engine import Engine, Request
+from textgen.evaluation.memorisation import CorpusIndex
 from textgen.options import SamplingOptions
 
 PROMPT = "The king "
@@ -152,6 +154,21 @@ def test_the_best_of_several_are_those_that_the_model_finds_likeliest(
     order = sorted(written.choices, key=mean, reverse=True)
     assert [choice.text for choice in best.choices] == [choice.text for choice in order[:2]]
     assert best.usage == written.usage
+
+
+def test_a_model_with_an_index_does_not_repeat_its_text(client: openai.OpenAI) -> None:
+    parrot = train(client, "verses.txt", VERSES * 4, max_steps=150, copy_index=16)
+    index = CorpusIndex([VERSES * 4])
+
+    def longest(**options: Any) -> int:
+        answer = client.completions.create(
+            model=parrot, prompt="The ", max_tokens=80, temperature=0.5, seed=1, n=5,
+            extra_body=options,
+        )  # fmt: skip
+        return max(index.longest_overlap(each.text).characters for each in answer.choices)
+
+    assert longest() > 30
+    assert longest(reject_if_copied_over=20) <= 20
 
 
 def test_what_a_model_cannot_do_is_said_by_the_option(client: openai.OpenAI, model: str) -> None:

@@ -22,7 +22,13 @@ from textgen.tokenizers import ByteTokenizer, CharTokenizer
 BundleMaker = Callable[..., Bundle]
 
 ROOT = Path(__file__).parents[2]
-OWN = ("seed", "choice", "echo", "interactive")  # of a request, beside the sampling options
+OWN = (
+    "seed",
+    "choice",
+    "echo",
+    "interactive",
+    "logprobs",
+)  # of a request, beside the sampling options
 
 
 def request(engine: Engine, name: str, prompt: str = "a", **options: object) -> Request:
@@ -55,10 +61,20 @@ def mixed(engine: Engine, count: int) -> list[Request]:
                 interactive=generator.random() < 0.5,
                 echo=generator.random() < 0.2,
                 max_tokens=generator.choice([0, 1, 7, 40]),
-                temperature=generator.choice([0, 0.5, 1, 2]),
+                temperature=generator.choice([0, 0.5, 1, 2, (0.3, 1.5)]),
                 top_p=generator.choice([1, 0.8]),
                 top_k=generator.choice([0, 5]),
+                min_p=generator.choice([0, 0, 0.05]),
+                typical_p=generator.choice([1, 1, 0.8]),
                 stop=generator.choice([(), ("ab", "b c"), ("\n",)]),
+                repetition_penalty=generator.choice([1, 1, 1.3]),
+                frequency_penalty=generator.choice([0, 0, 0.5]),
+                presence_penalty=generator.choice([0, 0, -0.5]),
+                no_repeat_ngram_size=generator.choice([0, 0, 2]),
+                bad_words=generator.choice([(), (), ("a", "bc")]),
+                allowed_words=generator.choice([None, None, None, ("abc", "我 ")]),
+                logit_bias=generator.choice([{}, {}, {5: 3.5, 9: -3}]),
+                logprobs=generator.choice([None, None, 0, 3]),
             )
         )
     return made

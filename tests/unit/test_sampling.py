@@ -295,3 +295,18 @@ def test_the_prompt_of_a_guarded_row_may_be_long() -> None:
     after = set(prompt[1:][prompt[:-1] == prompt[-1]].tolist())
     assert len(after) == 50
     assert int(sampler.draw(torch.zeros(1, 64))[0]) >= 50
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_draws_what_a_cpu_draws() -> None:
+    """But for chances that lie on an edge to the last bit."""
+    generator = np.random.default_rng(0)
+    everyone = [mixed_options(generator, 96) for _ in range(300)]
+    logits = torch.randn(300, 96, generator=torch.Generator().manual_seed(1)) * 3
+    drawn = []
+    for device in ("cpu", "cuda"):
+        sampler = RowSampler(300, Vocabulary([b""] * 96, END), device=device)
+        for row, options in enumerate(everyone):
+            sampler.set(row, options, row, 0)
+        drawn.append([sampler.draw(logits.to(device, copy=True)).tolist() for _ in range(4)])
+    assert (np.array(drawn[0]) == np.array(drawn[1])).mean() > 0.99
