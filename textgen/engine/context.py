@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from textgen.corpus.documents import Dialogue, Turn, label_mark
 from textgen.corpus.id_writer import encode_parts
+from textgen.engine.echo import EchoedPrompt
 from textgen.engine.requests import Request
 from textgen.errors import InvalidOption
 from textgen.objectives import ANSWER, Infill
@@ -93,11 +94,16 @@ class ContextMaker:
             return _joined([request.start.token], rest, request.prompt)
         return self.make(request.prompt, request.suffix)
 
-    def prompt_place(self, request: Request) -> int:
-        """Where the prompt begins in what is read for a request to write, without a suffix."""
-        if self._is_framed(request.prompt):
-            return 0
-        return len(self.make(request.prompt)) - len(self._after) - len(request.prompt)
+    def echoed(self, request: Request) -> EchoedPrompt:
+        """The prompt of a request to write, without a suffix, to be fed token by token."""
+        before = len(self.make(request.prompt)) - len(self._after) - len(request.prompt)
+        return EchoedPrompt(
+            self._tokenizer,
+            self.of(request),
+            request.prompt,
+            before,
+            only_read=request.options.max_tokens == 0,
+        )
 
     def _check_ids(self, ids: TokenIds, param: str) -> None:
         if len(ids) == 0:

@@ -12,7 +12,6 @@ import torch
 
 from textgen.bundles.bundle import Bundle
 from textgen.engine.context import ContextMaker, label_ids
-from textgen.engine.echo import EchoedPrompt
 from textgen.engine.embedding import TextsToEmbed
 from textgen.engine.folded import FoldedModel
 from textgen.engine.kernels.choice import check_int8, choose_kernel
@@ -20,16 +19,16 @@ from textgen.engine.kernels.kernel import KernelName, Weights
 from textgen.engine.prefix_cache import PrefixCache
 from textgen.engine.reading import Prompts, Ready
 from textgen.engine.requests import Answer, Delta, Request
+from textgen.engine.running import Running
 from textgen.engine.sampling import RowSampler
 from textgen.engine.scorer import Scorer
 from textgen.engine.state_keeper import StateKeeper
 from textgen.engine.states import state_values
-from textgen.engine.textless import chosen_from, classified
 from textgen.engine.vocabulary import Vocabulary
 from textgen.engine.waiting import WaitingRoom, check_sizes
 from textgen.errors import InvalidInput
 from textgen.numerics import describe_generation
-from textgen.options import Auto, SamplingOptions
+from textgen.options import Auto
 from textgen.tokenizers import Tokenizer
 
 __all__ = ["Delta", "Engine", "Request"]
@@ -75,8 +74,6 @@ class Engine:
         model = FoldedModel(bundle.model)
         self._device, self._width = model.device, model.hidden
         self._state_shape = (2, model.layers, bundle.header.model.hidden_size)
-        self._banned = torch.tensor(sorted(banned), dtype=torch.int64, device=model.device)
-        self._labels = torch.tensor(labels, dtype=torch.int64, device=model.device)
         if weights == "int8":
             check_int8(bundle.model, bundle.header.metrics)
         chosen = choose_kernel(model, kernel, weights, threads)
@@ -88,29 +85,33 @@ class Engine:
             rows=bundle.header.rows,
             labels=bundle.header.labels,
         )
-        # A model of one text has learnt ends in gaps alone; elsewhere it is not to write one.
-        self._ends_in_gaps_only = fills_gaps and not documents
         self._slots = slots
         self._batch_slots = slots - reserve
-        self._rows = chosen.rows(slots)
+        rows = chosen.rows(slots)
         reader = chosen.reader()
         self._prompts = Prompts(reader, PrefixCache(prefix_cache_bytes))
         self._states = StateKeeper(
-            self.tokenizer, self._rows, self._prompts, self._state_shape, self.numerics
+            self.tokenizer, rows, self._prompts, self._state_shape, self.numerics
         )
         self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)
         vocabulary = Vocabulary.of(self.tokenizer)
         self._sampler = RowSampler(
-            slots,
-            vocabulary,
-            columns=model.columns,
-            device=model.device,
-            copies=bundle.copies,
+            slots, vocabulary, columns=model.columns, device=model.device, copies=bundle.copies
         )
         self._scorer = Scorer(vocabulary)
         self._waiting = WaitingRoom(queue)
         self._ids: set[str] = set()  # of all requests that have not ended
-        self._running: list[Answer] = []  # by row
+        self._running = Running(
+            self.tokenizer,
+            rows,
+            self._sampler,
+            self._scorer,
+            self._states,
+            banned=torch.tensor(sorted(banned), dtype=torch.int64, device=model.device),
+            labels=torch.tensor(labels, dtype=torch.int64, device=model.device),
+            # A model of one text has learnt ends in gaps alone; elsewhere it is to write none.
+            ends_in_gaps_only=fills_gaps and not documents,
+        )
         self._batch_running = 0  # requests with a slot that are not interactive
 
     @property
@@ -157,8 +158,7 @@ class Engine:
         if answer is not None:
             self._give_back(answer)
             return
-        rows = [answer.request.id for answer in self._running]
-        self._give_back(self._retire(rows.index(request_id)))
+        self._give_back(self._running.remove(request_id))
 
     @torch.inference_mode()
     def step(self) -> list[Delta]:
@@ -204,20 +204,14 @@ class Engine:
     def _echo(self, answer: Answer) -> list[Delta]:
         """Begin to feed a prompt whose tokens are to be told with their log-probabilities."""
         request = answer.request
-        echoed = answer.echoed = EchoedPrompt(
-            self.tokenizer,
-            self._context.of(request),
-            request.prompt,
-            self._context.prompt_place(request),
-            only_read=request.options.max_tokens == 0,
-        )
-        token = echoed.next
+        answer.echoed = self._context.echoed(request)
+        token = answer.echoed.next
         delta = answer.take(token, self._scorer.first(token))
         if delta is not None and delta.finish_reason is not None:
             self._ids.remove(request.id)
             return [delta]
         self._batch_running += not request.interactive
-        self._run(Ready(answer, None, token, length=1))
+        self._running.add(Ready(answer, None, token, length=1))
         return [] if delta is None else [delta]
 
     def _read(self) -> list[Delta]:
@@ -228,7 +222,7 @@ class Engine:
             if delta is None and ready.answer.request.ends_at_once:
                 delta = self._states.close(ready.answer, ready.answer.end_at_once(""))
             if delta is None:
-                self._run(ready)
+                self._running.add(ready)
             else:
                 self._end(ready.answer)
                 deltas.append(delta)
@@ -242,74 +236,13 @@ class Engine:
             deltas.append(answer.embedded(vector))
         return deltas
 
-    def _run(self, ready: Ready) -> None:
-        """Give a request whose prompt is read the next row."""
-        row = len(self._running)
-        self._running.append(ready.answer)
-        self._rows.set(row, ready.state, ready.token)
-        self._begin_drawing(row)
-
-    def _begin_drawing(self, row: int) -> None:
-        """Let a row draw by its options, or by none while its prompt is fed."""
-        answer = self._running[row]
-        request = answer.request
-        options = request.options if answer.echoed is None else SamplingOptions()
-        self._sampler.set(row, options, request.seed, request.choice, request.prompt)
-
     def _draw(self) -> list[Delta]:
         """One token for every row."""
-        count = len(self._running)
-        logits = self._rows.step(count)
-        self._scorer.look(self._running, logits)
-        textless = classified(self._running, logits, self._labels)
-        logits.index_fill_(1, self._banned, -torch.inf)
-        if self._ends_in_gaps_only:
-            endless = [row for row, each in enumerate(self._running) if each.request.suffix is None]
-            logits[endless, self.tokenizer.end_id] = -torch.inf
-        textless |= chosen_from(self._running, logits, self.tokenizer)
-        drawn = self._sampler.draw(logits)
-        fed = {
-            row: each.echoed.next
-            for row, each in enumerate(self._running)
-            if each.echoed is not None
-        }
-        for row, token in fed.items():
-            drawn[row] = token
-        tokens = drawn.clamp(min=0)  # where a text ends for want of tokens, any will do
-        self._rows.state.tokens[:count] = tokens
-        logprobs = self._scorer.read(tokens)
-        deltas, ended = [], []
-        for row, (answer, token) in enumerate(zip(self._running, drawn.tolist(), strict=True)):
-            if row in textless:
-                delta: Delta | None = textless[row]
-            else:
-                delta = answer.take(token, logprobs.get(row))
-            if delta is not None and delta.finish_reason is not None:
-                ended.append(row)
-            if answer.request.return_state:
-                if row in textless:
-                    delta = self._states.close(answer, textless[row])
-                else:
-                    delta = self._states.follow(row, answer, token, delta)
-            if delta is not None:
-                deltas.append(delta)
-        for row in fed:
-            if self._running[row].echoed is None:
-                self._begin_drawing(row)
-        for row in reversed(ended):
-            answer = self._retire(row)
+        deltas, ended = self._running.draw()
+        for answer in ended:
             if not self._states.waits(answer.request.id):
                 self._end(answer)
         return deltas
-
-    def _retire(self, row: int) -> Answer:
-        """Free a row; the last one takes its place, so that rows in use stay the first ones."""
-        retired, last = self._running[row], self._running.pop()
-        if row < len(self._running):
-            self._running[row] = last
-            self._rows.move(len(self._running), row)
-            self._sampler.move(len(self._running), row)
-        return retired
 
     def _end(self, answer: Answer) -> None:
         self._ids.remove(answer.request.id)
