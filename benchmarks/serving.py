@@ -4,10 +4,11 @@
 
 A whole stack with default settings, a 2×512 model of 65 symbols that was trained for one step,
 lengths from 64 to 448 tokens. Each number of clients sends plain and streamed requests, in turns
-with the next; then streamed ones arrive by chance (Poisson) at half of the largest streamed rate.
-The engine alone is measured before and after, in a process of its own, with the threads that the
-stack gives it and with all of them. Client, web, worker, engine and Redis share the machine's
-cores: the seconds of CPU that each of them took per wall second are told. The last line is JSON.
+with the next; then streamed ones arrive by chance (Poisson) at half of the largest streamed rate,
+and one and eight clients stream while a training runs. The engine alone is measured before and
+after, in a process of its own, with the threads that the stack gives it and with all of them.
+Client, web, worker, engine and Redis share the machine's cores: how many cores each of them kept
+busy is told. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ async def measure(
                     tokens = source.randint(*LENGTHS)
                     return make_body(model, tokens, stream=stream, seed=source.getrandbits(30))
 
-                with cpu_shares(stack, seconds) as shares:
+                with cpu_shares(stack) as shares:
                     calls = await closed_loop(stack.port, stack.key, count, seconds, body)
                 figures[name] = summary(calls, stream=stream) | {"cpu": shares}
                 if stream:
@@ -112,6 +113,7 @@ async def measure(
                 print(f"{name:34} {json.dumps(figures[name])}", flush=True)
     figures["half load"] = await half_load(stack, model, fastest / 2, seconds, source)
     print(f"{'Poisson at half load':34} {json.dumps(figures['half load'])}", flush=True)
+    figures |= await beside_a_training(stack, model, seconds, source)
     figures["memory"] = memory(stack)
     print(f"{'RssAnon, MB':34} {json.dumps(figures['memory'])}", flush=True)
     return figures
@@ -128,9 +130,41 @@ async def half_load(
         tokens = source.randint(*LENGTHS)
         return make_body(model, tokens, stream=True, seed=source.getrandbits(30))
 
-    with cpu_shares(stack, sum(pauses)) as shares:
+    with cpu_shares(stack) as shares:
         calls = await arrivals(stack.port, stack.key, pauses, body)
     return summary(calls, stream=True) | {"requests_per_second": round(rate, 1), "cpu": shares}
+
+
+async def beside_a_training(
+    stack: Stack, model: str, seconds: float, source: random.Random
+) -> dict[str, Any]:
+    """One client's streams while a training keeps every core busy."""
+    client = stack.client()
+    text = io.BytesIO("".join(source.choices(ALPHABET, k=50_000)).encode())
+    file = client.files.create(file=("text.txt", text), purpose="fine-tune").id
+    wanted = {"max_steps": 1_000_000, "hidden_size": 512}
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny", training_file=file, extra_body={"hyperparameters": wanted}
+    ).id
+    with stack.http() as http:
+        while not http.get(f"/v1/jobs/{job}").json()["progress"].get("step"):
+            time.sleep(0.2)
+
+    def body() -> dict[str, Any]:
+        tokens = source.randint(*LENGTHS)
+        return make_body(model, tokens, stream=True, seed=source.getrandbits(30))
+
+    found = {}
+    for count in (1, 8):
+        name = f"{count} clients beside a training"
+        with cpu_shares(stack) as shares:
+            calls = await closed_loop(stack.port, stack.key, count, seconds, body)
+        found[name] = summary(calls, stream=True) | {"cpu": shares}
+        print(f"{name:34} {json.dumps(found[name])}", flush=True)
+    client.fine_tuning.jobs.cancel(job)
+    wait_for(client, job, "cancelled")
+    client.close()
+    return found
 
 
 def summary(calls: list[Call], *, stream: bool) -> dict[str, Any]:
@@ -178,7 +212,7 @@ def percentiles(name: str, seconds: list[float]) -> dict[str, float]:
 
 
 @contextmanager
-def cpu_shares(stack: Stack, _: float) -> Iterator[dict[str, float]]:
+def cpu_shares(stack: Stack) -> Iterator[dict[str, float]]:
     """Cores that each part kept busy, on average, filled in at the end of the block."""
     watched = {name: stack.processes(*words) for name, words in PROCESSES.items()}
     watched["client"] = [psutil.Process()]

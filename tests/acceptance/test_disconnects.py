@@ -1,0 +1,85 @@
+"""Clients that hang up: their work stops, and nothing of them stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+import openai
+import pytest
+
+from tests.load_client import Caller, make_body
+from tests.stack import Stack
+from tests.vitals import engine_is_idle, look, open_redis, soon
+
+WITHOUT_END = 1_000_000  # tokens: hours of work for this model, were it not stopped
+AT_ONCE = 16
+
+
+async def hang_up(stack: Stack, model: str, count: int, seed: int) -> None:
+    """So many requests, plain and streamed, each left at a moment of its own."""
+    source = random.Random(seed)
+    left = iter(range(count))
+
+    async def one() -> None:
+        for number in left:
+            caller = Caller(stack.port, stack.key)
+            body = make_body(model, WITHOUT_END, stream=bool(number % 3), seed=number)
+            await caller.abandon(
+                body, after_events=source.randint(0, 4), seconds=source.uniform(0.001, 0.3)
+            )
+
+    await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_engine_rests_when_the_only_client_has_gone(
+    stack: Stack, model: str, stream: bool
+) -> None:
+    caller = Caller(stack.port, stack.key)
+    body = make_body(model, WITHOUT_END, stream=stream, seed=1)
+
+    asyncio.run(caller.abandon(body, after_events=10_000, seconds=1.0))
+
+    assert soon(lambda: engine_is_idle(stack))
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        100,
+        pytest.param(
+            int(os.environ.get("TEXTGEN_ABORTED_STREAMS", "10000")),
+            marks=[pytest.mark.slow, pytest.mark.timeout(3600)],
+        ),
+    ],
+)
+def test_aborted_requests_leave_nothing(
+    stack: Stack, client: openai.OpenAI, model: str, count: int
+) -> None:
+    """No slot, thread, descriptor, key, file, and no memory to speak of."""
+    asyncio.run(hang_up(stack, model, 60, seed=0))  # all threads and connections are there now
+    assert soon(lambda: engine_is_idle(stack))
+    connection = open_redis(stack)
+    before, files = look(stack), count_files(stack)
+
+    asyncio.run(hang_up(stack, model, count, seed=1))
+
+    assert soon(lambda: engine_is_idle(stack))
+    after = look(stack)
+    for part in ("web", "generator", "engine"):
+        assert after[part].threads <= before[part].threads + 4, part
+        assert after[part].descriptors <= before[part].descriptors + 4, part
+        assert after[part].anonymous_mb <= before[part].anonymous_mb * 1.1 + 10, part
+    assert count_files(stack) <= files + 2
+    kept = [key for key in connection.scan_iter("textgen:*") if connection.ttl(key) < 0]
+    assert kept == []  # what there is expires
+    waiting = sum(connection.xlen(key) for key in connection.scan_iter("textgen:answers:*"))
+    assert waiting <= 1000
+    connection.close()
+    assert client.completions.create(model=model, prompt="The ", max_tokens=5).choices[0].text
+
+
+def count_files(stack: Stack) -> int:
+    return sum(1 for path in stack.home.rglob("*") if path.is_file())
