@@ -14,7 +14,7 @@ import redis
 from tests.random_models import BundleMaker
 from textgen.bundles.bundle import save_bundle
 from textgen.options import SamplingOptions
-from worker.contracts import BundleReference, GenerateRequest, StreamEntry, reader_key
+from worker.contracts import BundleReference, GenerateRequest, StreamEntry, reader_key, stopped_key
 from worker.generation.answers import Answers
 from worker.generation.engine_link import EngineLink
 from worker.mailbox import BLOCK_SECONDS, Mailbox
@@ -144,7 +144,7 @@ def test_an_answer_that_nobody_waits_for_is_stopped(
 
 
 def test_a_request_that_was_given_up_in_the_queue_is_never_begun(
-    mailbox: Mailbox, answers: Answers, link: EngineLink, model: Path
+    mailbox: Mailbox, answers: Answers, link: EngineLink, model: Path, broker: redis.Redis
 ) -> None:
     mailbox.open("early")
     mailbox.close("early")
@@ -152,6 +152,7 @@ def test_a_request_that_was_given_up_in_the_queue_is_never_begun(
     answers.accept(request(mailbox, "early"), model)
 
     assert link.open_requests == 0
+    assert not broker.exists(stopped_key("early"))
 
 
 def test_the_work_for_a_process_that_died_is_stopped(

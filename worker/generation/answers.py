@@ -79,7 +79,7 @@ class Answers:
         """Take a request from the queue, unless its reader has gone already."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.exists(reader_key(request.reader))
-            pipe.exists(stopped_key(request.id))
+            pipe.getdel(stopped_key(request.id))
             there, stopped = pipe.execute()
         if stopped or not there:
             return
