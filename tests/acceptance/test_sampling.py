@@ -29,6 +29,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"bad_words": ["sings", "king"], "stop": ["zq"], "min_tokens": 20},
     {"allowed_words": ["the sea ", "a moon "], "top_p": 0.9},
 ]
+SCORED = {"logprobs": 2, "echo": True, "n": 2, "best_of": 3}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_a_request_a_stream_a_batch_and_the_library_write_the_same(
     call = {"method": "POST", "url": "/v1/completions"}
     lines = [
         {"custom_id": str(number), **call, "body": body(model, **each)}
-        for number, each in enumerate(OPTIONS)
+        for number, each in enumerate([*OPTIONS, SCORED])
     ]
     content = "\n".join(map(json.dumps, lines)).encode()
     file = client.files.create(file=("b.jsonl", io.BytesIO(content)), purpose="batch")
@@ -87,7 +88,9 @@ def test_a_request_a_stream_a_batch_and_the_library_write_the_same(
     batch = wait_for_batch(client, batch.id)
     output = client.files.content(str(batch.output_file_id)).text.splitlines()
     rows = [json.loads(line)["response"]["body"] for line in output]
-    assert [row["choices"][0]["text"] for row in rows] == whole
+    assert [row["choices"][0]["text"] for row in rows[:-1]] == whole
+    scored = create(client, model, **SCORED)
+    assert rows[-1]["choices"] == [each.model_dump() for each in scored.choices]
     assert len(set(whole)) == len(OPTIONS)
     assert not any(word in whole[4] for word in ("sings", "king"))
 

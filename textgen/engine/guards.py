@@ -6,10 +6,12 @@ before any other option looks at the chances. Where none is left, the text ends.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -48,20 +50,14 @@ class RepeatedNgrams(Guard):
     """``no_repeat_ngram_size`` N: no N tokens of prompt and text, in a row, that were there before.
 
     Sequences of N - 1 tokens are told apart by a hash of 64 bits, so that a long prompt costs one
-    sort and each further token one look.
+    sort, which its choices share, and each further token one look.
     """
 
-    def __init__(self, size: int, prompt: Ids) -> None:
-        self._recent: deque[int] = deque(
-            prompt[len(prompt) - min(size - 1, len(prompt)) :].tolist()
-        )
+    def __init__(self, size: int, prompt: Ids, vocabulary: Vocabulary) -> None:
+        self._recent: deque[int] = deque(prompt[max(len(prompt) - size + 1, 0) :].tolist())
         self._size = size
-        count = max(len(prompt) - size + 1, 0)
-        keys = np.zeros(count, np.uint64)
-        for offset in range(size - 1):
-            keys = keys * np.uint64(_BASE) + (prompt[offset : offset + count] + 1).astype(np.uint64)
-        order = np.argsort(keys, kind="stable")
-        self._keys, self._next = keys[order], prompt[size - 1 :][order]
+        key = ("ngrams", size, hashlib.sha256(prompt.tobytes()).digest())
+        self._keys, self._next = vocabulary.shared(key, lambda: _followers(size, prompt))
         self._drawn: dict[int, set[int]] = {}  # what followed, by the hash of what was before
 
     def banned(self) -> Ids:
@@ -89,6 +85,16 @@ class RepeatedNgrams(Guard):
         return key
 
 
+def _followers(size: int, prompt: Ids) -> tuple[npt.NDArray[np.uint64], Ids]:
+    """The hashes (N,) of all sequences of ``size`` - 1 tokens, in order, and what follows each."""
+    count = max(len(prompt) - size + 1, 0)
+    keys = np.zeros(count, np.uint64)
+    for offset in range(size - 1):
+        keys = keys * np.uint64(_BASE) + (prompt[offset : offset + count] + 1).astype(np.uint64)
+    order = np.argsort(keys, kind="stable")
+    return keys[order], prompt[size - 1 :][order]
+
+
 def guards_of(
     options: SamplingOptions, vocabulary: Vocabulary, prompt: Ids, index: CopyIndex | None
 ) -> list[Guard]:
@@ -97,7 +103,7 @@ def guards_of(
     if options.min_tokens > 0:
         guards.append(LeastLength(options, vocabulary))
     if options.no_repeat_ngram_size > 0:
-        guards.append(RepeatedNgrams(options.no_repeat_ngram_size, prompt))
+        guards.append(RepeatedNgrams(options.no_repeat_ngram_size, prompt, vocabulary))
     if options.bad_words:
         guards.append(BadWords(options.bad_words, vocabulary))
     if options.reject_if_copied_over is not None:

@@ -91,7 +91,8 @@ class Penalties:
             self._seen = torch.empty(shape, device=self._device)
         self._counts[row] = 0
         self._seen[row] = 0
-        self._seen[row, torch.from_numpy(np.unique(prompt)).to(self._device)] = 1
+        there = np.flatnonzero(np.bincount(prompt, minlength=1))
+        self._seen[row, torch.from_numpy(there).to(self._device)] = 1
 
     def move(self, source: int, target: int) -> None:
         """Copy a row onto another."""
