@@ -43,13 +43,6 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/tokenize"): {"model": "{model_id}", "prompt": "x"},
     ("POST", "/v1/detokenize"): {"model": "{model_id}", "tokens": [1]},
     ("POST", "/v1/classify"): {"model": "{model_id}", "input": "x"},
-    ("POST", "/v1/chat/completions"): {
-        "model": "{model_id}",
-        "messages": [{"role": "user", "content": "x"}],
-    },
-    ("POST", "/v1/embeddings"): {"model": "{model_id}", "input": "x"},
-    ("POST", "/v1/tokenize"): {"model": "{model_id}", "prompt": "x"},
-    ("POST", "/v1/detokenize"): {"model": "{model_id}", "tokens": [1]},
     ("POST", "/v1/scores"): {"model": "{model_id}", "input": ["x"]},
     ("POST", "/v1/evaluations"): {"model": "{model_id}"},
     ("POST", "/v1/batches"): {
