@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textgen.corpus.copy_index import CopyIndex, build
 from textgen.engine.sampling import RowSampler, draw_by_inverse
 from textgen.engine.vocabulary import Vocabulary
 from textgen.options import SamplingOptions
@@ -19,8 +20,46 @@ END = 7
 LOGITS = torch.tensor([1.5, -0.5, float("-inf"), 0.0, 2.0, 0.25, -3.0, 1.0])
 
 
+PIECES = ["a", "b", "ab", "ba", "c", "我", "a我", ""]
+CORPUS = "abcab我abcaba我"
+
+
 def sampler_for(rows: int, columns: int) -> RowSampler:
     return RowSampler(rows, Vocabulary([b""] * columns, end=min(END, columns - 1)))
+
+
+def may_come(token: int, options: SamplingOptions, prompt: list[int], text: list[int]) -> bool:
+    """The options that forbid a token, each as its page has it."""
+    before = "".join(PIECES[each] for each in text)
+    after = before + PIECES[token]
+    size = options.no_repeat_ngram_size
+    whole = [*prompt, *text, token]
+    ngrams = [whole[at : at + size] for at in range(len(whole) - size)]
+    longest = options.reject_if_copied_over
+    ends = token in (END, *options.stop_token_ids)
+    return not (
+        (options.allowed_token_ids is not None and token not in options.allowed_token_ids)
+        or (ends and len(text) < options.min_tokens)
+        or (size > 0 and whole[-size:] in ngrams)
+        or any(after.count(word) > before.count(word) for word in options.bad_words)
+        or not is_made_of(after, options.allowed_words, whole=token == END)
+        or (longest is not None and has_copy(after, longest))
+    )
+
+
+def is_made_of(text: str, words: tuple[str, ...] | None, *, whole: bool) -> bool:
+    if words is None or text == "":
+        return True
+    return any(
+        (not whole and word.startswith(text))
+        or (text.startswith(word) and is_made_of(text[len(word) :], words, whole=whole))
+        for word in words
+    )
+
+
+def has_copy(text: str, longest: int) -> bool:
+    parts = [text[at : at + longest + 1] for at in range(len(text) - longest)]
+    return any(part in CORPUS for part in parts)
 
 
 def exact(
@@ -32,14 +71,7 @@ def exact(
     """The chances of the token behind ``text`` as docs/sampling.md defines them, one by one."""
     values = logits.double().tolist()
     for token in range(len(values)):
-        if options.allowed_token_ids is not None and token not in options.allowed_token_ids:
-            values[token] = -math.inf
-        if len(text) < options.min_tokens and token in (END, *options.stop_token_ids):
-            values[token] = -math.inf
-        size = options.no_repeat_ngram_size
-        whole = [*prompt, *text, token]
-        before = [whole[at : at + size] for at in range(len(whole) - size)]
-        if size and whole[-size:] in before:
+        if not may_come(token, options, list(prompt), list(text)):
             values[token] = -math.inf
         values[token] += options.logit_bias.get(token, 0)
         if token in (*prompt, *text):
@@ -92,7 +124,11 @@ def draw_many(
     """The token behind ``text`` of DRAWS choices, by their number."""
     rows = 500
     counts = np.zeros(len(LOGITS))
-    sampler = sampler_for(rows, len(LOGITS))
+    longest = options.reject_if_copied_over
+    window = 4 if longest is None else longest + 1
+    vocabulary = Vocabulary([piece.encode() for piece in PIECES], END)
+    copies = CopyIndex(window, [build([CORPUS], window, 1000)])
+    sampler = RowSampler(rows, vocabulary, copies=copies)
     for first in range(0, DRAWS, rows):
         for row in range(rows):
             sampler.set(row, options, 0, first + row, np.array(prompt, np.int64))
@@ -140,6 +176,16 @@ def draw_many(
         ({"no_repeat_ngram_size": 4}, [4], [0]),
         ({"min_tokens": 2, "stop_token_ids": [4], "max_tokens": 9}, [], [0]),
         ({"min_tokens": 2, "stop_token_ids": [4], "max_tokens": 9}, [], [0, 5]),
+        ({"bad_words": ["ab", "c我"]}, [], []),
+        ({"bad_words": ["ab", "c我"]}, [0], [0]),
+        ({"bad_words": ["ab", "c我"]}, [], [1, 4]),
+        ({"allowed_words": ["ab", "aba我"]}, [], []),
+        ({"allowed_words": ["ab", "aba我"]}, [], [0]),
+        ({"allowed_words": ["ab", "aba我"]}, [], [2]),
+        ({"allowed_words": ["ab", "aba我"], "temperature": 0.6}, [], [0, 1, 0]),
+        ({"reject_if_copied_over": 1}, [], [0]),
+        ({"reject_if_copied_over": 2}, [], [2]),
+        ({"reject_if_copied_over": 3, "top_k": 2}, [4], [2, 4]),
         (
             {"temperature": 1.2, "logit_bias": {1: 2}, "presence_penalty": 0.5, "top_k": 6}
             | {"min_p": 0.05, "top_p": 0.95, "typical_p": 0.9, "repetition_penalty": 1.2},
