@@ -12,8 +12,9 @@ from tests.random_models import run, texts
 from textgen.bundles.bundle import Bundle
 from textgen.engine.engine import Delta, Engine, Request
 from textgen.engine.logprobs import TokenLogprob
+from textgen.engine.vocabulary import Vocabulary
 from textgen.options import SamplingOptions
-from textgen.tokenizers import BpeTokenizer, ByteTokenizer, Tokenizer
+from textgen.tokenizers import BpeTokenizer, ByteTokenizer, CharTokenizer, Tokenizer
 
 BundleMaker = Callable[..., Bundle]
 WILD = {"temperature": 1.7, "top_k": 9, "top_p": 0.9, "presence_penalty": 1, "logit_bias": {4: -9}}
@@ -177,3 +178,13 @@ def test_tokens_without_text_are_told_too(make_bundle: BundleMaker) -> None:
     assert [entry.text for entry in entries] == [*text, "<|end|>"]
     _, entries, last = answer(bundle, "abc", logprobs=1, max_tokens=1, echo=True)
     assert len(entries) == 4  # an evaluation harness leaves out the last: the drawn one
+
+
+@TOKENIZERS
+def test_tokens_are_named_as_their_tokenizer_shows_them(tokenizer: Tokenizer | None) -> None:
+    tokenizer = CharTokenizer("ab我\n") if tokenizer is None else tokenizer
+    shown = [tokenizer.token_text(token) for token in range(tokenizer.vocab_size)]
+    names = list(Vocabulary.of(tokenizer).names)
+    assert names[tokenizer.end_id] == "<|end|>"
+    names[tokenizer.end_id] = ""
+    assert names == shown

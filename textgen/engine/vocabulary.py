@@ -33,9 +33,11 @@ class Vocabulary:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
         """A tokenizer's."""
-        tokens = range(tokenizer.vocab_size)
-        names = [tokenizer.token_name(token) for token in tokens]
-        return cls([tokenizer.token_bytes(token) for token in tokens], tokenizer.end_id, names)
+        pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+        names = list(map(_shown, pieces))
+        for name, token in tokenizer.special_ids.items():
+            names[token] = names[token] or f"<|{name}|>"
+        return cls(pieces, tokenizer.end_id, names)
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -79,3 +81,11 @@ class Vocabulary:
         while len(self._tables) > _TABLES:
             del self._tables[next(iter(self._tables))]
         return found
+
+
+def _shown(piece: bytes) -> str:
+    """As `Tokenizer.token_text` shows it; for a whole vocabulary that would take a while."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
