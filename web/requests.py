@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
 from flask import request
@@ -14,6 +15,9 @@ from web.errors import UnsupportedMedia
 
 Q = TypeVar("Q", bound=Options)
 MOST_IN_LIST = 100
+# NUL or a surrogate, as JSON can escape them; whether a pair is whole, the strings tell.
+UNUSABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 MAP_KEY = re.compile(r"(\w+)\[([^\]]*)\]")
 
 
@@ -32,17 +36,36 @@ def json_body() -> dict[str, Any]:
         raise InvalidInput(f"The body is not JSON: {error}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidInput("The body must be a JSON object, {…}.", code="invalid_json")
-    if b"\\u0000" in raw and _holds_nul(body):
-        raise InvalidInput("A string of the body holds the character NUL.", code="invalid_json")
+    if UNUSABLE_ESCAPE.search(raw):
+        for name, value in body.items():
+            for text in (name, *_strings(value)):
+                _refuse_unusable(name, text)
     return body
 
 
-def _holds_nul(value: object) -> bool:
+def _strings(value: object) -> Iterator[str]:
+    """All strings of a JSON value, the keys too."""
     if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
-    return isinstance(value, list) and any(map(_holds_nul, value))
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
+
+
+def _refuse_unusable(name: str, text: str) -> None:
+    if "\0" in text:
+        raise InvalidInput("A string of the body holds the character NUL.", code="invalid_json")
+    half = HALF_A_PAIR.search(text)
+    if half is not None:
+        raise InvalidInput(
+            f"{name!r} holds half a surrogate pair (\\u{ord(half[0]):04x}), which is no character. "
+            "Send the pair whole, or leave it out.",
+            param=name.encode(errors="replace").decode(),
+        )
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

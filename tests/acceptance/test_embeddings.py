@@ -49,6 +49,7 @@ def test_ids_are_texts_too(client: openai.OpenAI, stack: Stack, model: str) -> N
     with pytest.raises(openai.BadRequestError) as caught:
         client.embeddings.create(model=model, input=[99999])
     assert "99999" in caught.value.message
+    assert caught.value.param == "input"
 
 
 def test_a_batch_embeds_its_lines(client: openai.OpenAI, model: str) -> None:

@@ -12,6 +12,7 @@ from tests.random_models import BundleMaker, run, texts
 from textgen.bundles.bundle import Bundle
 from textgen.engine.engine import Engine, Request
 from textgen.engine.kernels.kernel import KernelName
+from textgen.errors import InvalidOption
 from textgen.options import SamplingOptions
 
 TEXTS = ["a", "abc de", "我是一名程序员", "long " * 60, "x" * 32, "y" * 31, "z" * 33]
@@ -92,4 +93,14 @@ def test_slots_are_free_after_vectors_and_after_a_stop(bundle: Bundle) -> None:
     engine.submit(request(bundle, "after", "abc"))
     assert [delta.id for delta in run(engine)] == ["after"]
     assert engine.free_slots == 2
+    assert not engine.busy
+
+
+@pytest.mark.parametrize("wrong", [-1, 10**6, 10**30])
+def test_ids_that_there_are_not_are_named(bundle: Bundle, wrong: int) -> None:
+    engine = Engine(bundle, slots=2)
+    ids = np.asarray([1, wrong])
+    with pytest.raises(InvalidOption, match=str(wrong)) as caught:
+        engine.submit(Request("r", ids, SamplingOptions(max_tokens=0), 0, task="embed"))
+    assert caught.value.param == "input"
     assert not engine.busy

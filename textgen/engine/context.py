@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,13 @@ from textgen.engine.echo import EchoedPrompt
 from textgen.engine.requests import Request
 from textgen.errors import InvalidOption
 from textgen.objectives import ANSWER, Infill
-from textgen.options import ObjectiveName, RowKind
+from textgen.options import ObjectiveName, RowKind, Task
 from textgen.tokenizers import Tokenizer
 
+# What the texts of each task are called in requests.
+PARAMS: Mapping[Task, str] = {
+    "write": "prompt", "reply": "messages", "classify": "input", "embed": "input",
+}  # fmt: skip
 TokenIds = npt.NDArray[np.integer[Any]]
 
 
@@ -58,7 +62,7 @@ class ContextMaker:
 
     def check(self, request: Request) -> None:
         """InvalidOption where an id is not of this vocabulary, or the task was not learnt."""
-        self._check_ids(request.prompt, "prompt")
+        self._check_ids(request.prompt, PARAMS[request.task])
         if request.task == "classify" and self._answer is None:
             raise not_a_classifier()
         if request.task == "reply" and not self._replies:

@@ -108,6 +108,11 @@ class ChatBody(SamplingOptions):
                 "'top_logprobs' is given without 'logprobs': set that to true.",
                 param="top_logprobs",
             )
+        if self.stream_options is not None and not self.stream:
+            raise InvalidOption(
+                "'stream_options' is for streams; leave it out, or set 'stream' to true.",
+                param="stream_options",
+            )
         return self
 
     @classmethod

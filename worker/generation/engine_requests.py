@@ -8,7 +8,6 @@ from textgen.corpus.documents import Turn
 from textgen.engine.context import TokenIds, conversation_ids
 from textgen.engine.engine import Request
 from textgen.engine.text_state import TextState
-from textgen.errors import InvalidOption
 from textgen.tokenizers import Tokenizer
 from worker.contracts import Conversation, GenerateRequest
 
@@ -16,21 +15,15 @@ from worker.contracts import Conversation, GenerateRequest
 def engine_requests(
     request: GenerateRequest, tokenizer: Tokenizer, *, interactive: bool
 ) -> list[Request]:
-    """Every prompt ``n`` times; InvalidOption for ids that are not in the vocabulary.
+    """Every prompt ``n`` times; the engine refuses what it cannot do.
 
     Their ids are the request's, a slash, and the choice.
     """
-    size = tokenizer.vocab_size
     suffix = None if request.suffix is None else tokenizer.encode(request.suffix)
     start = None if request.state is None else TextState.unpack(request.state)
     pieces = []
     for number, prompt in enumerate(request.prompts):
         ids = _prompt_ids(prompt, tokenizer)
-        if ids.size and int(ids.max()) >= size:
-            raise InvalidOption(
-                f"'prompt' has the token id {int(ids.max())}; this model knows 0 to {size - 1}.",
-                param="prompt",
-            )
         pieces += [
             Request(
                 id=f"{request.id}/{number * request.n + choice}",

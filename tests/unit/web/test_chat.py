@@ -184,6 +184,7 @@ def test_other_models_say_how_to_get_one_that_talks(call: Caller, model: str) ->
         ({"max_completion_tokens": 0}, "max_completion_tokens", "greater"),
         ({"temperature": 3}, "temperature", "less"),
         ({"massages": []}, "massages", "'messages'"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "streams"),
         ({"prompt": "x"}, "prompt", "Known options"),
         ({"n": 999}, "n", "128"),
     ],

@@ -54,6 +54,19 @@ def test_odd_ids_and_queries(app: Flask, call: Caller, odd: str) -> None:
             assert answer.status_code < 500, (method, path, query, answer.text)
 
 
+def test_half_a_surrogate_pair_is_refused_and_a_whole_one_is_not(call: Caller, model: str) -> None:
+    def ask(escaped: bytes) -> Any:
+        body = b'{"model": "%s", "prompt": "a%s"}' % (model.encode(), escaped)
+        headers = {"Content-Type": "application/json"}
+        return call("POST", "/v1/completions", data=body, headers=headers)
+
+    assert ask(rb"\ud83d\ude00").get_json()["choices"][0]["text"] == "\U0001f600a"
+    for escaped in (rb"\ud83d", rb"\uDE00\uD83D", rb"\ud83dx"):
+        answer = ask(escaped)
+        assert answer.status_code == 400
+        assert "surrogate" in answer.get_json()["error"]["message"]
+
+
 @pytest.mark.parametrize("body", ODD_BODIES)
 def test_odd_bodies(app: Flask, call: Caller, body: bytes) -> None:
     for method, path in described(app):
