@@ -20,7 +20,9 @@ import torch
 from textgen.bundles.bundle import Bundle, BundleHeader, count_parameters
 from textgen.corpus.copy_index import CopyIndex, build
 from textgen.engine.engine import Engine, Request
+from textgen.engine.requests import Answer
 from textgen.engine.sampling import RowSampler
+from textgen.engine.scorer import Scorer
 from textgen.engine.vocabulary import Vocabulary
 from textgen.model import TextGenerator
 from textgen.options import ModelOptions, SamplingOptions
@@ -54,6 +56,11 @@ def vocabulary_of(size: int) -> Vocabulary:
     return Vocabulary([b"", b"", *(chr(48 + token).encode() for token in range(size - 2))], 1)
 
 
+def tokenizer_of(size: int) -> CharTokenizer:
+    """The tokenizer of that vocabulary."""
+    return CharTokenizer("".join(chr(48 + index) for index in range(size - 2)))
+
+
 def time_draws(
     name: str, rows: int, logits: torch.Tensor, vocabulary: Vocabulary, copies: CopyIndex
 ) -> float:
@@ -73,12 +80,25 @@ def time_draws(
     return taken / STEPS * 1e3
 
 
+def time_logprobs(rows: int, logits: torch.Tensor, tokenizer: CharTokenizer) -> float:
+    """Milliseconds that telling all rows' tokens with their five likeliest takes."""
+    scorer = Scorer(Vocabulary.of(tokenizer))
+    request = Request("", np.array([2]), SamplingOptions(), seed=0, logprobs=5)
+    answers = [Answer(request, tokenizer) for _ in range(rows)]
+    tokens = torch.arange(rows) % tokenizer.vocab_size
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        scorer.look(answers, logits)
+        scorer.read(tokens)
+    return (time.perf_counter() - started) / STEPS * 1e3
+
+
 def time_step(rows: int, size: int) -> Callable[[], float]:
     """Milliseconds of an engine's whole step, drawing without options included."""
     torch.manual_seed(0)
     options = ModelOptions(layers=2, hidden_size=512, embedding_size=128)
     model = TextGenerator.from_options(size, options).eval()
-    tokenizer = CharTokenizer("".join(chr(48 + index) for index in range(size - 2)))
+    tokenizer = tokenizer_of(size)
     header = BundleHeader(
         model=options,
         tokenizer=tokenizer.to_dict(),
@@ -109,9 +129,10 @@ def measure(rows: int, size: int, repeats: int) -> dict[str, list[float]]:
     text = "".join(chr(48 + token) for token in np.random.default_rng(0).integers(60, size=500_000))
     copies = CopyIndex(WINDOW, [build([text], WINDOW, len(text))])
     step = time_step(rows, size)
-    found: dict[str, list[float]] = {name: [] for name in ("step", *OPTIONS)}
+    found: dict[str, list[float]] = {name: [] for name in ("step", "logprobs", *OPTIONS)}
     for _ in range(repeats):
         found["step"].append(step())
+        found["logprobs"].append(time_logprobs(rows, logits, tokenizer_of(size)))
         for name in OPTIONS:
             found[name].append(time_draws(name, rows, logits, vocabulary, copies))
     return found

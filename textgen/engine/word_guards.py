@@ -17,7 +17,7 @@ from textgen.engine.vocabulary import Ids, Vocabulary
 
 Table = TypeVar("Table")
 State = TypeVar("State")
-_STATES = 1000  # of one set of words that are remembered
+_REMEMBERED = 1 << 22  # tokens at most, over all states of one set of words
 _NONE = np.empty(0, np.int64)
 
 
@@ -48,7 +48,7 @@ class _BadTable:
 
     def banned(self, state: int) -> Ids:
         if state not in self._banned:
-            _make_room(self._banned)
+            _make_room(self._banned, self._vocabulary)
             # Most first bytes lead to where they lead from anywhere, so their tokens are looked
             # at once.
             groups = [
@@ -114,7 +114,7 @@ class _AllowedTable:
         self._complete = [False]
         for word in words:
             self._add(word.encode())
-        self._allowed: dict[frozenset[int], Ids] = {}
+        self._banned: dict[frozenset[int], Ids] = {}
 
     def _add(self, word: bytes) -> None:
         node = 0
@@ -127,21 +127,21 @@ class _AllowedTable:
         self._complete[node] = True
 
     def banned(self, state: frozenset[int]) -> Ids:
-        if state not in self._allowed:
-            _make_room(self._allowed)
-            self._allowed[state] = self._fitting(state)
-        wrong = np.ones(len(self._vocabulary), np.bool_)
-        wrong[self._allowed[state]] = False
-        return np.flatnonzero(wrong)
+        if state not in self._banned:
+            _make_room(self._banned, self._vocabulary)
+            allowed = np.zeros(len(self._vocabulary), np.bool_)
+            allowed[self._fitting(state)] = True
+            self._banned[state] = np.flatnonzero(~allowed)
+        return self._banned[state]
 
-    def _fitting(self, state: frozenset[int]) -> Ids:
-        """The tokens that may come in a state; mostly few."""
+    def _fitting(self, state: frozenset[int]) -> list[int]:
+        """The tokens that may come in a state."""
         pieces = self._vocabulary.pieces
         found = [self._vocabulary.end] if 0 in state else []
         for byte, tokens in self._vocabulary.by_first_byte.items():
             if self._step(state, byte):
                 found += [each for each in tokens.tolist() if self._walk(state, pieces[each])]
-        return np.array(found, np.int64)
+        return found
 
     def after(self, state: frozenset[int], token: int) -> frozenset[int]:
         return self._walk(state, self._vocabulary.pieces[token])
@@ -158,9 +158,9 @@ class _AllowedTable:
         return frozenset(reached)
 
 
-def _make_room(table: dict[State, Ids]) -> None:
+def _make_room(table: dict[State, Ids], vocabulary: Vocabulary) -> None:
     """Keep a table of what is wrong in each state from growing without end."""
-    if len(table) >= _STATES:
+    if len(table) * len(vocabulary) >= _REMEMBERED:
         table.clear()
 
 
