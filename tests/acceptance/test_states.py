@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -134,3 +136,35 @@ def test_the_command_line_refuses_what_does_not_go_together(stack: Stack, model:
     run = stack.cli("generate", model, "The king", "--interactive", "--json")
     assert run.returncode == 2
     assert "--interactive reads its lines" in run.stderr
+
+
+PAGE = (ROOT / "docs" / "sessions.md").read_text()
+BLOCKS = re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", PAGE, re.S)
+
+
+def test_the_page_has_all_its_examples() -> None:
+    assert [kind for kind, _ in BLOCKS] == ["setup", "python", "python", "shell"]
+
+
+@pytest.mark.parametrize(("number", "said"), [(1, "The king "), (2, "0."), (3, "/5")])
+def test_an_example_of_the_page_runs(
+    stack: Stack, model: str, tmp_path: Path, number: int, said: str
+) -> None:
+    (tmp_path / ".textgen").symlink_to(stack.home)
+    with stack.http() as http:
+        assert http.put("/v1/aliases/verses", json={"model": model}).status_code == 200
+    kind, code = BLOCKS[number]
+    setup = BLOCKS[0][1].replace("127.0.0.1:8000", f"127.0.0.1:{stack.port}")
+    path = tmp_path / "example.py"
+    path.write_text(code)
+    run = f"{sys.executable} {path}" if kind == "python" else code
+    bin_folder = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, **stack.environment, "PATH": bin_folder, "PYTHONPATH": str(ROOT)}
+
+    done = subprocess.run(
+        ["bash", "-euc", setup + run], cwd=tmp_path, env=environment, capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert said in done.stdout
