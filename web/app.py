@@ -34,11 +34,14 @@ from web.views.scores import scores
 from web.views.sessions import sessions
 from web.views.states import states
 from web.views.tokenization import tokenization
+from web.views.uploads import uploads
 from web.views.usage import usage
 from web.views.uses import uses
+from web.views.webhooks import webhooks
 
 RESOURCES: tuple[Resource, ...] = (
     files,
+    uploads,
     models,
     aliases,
     fine_tuning,
@@ -58,6 +61,7 @@ RESOURCES: tuple[Resource, ...] = (
     audit_logs,
     usage,
     billing,
+    webhooks,
     health,
     documentation,
     dashboard,

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from textgen.errors import EngineFull, InvalidInput, TextgenError
 from worker import errors
+from worker.webhooks.destinations import UnreachableDestination
 
 logger = logging.getLogger("textgen.web")
 
@@ -61,6 +62,7 @@ ANSWERS: Mapping[type[TextgenError], Answer] = {
     errors.IdempotencyMismatch: Answer(422, INVALID),
     InvalidInput: Answer(400, INVALID),
     errors.QueueFull: Answer(429, "rate_limit_error", retry_after=30),
+    UnreachableDestination: Answer(424, INVALID, NO_RETRY),
     errors.RateLimited: Answer(429, "rate_limit_error", retry_after=1),
     errors.InsufficientQuota: Answer(429, "insufficient_quota", NO_RETRY),
     EngineFull: Answer(429, "rate_limit_error", retry_after=1),

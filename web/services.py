@@ -29,12 +29,16 @@ from worker.storage.files import Files
 from worker.storage.keys import Keys
 from worker.storage.models import Models
 from worker.storage.text_states import StoredState, TextStates
+from worker.storage.uploads import Uploads
 from worker.storage.uses import Uses
 from worker.tenants.audit import AuditLog
 from worker.tenants.deletion import TenantDeletion
 from worker.tenants.quotas import Quotas
 from worker.tenants.tenants import Tenants
 from worker.usage.usage import Usage
+from worker.webhooks.destinations import Allowed
+from worker.webhooks.endpoints import Endpoints
+from worker.webhooks.sender import Sender
 
 
 class Publisher(Protocol):
@@ -97,6 +101,9 @@ class Services:
     budgets: Budgets = field(init=False)
     rates: RateLimits = field(init=False)
     quotas: Quotas = field(init=False)
+    sender: Sender = field(init=False)
+    endpoints: Endpoints = field(init=False)
+    uploads: Uploads = field(init=False)
     project_slots: ProjectSlots = field(init=False)
     invoices: Invoices = field(init=False)
 
@@ -110,6 +117,10 @@ class Services:
         object.__setattr__(self, "budgets", budgets)
         object.__setattr__(self, "rates", RateLimits(self.settings.broker_url))
         object.__setattr__(self, "quotas", Quotas(self.database))
+        sender = Sender(Allowed.parse(self.settings.webhook_allow))
+        object.__setattr__(self, "sender", sender)
+        object.__setattr__(self, "endpoints", Endpoints(self.database, sender))
+        object.__setattr__(self, "uploads", Uploads(self.database, self.store))
         object.__setattr__(self, "project_slots", ProjectSlots())
         object.__setattr__(self, "invoices", Invoices(self.database, budgets.costs))
         object.__setattr__(self, "tenants", tenants)

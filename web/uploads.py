@@ -19,11 +19,13 @@ from worker.errors import TooLarge
 from worker.storage.artifact_staging import HashingWriter
 from worker.storage.files import FileRow
 from worker.storage.ids import new_id
+from worker.storage.uploads import Part
 
 CHUNK = 64 * 1024
 FORM_ALLOWANCE = 64 * 1024  # for the fields and the boundaries around the file
 FIELD_LIMIT = 4096
 MAX_PARTS = 16
+MAX_PART_BYTES = 64 * 2**20  # of an upload in parts
 CONTENT = "content"  # what the file is called inside its artifact
 
 
@@ -60,7 +62,7 @@ def receive(services: Services, tenant: str) -> FileRow:
     file_id = new_id("file-")
     with services.store.create(f"files/{file_id}") as staging:
         with staging.open(CONTENT) as target:
-            received = _read(target, limit)
+            received = _read(target, limit, "file")
         if received.filename is None:
             raise InvalidInput("The form has no part 'file' with a file name.", param="file")
         form = received.form()
@@ -83,21 +85,47 @@ def receive(services: Services, tenant: str) -> FileRow:
     )
 
 
+def receive_part(services: Services, tenant: str, upload_id: str) -> Part:
+    """Store a part of an upload; nothing stays behind when it fails."""
+    limit_body(MAX_PART_BYTES + FORM_ALLOWANCE)
+    if _announced() > MAX_PART_BYTES:
+        raise _too_large(MAX_PART_BYTES)
+    part_id = new_id("part_")
+    with services.store.create(f"uploads/{upload_id}/{part_id}") as staging:
+        with staging.open(CONTENT) as target:
+            received = _read(target, MAX_PART_BYTES, "data")
+        if received.filename is None or received.bytes == 0:
+            raise InvalidInput("The form has no part 'data' with bytes in it.", param="data")
+        artifact = staging.commit()
+    try:
+        return services.uploads.add_part(
+            tenant,
+            upload_id,
+            part_id,
+            bytes=received.bytes,
+            sha256=artifact.files[CONTENT].sha256,
+            artifact=artifact.name,
+        )
+    except BaseException:
+        services.store.delete(artifact.name)
+        raise
+
+
 def _announced() -> int:
     """About how many bytes the current request's file has; 0 where it does not say."""
     length = request.content_length
     return 0 if length is None else max(0, length - FORM_ALLOWANCE)
 
 
-def _read(target: HashingWriter, limit: int) -> Received:
+def _read(target: HashingWriter, limit: int, part: str) -> Received:
     received = Received()
     text: bytearray | None = None  # of the field that is being read; None inside the file
     name = ""
     for event in _events():
         if isinstance(event, File):
-            if event.name != "file" or received.filename is not None:
-                raise InvalidInput(f"Unknown part {event.name!r}; the file's part is 'file'.")
-            received.filename, text = _checked_name(event.filename), None
+            if event.name != part or received.filename is not None:
+                raise InvalidInput(f"Unknown part {event.name!r}; the file's part is {part!r}.")
+            received.filename, text = checked_name(event.filename), None
         elif isinstance(event, Field):
             name, text = event.name, bytearray()
         elif isinstance(event, Data):
@@ -136,7 +164,7 @@ def _events() -> Iterator[Field | File | Data]:
         raise InvalidInput(f"The form is malformed: {error}.", code="invalid_form") from None
 
 
-def _checked_name(filename: str) -> str:
+def checked_name(filename: str) -> str:
     """The name a file is shown under; it never becomes a path."""
     if not filename or len(filename) > 255 or not filename.isprintable():
         raise InvalidInput("A file's name has 1 to 255 printable characters.", param="file")

@@ -6,7 +6,8 @@ import worker.billing.tables
 import worker.jobs.tables
 import worker.storage.tables
 import worker.tenants.tables
-import worker.usage.tables  # noqa: F401  (they fill the registry)
+import worker.usage.tables
+import worker.webhooks.tables  # noqa: F401  (they fill the registry)
 from worker.storage.schema import METADATA
 
 __all__ = ["METADATA"]

@@ -29,6 +29,7 @@ COMMANDS = {
     "keys": "web.cli.keys:keys",
     "tenants": "web.cli.tenants:tenants",
     "usage": "web.cli.usage:usage",
+    "webhooks": "web.cli.webhooks:webhooks",
     "worker": "web.cli.worker:worker",
     "db": "web.cli.db:db",
 }

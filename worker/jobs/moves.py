@@ -16,6 +16,7 @@ from worker.jobs.tables import in_state, job_events, jobs
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.usage.job_usage import record_job
+from worker.webhooks.events import publish_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class JobTable:
     ) -> Job | None:
         """Change the one row that meets the condition and write the event; None: no such row.
 
-        Where the job ends by it, what it has used is written down in the same transaction.
+        Where the job ends by it, what it has used, and the events of its webhooks, are written in
+        the same transaction.
         """
         row = connection.execute(
             update(jobs)
@@ -58,6 +60,7 @@ class JobTable:
         self._write_event(connection, row, note, now)
         if values.get("state") in FINAL:
             record_job(connection, row, now)
+            publish_end(connection, row, now)
         return job_from(row)
 
     def _write_event(self, connection: Connection, row: Row[Any], note: Note, now: float) -> None:

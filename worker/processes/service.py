@@ -33,6 +33,9 @@ from worker.settings import Settings
 from worker.tasks import register_generate, register_wake
 from worker.training.run import TrainingRun
 from worker.usage.interactive import InteractiveMeter
+from worker.webhooks.deliverer import LET_GO_SECONDS, Deliverer
+from worker.webhooks.destinations import Allowed
+from worker.webhooks.sender import Sender
 
 LOG = logging.getLogger(__name__)
 
@@ -118,7 +121,11 @@ def _reconcile(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     wakeups = Wakeups(make_publisher(settings), connect(settings), settings.broker_retry_seconds)
+    deliverer = Deliverer(backend.database, Sender(Allowed.parse(settings.webhook_allow)))
+    sending = threading.Thread(target=deliverer.run, args=(stop,), name="webhooks", daemon=True)
+    sending.start()
     Reconciler(backend, wakeups).run(stop)
+    sending.join(LET_GO_SECONDS)
     return 0
 
 

@@ -12,8 +12,10 @@ from worker.jobs.idempotency import Idempotency
 from worker.jobs.states import FINAL
 from worker.jobs.tables import jobs
 from worker.processes.presence import Presence
-from worker.storage.tables import files, models
+from worker.storage.tables import files, models, upload_parts
+from worker.storage.uploads import Uploads
 from worker.usage.storage_usage import StorageMeter
+from worker.webhooks.deliverer import forget_old
 
 LOG = logging.getLogger(__name__)
 
@@ -36,8 +38,10 @@ class Sweep:
         Idempotency(self._backend.database).forget_older(KEEP_KEYS_SECONDS)
         Presence(self._backend.database, self._backend.settings).forget_silent()
         self._storage.run()
+        Uploads(self._backend.database, self._backend.store).expire_old()
+        forget_old(self._backend.database)
         self._backend.store.sweep_staging(max(self._young, DAY))
-        for prefix in ("jobs", "files"):
+        for prefix in ("jobs", "files", "uploads"):
             self.remove_orphans(prefix)
 
     def remove_orphans(self, prefix: str) -> int:
@@ -66,7 +70,7 @@ def _is_wanted(connection: Connection, name: str) -> bool:
             or name in {pointer["artifact"] for pointer in row.checkpoint_history}
         ):
             return True
-    pointers = (files.c.artifact, models.c.artifact)
+    pointers = (files.c.artifact, models.c.artifact, upload_parts.c.artifact)
     return any(
         connection.execute(select(pointer).where(pointer == name).limit(1)).first() is not None
         for pointer in pointers

@@ -1,6 +1,7 @@
 """Tables beside the jobs. The tenant is in each but `workers`, which belong to the machines.
 
 files, models, aliases      what users upload and get
+uploads, upload_parts       files that come in parts
 api_keys, signin_links      who may do what
 workers                     who is there to work
 """
@@ -34,6 +35,42 @@ files = Table(
         postgresql_where=text("expires_at IS NOT NULL"),
         sqlite_where=text("expires_at IS NOT NULL"),
     ),
+)
+
+uploads = Table(
+    "uploads",
+    METADATA,
+    Column("id", NAME, primary_key=True),
+    Column("tenant", NAME, nullable=False),
+    Column("filename", Line(), nullable=False),
+    Column("mime_type", Line(), nullable=False),
+    Column("purpose", NAME, nullable=False),
+    Column("bytes", BIG, nullable=False),
+    Column("status", NAME, nullable=False),  # pending, completed, cancelled or expired
+    Column("expires_in", Double),  # of the file
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("file_id", NAME),
+    Index(
+        "uploads_expires",
+        "expires_at",
+        postgresql_where=text("status = 'pending'"),
+        sqlite_where=text("status = 'pending'"),
+    ),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    METADATA,
+    Column("id", NAME, primary_key=True),
+    Column("upload_id", NAME, nullable=False),
+    Column("tenant", NAME, nullable=False),
+    Column("bytes", BIG, nullable=False),
+    Column("sha256", NAME, nullable=False),
+    Column("artifact", NAME, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("upload_parts_upload", "upload_id", "id"),
+    Index("upload_parts_artifact", "artifact"),
 )
 
 models = Table(

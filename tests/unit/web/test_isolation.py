@@ -14,6 +14,7 @@ from tests.unit.web.test_auth import described
 from web.services import Services
 from worker.contracts import BundleReference
 from worker.jobs.states import Kind
+from worker.webhooks.events import EVENT_TYPES
 
 BUNDLE = BundleReference(artifact="jobs/ftjob-1/1/model", file="model.safetensors")
 
@@ -29,6 +30,9 @@ NOBODY = {
     "key_id": "0000000000000000",
     "state_id": "state_11111111111111111111111111",
     "invoice_id": "inv_00000000000000000000000000",
+    "webhook_endpoint_id": "we_00000000000000000000000000",
+    "delivery_id": "whd_00000000000000000000000000",
+    "upload_id": "upload_00000000000000000000000000",
 }
 # A route that takes a body is given one that is right, so that it gets as far as looking.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -54,6 +58,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/organization/projects/{project_id}"): {"name": "mine now"},
     ("POST", "/v1/organization/projects/{project_id}/api_keys"): {"name": "mine now"},
     ("POST", "/v1/organization/projects/{project_id}/api_keys/{key_id}/rotate"): {},
+    ("POST", "/v1/webhook_endpoints/{webhook_endpoint_id}"): {"name": "mine now"},
+    ("POST", "/v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret"): {},
+    ("POST", "/v1/webhook_endpoints/{webhook_endpoint_id}/test"): {"event_type": "batch.failed"},
+    ("POST", "/v1/uploads/{upload_id}/complete"): {"part_ids": ["part_x"]},
     ("POST", "/v1/cost_estimates"): {"model": "lstm-tiny", "training_file": "{file_id}"},
     ("POST", "/v1/organization/projects/{project_id}/invoices"): {"month": "2026-03"},
     ("POST", "/v1/organization/projects/{project_id}/invoices/{invoice_id}/credits"): {
@@ -61,7 +69,13 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "reason": "x",
     },
 }
-CREATES = {"/v1/files", "/v1/organization/projects"}  # they name nothing that is there
+CREATES = {  # they name nothing that is there, or in their path alone
+    "/v1/files",
+    "/v1/organization/projects",
+    "/v1/uploads",
+    "/v1/uploads/{upload_id}/parts",
+    "/v1/webhook_endpoints",
+}
 
 
 @pytest.fixture
@@ -75,6 +89,11 @@ def ids(
         return services.jobs.submit("acme", kind, {}, uses_files=[file_id]).id
 
     services.models.set_alias("acme", "ours", model)
+    endpoint = services.endpoints.create("acme", "x", "https://93.184.215.14/", EVENT_TYPES)
+    services.jobs.request_cancel("acme", job("training"))
+    upload = services.uploads.create(
+        "acme", filename="a", mime_type="text/plain", purpose="batch", bytes=1
+    )
     known = {
         "file_id": file_id,
         "job_id": job("training"),
@@ -86,6 +105,9 @@ def ids(
         "project_id": "acme",
         "state_id": services.states.add("acme", model, BUNDLE, '{"tokens": 1}'),
         "key_id": services.keys.authenticate(call.key).id,
+        "webhook_endpoint_id": endpoint.id,
+        "delivery_id": services.endpoints.deliveries("acme", endpoint.id).items[0].id,
+        "upload_id": upload.id,
         "invoice_id": services.invoices.issue("acme", "2026-03").id,
     }
     return {"theirs": known, "nobodys": NOBODY}

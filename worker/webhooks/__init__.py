@@ -1,0 +1,1 @@
+"""Webhooks by Standard Webhooks: endpoints, an outbox, signed deliveries with retries over days."""
