@@ -27,7 +27,7 @@ NOBODY = {
     "model_id": "ft:lstm-tiny:acme::none",
     "name": "no-such-alias",
     "project_id": "proj_00000000000000000000000000",
-    "key_id": "0000000000000000",
+    "key_id": "ffffffffffffffff",
     "state_id": "state_11111111111111111111111111",
     "invoice_id": "inv_00000000000000000000000000",
     "webhook_endpoint_id": "we_00000000000000000000000000",
