@@ -170,6 +170,7 @@ def test_a_model_with_an_index_does_not_repeat_its_text(client: openai.OpenAI) -
         )  # fmt: skip
         return max(index.longest_overlap(each.text).characters for each in answer.choices)
 
+    assert client.models.retrieve(parrot).model_extra["copy_index"] == 16
     assert longest() > 30
     assert longest(reject_if_copied_over=20) <= 20
 

@@ -29,6 +29,9 @@ class ModelObject(Shape):
         description="text, prompts, messages or labels: what it learnt from, and how it is asked",
     )
     labels: list[str] | None = Field(None, description="the classes that it tells apart")
+    copy_index: int | None = Field(
+        None, description="how low reject_if_copied_over can be; null where it cannot be asked for"
+    )
     classification: dict[str, Any] | None = Field(
         None, description="how well it does so, class by class, on the validation rows"
     )

@@ -68,6 +68,7 @@ def view(model: Model) -> ModelObject:
         objectives=model.header.get("objectives"),
         rows=model.header.get("rows"),
         labels=model.header.get("labels") or None,
+        copy_index=model.header.get("copy_index"),
         classification=model.header.get("classification"),
         corpus=model.header.get("corpus") or None,
         metrics=model.header.get("metrics"),

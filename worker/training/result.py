@@ -93,6 +93,7 @@ def describe(header: BundleHeader) -> dict[str, Any]:
         "objectives": list(header.objectives),
         "rows": header.rows,
         "labels": list(header.labels),
+        "copy_index": header.copy_index,
         "classification": header.classification,
         "generation_defaults": header.generation_defaults.model_dump(mode="json"),
     }
