@@ -59,7 +59,7 @@ def run(stack: Stack, model: str, lines: int, tokens: int) -> dict[str, object]:
     return {
         "seconds": round(now - began, 2),
         "lines_per_second": round(lines / (now - began)),
-        "worker_mb": held["worker"],
+        "worker_mb": held["generator"],
         "engine_mb": held["engine"],
     }
 

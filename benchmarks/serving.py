@@ -6,7 +6,7 @@ A whole stack with default settings, a 2×512 model of 65 symbols that was train
 lengths from 64 to 448 tokens. Each number of clients sends plain and streamed requests, in turns
 with the next; then streamed ones arrive by chance (Poisson) at half of the largest streamed rate,
 and one and eight clients stream while a training runs. The engine alone is measured before and
-after, in a process of its own, with the threads that the stack gives it and with all of them.
+after, in a process of its own, with half of the cores as torch's threads and with all of them.
 Client, web, worker, engine and Redis share the machine's cores: how many cores each of them kept
 busy is told. The last line is JSON.
 """
@@ -32,16 +32,11 @@ import psutil
 
 from tests.load_client import Call, arrivals, closed_loop, make_body
 from tests.stack import QUICK, Stack, wait_for
+from tests.vitals import PARTS, look
 from worker.processes.cores import available_cores
 
 ALPHABET = "".join(chr(48 + index) for index in range(62)) + " \n."
 LENGTHS = (64, 448)
-PROCESSES = {
-    "web": ("web.server",),
-    "worker": ("worker", "generate"),
-    "engine": ("engine_process",),
-    "redis": ("redis",),
-}
 
 
 def main() -> None:
@@ -214,7 +209,7 @@ def percentiles(name: str, seconds: list[float]) -> dict[str, float]:
 @contextmanager
 def cpu_shares(stack: Stack) -> Iterator[dict[str, float]]:
     """Cores that each part kept busy, on average, filled in at the end of the block."""
-    watched = {name: stack.processes(*words) for name, words in PROCESSES.items()}
+    watched = {name: stack.processes(*words) for name, words in PARTS.items()}
     watched["client"] = [psutil.Process()]
 
     def seconds() -> dict[str, float]:
@@ -233,16 +228,8 @@ def _cpu(process: psutil.Process) -> float:
 
 
 def memory(stack: Stack) -> dict[str, float]:
-    """RssAnon of each part; the largest where there are several processes."""
-    return {name: max(map(_anonymous, stack.processes(*words)), default=0.0)
-            for name, words in PROCESSES.items()}  # fmt: skip
-
-
-def _anonymous(process: psutil.Process) -> float:
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0
+    """RssAnon of each part, in megabytes."""
+    return {name: round(each.anonymous_mb, 1) for name, each in look(stack).items()}
 
 
 def engine_alone(shape: str) -> dict[str, float]:

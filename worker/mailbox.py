@@ -15,17 +15,16 @@ from typing import Any
 
 import redis
 
-from worker.contracts import (
+from worker.contracts import StreamEntry, decode_entries
+from worker.errors import BrokerUnavailable, NoWorker, Unavailable, WorkerLost
+from worker.redis_keys import (
     ANY_WORKER_KEY,
-    StreamEntry,
     answers_key,
-    decode_entries,
     reader_key,
     stopped_key,
     stops_key,
     worker_key,
 )
-from worker.errors import BrokerUnavailable, NoWorker, Unavailable, WorkerLost
 
 READER_SECONDS = 15  # a process that is gone this long has its requests stopped
 RENEW_SECONDS = 5.0

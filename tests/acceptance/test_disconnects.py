@@ -15,6 +15,7 @@ from tests.vitals import engine_is_idle, look, open_redis, soon
 
 WITHOUT_END = 1_000_000  # tokens: hours of work for this model, were it not stopped
 AT_ONCE = 16
+POOLS = 260  # threads of the web process, and more than its connections
 
 
 async def hang_up(stack: Stack, model: str, count: int, seed: int) -> None:
@@ -58,7 +59,7 @@ def test_the_engine_rests_when_the_only_client_has_gone(
 def test_aborted_requests_leave_nothing(
     stack: Stack, client: openai.OpenAI, model: str, count: int
 ) -> None:
-    """No slot, thread, descriptor, key, file, and no memory to speak of."""
+    """No slot, no thread or descriptor each, no key, no file, and no memory to speak of."""
     asyncio.run(hang_up(stack, model, 60, seed=0))  # all threads and connections are there now
     assert soon(lambda: engine_is_idle(stack))
     connection = open_redis(stack)
@@ -68,10 +69,14 @@ def test_aborted_requests_leave_nothing(
 
     assert soon(lambda: engine_is_idle(stack))
     after = look(stack)
+    # Pools of threads and connections may fill, up to their bounds; a leak is one a request.
+    spare = min(count // 4, POOLS)
     for part in ("web", "generator", "engine"):
-        assert after[part].threads <= before[part].threads + 4, part
-        assert after[part].descriptors <= before[part].descriptors + 4, part
-        assert after[part].anonymous_mb <= before[part].anonymous_mb * 1.1 + 10, part
+        threads = after[part].threads - before[part].threads
+        assert threads <= spare, part
+        assert after[part].descriptors <= before[part].descriptors + spare, part
+        memory = before[part].anonymous_mb * 1.1 + 10 + max(0, threads) / 5
+        assert after[part].anonymous_mb <= memory, part
     assert count_files(stack) <= files + 2
     kept = [key for key in connection.scan_iter("textgen:*") if connection.ttl(key) < 0]
     assert kept == []  # what there is expires

@@ -14,10 +14,11 @@ import redis
 from tests.random_models import BundleMaker
 from textgen.bundles.bundle import save_bundle
 from textgen.options import SamplingOptions
-from worker.contracts import BundleReference, GenerateRequest, StreamEntry, reader_key, stopped_key
+from worker.contracts import BundleReference, GenerateRequest, StreamEntry
 from worker.generation.answers import Answers
 from worker.generation.engine_link import EngineLink
 from worker.mailbox import BLOCK_SECONDS, Mailbox
+from worker.redis_keys import reader_key, stopped_key
 from worker.stack.embedded_redis import HOST, prepare_redis
 from worker.stack.process_output import Log
 from worker.stack.supervisor import Program, Supervisor

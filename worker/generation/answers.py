@@ -17,18 +17,16 @@ from typing import Any
 
 import redis
 
-from worker.contracts import (
+from worker.contracts import GenerateRequest, StreamEntry, encode_entries
+from worker.generation.engine_link import EngineLink, Update
+from worker.redis_keys import (
     ANY_WORKER_KEY,
-    GenerateRequest,
-    StreamEntry,
     answers_key,
-    encode_entries,
     reader_key,
     stopped_key,
     stops_key,
     worker_key,
 )
-from worker.generation.engine_link import EngineLink, Update
 from worker.usage.interactive import InteractiveMeter
 
 LOG = logging.getLogger(__name__)
