@@ -153,6 +153,11 @@ def test_a_bound_of_nothing_turns_them_off(connection: redis.Redis) -> None:
     with pytest.raises(InvalidOption) as caught:
         TextStates(connection, seconds=60, bound=0).check_allowed()
     assert caught.value.code == "states_off"
+    small = TextStates(connection, seconds=60, bound=100)
+    small.check_allowed()
+    with pytest.raises(InvalidOption, match="a tenant may have 100"):
+        small.add("acme", MODEL, BUNDLE, packed())
+    assert connection.keys() == []
 
 
 def test_a_redis_that_was_killed_has_them_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -287,4 +288,18 @@ def test_a_state_of_another_shape_is_refused(make_bundle: BundleMaker) -> None:
     with pytest.raises(InvalidOption) as caught:
         ask(engine, "a", start=last.state)
     assert (caught.value.code, caught.value.param) == ("state_of_another_model", "state_id")
+    assert not engine.busy
+
+
+def test_a_state_of_other_numerics_is_refused(make_bundle: BundleMaker) -> None:
+    bundle = make_bundle()
+    engine = Engine(bundle, slots=1)
+    _, last = ask(engine, "a", max_tokens=0)
+    travelled = TextState.unpack(last.state.pack())
+    assert same(travelled, last.state)
+    assert ask(engine, "b", start=travelled)[0] == ask(engine, "ab")[0]
+    elsewhere = replace(travelled, numerics="another machine")
+    with pytest.raises(InvalidOption, match="Send the text instead") as caught:
+        ask(engine, "b", start=elsewhere)
+    assert (caught.value.code, caught.value.param) == ("state_of_other_numerics", "state_id")
     assert not engine.busy

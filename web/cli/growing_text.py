@@ -74,7 +74,7 @@ class GrowingText:
         """Take one of the alternatives, as they were told last; those that may follow it."""
         place = self._places[-1]
         added, part = whole_characters(place.part + token_bytes(text))
-        answer = self._next_tokens(place, count, token)
+        answer = self._next_tokens(place, count, token, place.text + added)
         self._places.append(Place(place.text + added, part, answer["state_id"]))
         return list(answer["data"])
 
@@ -118,7 +118,10 @@ class GrowingText:
                 self._keeps_states = False
         yield from self._api.stream("/v1/completions", body)
 
-    def _next_tokens(self, place: Place, count: int, token: int | None = None) -> Any:
+    def _next_tokens(
+        self, place: Place, count: int, token: int | None = None, whole: str = ""
+    ) -> Any:
+        """The answer at a place, or after ``token`` there, which makes the text ``whole``."""
         body = {"model": self._body["model"], "top": count}
         if place.state is not None:
             prompt = "" if token is None else [token]
@@ -132,6 +135,8 @@ class GrowingText:
         answer = self._api.post("/v1/next_tokens", {**body, "prompt": place.text})
         if token is None:
             return answer
+        if answer["state_id"] is None:  # the server keeps none
+            return self._api.post("/v1/next_tokens", {**body, "prompt": whole})
         return self._next_tokens(Place(place.text, state=answer["state_id"]), count, token)
 
 

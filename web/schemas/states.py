@@ -53,12 +53,15 @@ class PromptUsage(Shape):
 
 
 class NextTokens(Shape):
-    """The likeliest next tokens, the likeliest first, and the state before them."""
+    """The likeliest next tokens, the likeliest first, and the state before them.
+
+    It is null where the service keeps no states.
+    """
 
     id: str
     object: Literal["next_tokens"] = "next_tokens"
     created: int
     model: str
-    state_id: str
+    state_id: str | None
     data: list[NextToken]
     usage: PromptUsage

@@ -60,7 +60,7 @@ def choose(body: NextTokensBody, asker: Asker, request_id: str, seed: int) -> Wo
     body.check_limits(max_characters=asker.max_characters)
     model, bundle = find_writer(asker.models, asker.tenant, body.model, fills_gaps=False)
     state = asker.state(body.state_id, model, bundle)
-    keep = asker.keeper(model, bundle)
+    keep = asker.keeper(model, bundle) if asker.keeps_states else None
     return Work(model, body.to_request(request_id, bundle, state), NextTokensAnswer(keep))
 
 

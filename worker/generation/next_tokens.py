@@ -70,9 +70,12 @@ class NextTokensBody(Options):
 
 
 class NextTokensAnswer(Answer):
-    """Takes the alternatives; ``keep`` turns the packed state before them into its id."""
+    """Takes the alternatives; ``keep`` turns the packed state before them into its id.
 
-    def __init__(self, keep: Callable[[str], str]) -> None:
+    Without it no id is told.
+    """
+
+    def __init__(self, keep: Callable[[str], str] | None) -> None:
         super().__init__(1)
         self._keep = keep
         self._tokens: tuple[TokenLogprob, ...] = ()
@@ -100,7 +103,7 @@ class NextTokensAnswer(Answer):
             "object": "next_tokens",
             "created": int(time.time()),
             "model": model,
-            "state_id": self._keep(self._state),
+            "state_id": None if self._keep is None else self._keep(self._state),
             "data": [_alternative(each) for each in self._tokens],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }

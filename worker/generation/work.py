@@ -16,6 +16,10 @@ from worker.generation.serving import ModelNames
 class States(Protocol):
     """Keeps the states of texts; `worker.storage.text_states` says more."""
 
+    @property
+    def allowed(self) -> bool:
+        """Whether any are kept."""
+
     def check_allowed(self) -> None:
         """InvalidOption where none are kept."""
 
@@ -50,6 +54,11 @@ class Asker:
         states = self._states("return_state")
         states.check_allowed()
         return partial(states.add, self.tenant, model, bundle)
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether texts get states here."""
+        return self.states is not None and self.states.allowed
 
     def _states(self, param: str) -> States:
         if self.states is None:

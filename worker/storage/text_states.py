@@ -98,9 +98,14 @@ class TextStates:
         self._use = connection.register_script(_USE)
         self._delete = connection.register_script(_DELETE)
 
+    @property
+    def allowed(self) -> bool:
+        """Whether this service keeps states."""
+        return self._bound > 0
+
     def check_allowed(self) -> None:
         """InvalidOption where this service keeps no states."""
-        if self._bound == 0:
+        if not self.allowed:
             raise InvalidOption(
                 "This service keeps no states (TEXTGEN_TENANT_STATE_BYTES is 0). Leave out "
                 "'return_state' and send the whole text each time.",
@@ -109,7 +114,18 @@ class TextStates:
             )
 
     def add(self, tenant: str, model: str, bundle: BundleReference, packed: str) -> str:
-        """Keep a packed state; its id."""
+        """Keep a packed state; its id.
+
+        InvalidOption ``states_off`` for one that is larger than all that a tenant may have.
+        """
+        if len(packed) > self._bound:
+            raise InvalidOption(
+                f"A state of this model takes {len(packed):,} bytes, and a tenant may have "
+                f"{self._bound:,} (TEXTGEN_TENANT_STATE_BYTES). Leave out 'return_state' and send "
+                "the whole text each time.",
+                code="states_off",
+                param="return_state",
+            )
         state_id = new_id(PREFIX)
         fields = {
             "model": model,

@@ -35,7 +35,8 @@ class Writer:
         if request.url.path == "/v1/next_tokens":
             data = [{"token": 97 + place, "text": "abc"[place], "probability": 0.3}
                     for place in range(3)]  # fmt: skip
-            return httpx.Response(200, json={"data": data, "state_id": self.keep(known)})
+            state = None if self.off else self.keep(known)
+            return httpx.Response(200, json={"data": data, "state_id": state})
         written = f"{len(known)}."
         choice: dict[str, Any] = {"text": written}
         if body.get("return_state"):
@@ -108,6 +109,9 @@ def test_a_server_that_keeps_no_states_is_sent_the_whole_text(writer: Writer) ->
     list(text.write("ab"))
     list(text.write("cd"))
     assert (text.text, writer.prompts) == ("ab2.cd6.", ["ab", "ab2.cd"])
+    text.alternatives(3)
+    text.pick(97, "a", 3)
+    assert (text.text, writer.prompts[-1]) == ("ab2.cd6.a", "ab2.cd6.a")
 
 
 def test_a_character_can_be_picked_byte_by_byte(writer: Writer) -> None:

@@ -51,6 +51,7 @@ class InProcessStates:
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], tuple[StoredState, str]] = {}
+        self.allowed = True
 
     def check_allowed(self) -> None:
         return

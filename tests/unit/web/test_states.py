@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.web.conftest import Caller
-from tests.unit.web.in_process import InProcessCompletions
+from tests.unit.web.in_process import InProcessCompletions, InProcessStates
 from web.services import Services
 from worker.storage.models import NewModel, add_model
 
@@ -109,6 +109,15 @@ def test_next_tokens_come_with_the_state_before_them(
     further = {"model": model, "state_id": body["state_id"], "prompt": [97]}
     assert call("POST", "/v1/next_tokens", json=further).status_code == 200
     assert worker.requests[-1].prompts == ((97,),)
+
+
+def test_where_no_states_are_kept_next_tokens_are_told_without(
+    call: Caller, services: Services, model: str
+) -> None:
+    assert isinstance(services.states, InProcessStates)
+    services.states.allowed = False
+    body = call("POST", "/v1/next_tokens", json={"model": model, "prompt": "a"}).get_json()
+    assert (body["state_id"], len(body["data"])) == (None, 1)
 
 
 def test_states_are_listed_shown_and_deleted(call: Caller, model: str) -> None:
