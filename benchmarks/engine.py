@@ -5,7 +5,8 @@
 Everything takes turns (A B C A B C …) on one random model: the loop as it comes, the loop with
 oneDNN off, the engine with as many requests, by its native kernel, by torch, and with int8 weights.
 The roofs are this machine's 2048³ matrix products, by torch.matmul and by oneDNN, divided by the
-multiplications that a token needs. The last line is a JSON object.
+multiplications that a token needs. As in a worker, the native kernel has all threads and torch
+one beside it; the plain loop and the torch kernel have all. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ def make_engines(bundle: Bundle, slots: int) -> dict[str, Engine]:
     header = bundle.header.model_copy(update={"metrics": {METRIC: 0.0}})
     bundle = Bundle(header, bundle.tokenizer, bundle.model)
     common: dict[str, Any] = {"slots": slots, "interactive_reserve": 0, "queue": 10_000}
+    common["threads"] = torch.get_num_threads()
     engines = {"torch": Engine(bundle, kernel="torch", **common)}
     if load() is not None:
         engines["native"] = Engine(bundle, kernel="native", **common)
@@ -121,10 +123,11 @@ def measure(
         runs[f"plain B={batch}"] = partial(plain_rate, model, batch)
         runs[f"plain, oneDNN off B={batch}"] = partial(without_onednn, model, batch)
         for name, engine in engines.items():
-            runs[f"{name} B={batch}"] = partial(engine_rate, engine, batch)
+            runs[f"{name} B={batch}"] = partial(_as_in_a_worker(name, engine_rate), engine, batch)
     largest = max(batches)
     for name, engine in engines.items():
-        runs[f"{name}, mixed lengths B={largest}"] = partial(mixed_rate, engine, largest)
+        rate = _as_in_a_worker(name, mixed_rate)
+        runs[f"{name}, mixed lengths B={largest}"] = partial(rate, engine, largest)
     steps = {name: _steps_for(name, run) for name, run in runs.items()}
     rates: dict[str, list[float]] = {name: [] for name in runs}
     roofs: dict[str, list[float]] = {}
@@ -134,6 +137,22 @@ def measure(
         for name, run in runs.items():
             rates[name].append(run(steps[name]))
     return rates, roofs
+
+
+def _as_in_a_worker(
+    name: str, rate: Callable[[Engine, int, int], float]
+) -> Callable[[Engine, int, int], float]:
+    """``rate`` with one torch thread, where the kernel is not torch's."""
+
+    def run(engine: Engine, batch: int, tokens: int) -> float:
+        before = torch.get_num_threads()
+        torch.set_num_threads(before if name == "torch" else 1)
+        try:
+            return rate(engine, batch, tokens)
+        finally:
+            torch.set_num_threads(before)
+
+    return run
 
 
 def mixed_rate(engine: Engine, batch: int, tokens: int) -> float:
