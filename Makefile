@@ -78,7 +78,11 @@ bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
 		echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file"; done
 
 chaos: install ## the fault suite at full length (REPEAT repetitions of each kill)
-	@TEXTGEN_CHAOS_REPEAT=$(REPEAT) $(BIN)/pytest tests/chaos -o timeout=0 $(ARGS)
+	@mkdir -p build && rm -f build/faults.jsonl
+	@status=0; TEXTGEN_CHAOS_REPEAT=$(REPEAT) TEXTGEN_CHAOS_RESULTS=build/faults.jsonl \
+		$(BIN)/pytest tests/chaos -o timeout=0 $(ARGS) || status=$$?; \
+		PYTHONPATH=. $(BIN)/python -m tests.chaos.report build/faults.jsonl docs/reliability.md; \
+		exit $$status
 
 soak: install ## a long mixed load under which nothing may grow (SECONDS_LONG)
 	@TEXTGEN_SOAK_SECONDS=$(SECONDS_LONG) $(BIN)/pytest tests/soak -s $(ARGS)

@@ -120,12 +120,13 @@ def _responses(operation: Operation, references: Mapping[Named, dict[str, Any]])
     answer = operation.answer
     schema = {} if answer is None else {"schema": references[answer, "serialization"]}
     content = {media: schema if media == "application/json" else {} for media in operation.media}
-    error = references[ErrorEnvelope, "serialization"]
+    error = {"application/json": {"schema": references[ErrorEnvelope, "serialization"]}}
+    page: dict[str, Any] = {media: {} for media in operation.media if media == "text/html"}
     return {
         "200": {"description": "What was asked for.", "content": content},
         "default": {
             "description": f"What went wrong; type is {INVALID} where the request is to blame.",
             "headers": {"x-request-id": {"schema": {"type": "string"}}},
-            "content": {"application/json": {"schema": error}},
+            "content": {**error, **page},
         },
     }

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     hang_seconds: float = Field(600, gt=0, description="a training without progress is killed")
     cancel_grace_seconds: float = Field(30, gt=0, description="then a cancelled training is killed")
     drain_seconds: float = Field(80, gt=0, description="time to finish after SIGTERM")
+    good_run_seconds: float = Field(
+        30,
+        gt=0,
+        description="a process of `textgen up` that ends before is restarted ever later",
+    )
     retry_base_seconds: float = Field(2, gt=0, description="first delay before a retry, doubling")
     max_attempts: int = Field(5, ge=0, description="retries of a job after transient errors")
     max_losses: int = Field(3, ge=1, description="lost workers without progress before giving up")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 
 import pytest
@@ -81,3 +83,14 @@ def test_a_database_that_stays_away_costs_the_job(job: Job, settings: Settings) 
             lease.write(ask)
         with pytest.raises(LeaseLost):
             lease.keep()
+
+
+def test_work_stops_although_the_database_never_answers(job: Job, settings: Settings) -> None:
+    """It takes connections and says nothing, as behind a proxy that hangs."""
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        jobs = Jobs(Database(f"postgresql+psycopg://127.0.0.1:{port}/nothing"), settings)
+        with Lease(jobs, job, settings, stopped.set) as lease:
+            assert stopped.wait(4)  # connecting alone is given five seconds
+            assert lease.silent

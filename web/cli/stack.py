@@ -40,7 +40,7 @@ from worker.stack.embedded_redis import (
 from worker.stack.home_lock import HomeLock, stack_file, write_stack
 from worker.stack.ledger import sweep
 from worker.stack.process_output import Log
-from worker.stack.supervisor import Supervisor
+from worker.stack.supervisor import Backoff, Supervisor
 from worker.storage.database import Database
 from worker.storage.keys import Keys
 
@@ -95,7 +95,12 @@ class Stack:
             names = [WEB, RECONCILER, TRAINER, *generator_names(self.settings), REDIS]
             log = Log(self._output, names, prefixed=self.settings.log_format == "text")
             self._supervisor = taken.enter_context(
-                Supervisor(home / "children.json", log, inherited=(lock.descriptor,))
+                Supervisor(
+                    home / "children.json",
+                    log,
+                    backoff=Backoff(good_run=self.settings.good_run_seconds),
+                    inherited=(lock.descriptor,),
+                )
             )
             self._resources = taken.pop_all()
         return self

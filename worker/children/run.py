@@ -45,7 +45,8 @@ class ChildRun(ABC):
         self._settings = backend.settings
         self._job = job
         self._draining = draining
-        self._lease = Lease(backend.jobs, job, backend.settings)
+        self._lease = Lease(backend.jobs, job, backend.settings, self._kill_child)
+        self._child: ChildProcess | None = None
         self._progress: dict[str, Any] = dict(job.progress)
         self._progress_written = 0.0
         self._heard = time.monotonic()  # the last sign of progress from the child
@@ -103,6 +104,7 @@ class ChildRun(ABC):
         try:
             with ChildProcess(order, self.module, [scratch.fileno()]) as child:
                 LOG.info("%s: %s in process %d", self._job.id, self.work, child.pid)
+                self._child = child
                 self._watch(child)
         except (OSError, DiskFull) as error:
             self._retry(f"What the {self.work} has made could not be stored: {error}")
@@ -230,7 +232,15 @@ class ChildRun(ABC):
             self._stopped()
             return
         reason = f"The {self.work} process ended with {how}"
+        if self._lease.silent:  # we have killed it ourselves, while the database was away
+            self._lease.write(lambda: self._jobs.requeue(self._job, "the database was away"))
+            return
         self._lease.write(lambda: self._jobs.requeue(self._job, reason, counts_as="loss"))
+
+    def _kill_child(self) -> None:
+        """Called by a thread of the lease, which has been silent for too long."""
+        if self._child is not None:
+            self._child.kill()
 
     def _retry(self, reason: str) -> None:
         delay = self._settings.retry_base_seconds * 2**self._job.attempts

@@ -3,6 +3,9 @@
 A thread renews, so that long work such as reading a large file or a slow disk costs no lease. It
 stops when whoever works on the job has shown no life for too long: then a hung worker loses it.
 
+A second thread asks nobody: a database that takes a question and never answers holds up whoever
+asked, and what works for the job must stop all the same (``on_silence``) before another begins.
+
 A worker may only write while its lease stands. When the database is away, `Lease.write` waits
 and tries again until the worker has been silent for too long; then the job counts as lost to
 another worker, although nobody may have taken it yet.
@@ -25,31 +28,46 @@ LOG = logging.getLogger(__name__)
 Result = TypeVar("Result")
 RETRY_SECONDS = 0.5
 LOOK_SECONDS = 0.5
+JOIN_SECONDS = 1.0
 
 
 class Lease:
     """The hold of this worker on one running job, renewed within the ``with`` block.
 
-    One thread works on the job and calls the methods.
+    One thread works on the job and calls the methods. ``on_silence`` is called once, by another
+    thread, when the lease could not be renewed for too long.
     """
 
-    def __init__(self, jobs: Jobs, job: Job, settings: Settings) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        job: Job,
+        settings: Settings,
+        on_silence: Callable[[], object] = lambda: None,
+    ) -> None:
         self._jobs = jobs
         self._job = job
         self._settings = settings
         self._renewed = self._alive = time.monotonic()
         self._lost: LeaseLost | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease-{job.id}", daemon=True)
+        self._on_silence = on_silence
+        self._threads = [
+            threading.Thread(target=target, name=f"lease-{job.id}", daemon=True)
+            for target in (self._renew, self._guard)
+        ]
         self.signals = Signals(cancel=False, pause=False)
+        self.silent = False  # whether `on_silence` was called
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)  # one may wait for a database that never answers
 
     @property
     def look_seconds(self) -> float:
@@ -110,6 +128,14 @@ class Lease:
                 return
             except Exception:
                 LOG.exception("%s: its lease could not be renewed", self._job.id)
+
+    def _guard(self) -> None:
+        while not self._over.wait(self.look_seconds):
+            if time.monotonic() - self._renewed > self._settings.silence_seconds:
+                LOG.warning("%s: its lease cannot be renewed; its work is stopped", self._job.id)
+                self.silent = True
+                self._on_silence()
+                return
 
     def _beat(self) -> None:
         asked = time.monotonic()

@@ -93,6 +93,8 @@ class ArtifactStore:
                 file: FileInfo(bytes=int(entry["bytes"]), sha256=str(entry["sha256"]))
                 for file, entry in entries.items()
             }
+            for file in files:
+                _check_part(file)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptArtifact(f"The manifest of artifact {name} is damaged.") from error
         return Artifact(name, files)
