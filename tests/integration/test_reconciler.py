@@ -173,6 +173,24 @@ class TestSleep:
 
         assert backend.jobs.list("default").items[0].losses == 1
 
+    def test_a_pass_that_was_held_up_suspends_trust_once(
+        self, backend: Backend, expire: Callable[[Job], None]
+    ) -> None:
+        """It may have stood still with its machine; a database that is slow is slow again."""
+        submit(backend.jobs, 1)
+        expire(run(backend.jobs))
+        clock = HandClock()
+        reconciler = Reconciler(backend, CountedWakeups(), monotonic=clock)
+
+        reconciler.note_pass(100.0)
+        reconciler.tick()
+        assert backend.jobs.list("default").items[0].state == "running"
+
+        clock.now += backend.settings.lease_seconds + 1
+        reconciler.note_pass(100.0)
+        reconciler.tick()
+        assert backend.jobs.list("default").items[0].state == "queued"
+
     def test_a_small_difference_is_no_gap(
         self, backend: Backend, expire: Callable[[Job], None]
     ) -> None:

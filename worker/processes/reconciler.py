@@ -60,6 +60,7 @@ class Reconciler:
         self._wall = wall
         self._monotonic = monotonic
         self._trust_leases_at = monotonic()
+        self._held_up = False  # whether the last pass took too long
         self._sweep_at = monotonic() + SWEEP_SECONDS
 
     def run(self, stop: threading.Event) -> None:
@@ -76,12 +77,28 @@ class Reconciler:
             interval = self._settings.reconcile_seconds
             stop.wait(interval)
             self.note_gap(self._wall() - wall - worked - interval)
+            self.note_pass(worked)
 
     def note_gap(self, seconds: float) -> None:
         """Hear by how much the clock and our waiting disagree; a large gap suspends trust."""
         if abs(seconds) > GAP_SECONDS:
             LOG.warning("the clock moved by %+.0f s more than we waited", seconds)
-            self._trust_leases_at = self._monotonic() + self._settings.lease_seconds
+            self._suspend_trust()
+
+    def note_pass(self, seconds: float) -> None:
+        """Hear how long a pass took; one that was held up suspends trust too.
+
+        We may have been stopped in the middle of it, and everybody else with us. But when the
+        next one is as slow, it is the database, and leases must be taken back all the same.
+        """
+        held_up = seconds > GAP_SECONDS
+        if held_up and not self._held_up:
+            LOG.warning("a pass of the reconciler took %.0f s", seconds)
+            self._suspend_trust()
+        self._held_up = held_up
+
+    def _suspend_trust(self) -> None:
+        self._trust_leases_at = self._monotonic() + self._settings.lease_seconds
 
     def tick(self) -> None:
         """One pass; raises DatabaseUnavailable."""
