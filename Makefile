@@ -28,7 +28,7 @@ TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 export PORT TEXTGEN_HOME
 
-.PHONY: help install demo test test-all serve bench chaos soak lint format lock browser clients clean
+.PHONY: help install demo test test-all serve bench chaos soak lint audit format lock browser clients clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,11 +87,18 @@ chaos: install ## the fault suite at full length (REPEAT repetitions of each kil
 soak: install ## a long mixed load under which nothing may grow (SECONDS_LONG)
 	@TEXTGEN_SOAK_SECONDS=$(SECONDS_LONG) $(BIN)/pytest tests/soak -s $(ARGS)
 
-lint: install ## style, types
+lint: install ## style, types, direction of imports, known faults of dependencies
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@if grep -q importlinter pyproject.toml; then $(BIN)/lint-imports --no-cache; fi
+	@$(MAKE) audit
+
+audit: install ## known faults of the locked packages (left out without a network)
+	@if ! $(BIN)/python -c 'import urllib.request as u; u.urlopen("https://pypi.org/pypi/pip/json", timeout=5)' \
+		2>/dev/null; then echo "audit: pypi.org cannot be reached, so known faults are not looked for"; \
+	else $(BIN)/pip-audit --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements.lock; fi
 
 format: install ## put the sources into the common form
 	@$(BIN)/ruff check --fix --quiet . || true

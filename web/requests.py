@@ -15,6 +15,7 @@ from web.errors import UnsupportedMedia
 
 Q = TypeVar("Q", bound=Options)
 MOST_IN_LIST = 100
+MOST_DEPTH = 32
 # NUL or a surrogate, as JSON can escape them; whether a pair is whole, the strings tell.
 UNUSABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 HALF_A_PAIR = re.compile("[\ud800-\udfff]")
@@ -36,6 +37,10 @@ def json_body() -> dict[str, Any]:
         raise InvalidInput(f"The body is not JSON: {error}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidInput("The body must be a JSON object, {…}.", code="invalid_json")
+    if raw.count(b"[") + raw.count(b"{") > MOST_DEPTH and _is_deep(body):
+        raise InvalidInput(
+            f"The body is nested too deeply: at most {MOST_DEPTH} levels.", code="invalid_json"
+        )
     if UNUSABLE_ESCAPE.search(raw):
         for name, value in body.items():
             for text in (name, *_strings(value)):
@@ -66,6 +71,22 @@ def _refuse_unusable(name: str, text: str) -> None:
             "Send the pair whole, or leave it out.",
             param=name.encode(errors="replace").decode(),
         )
+
+
+def _is_deep(body: object) -> bool:
+    """Whether anything lies deeper than is allowed; itself without recursion."""
+    level = [body]
+    for _ in range(MOST_DEPTH):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flask import current_app
 
 from web.departures import WatchedCompletions
 from web.rate_limits import ProjectSlots, RateLimits
+from web.safe_retries import Answered
 from web.slots import Slots
 from worker.backend import open_backend
 from worker.billing.budgets import Budgets
@@ -91,6 +92,7 @@ class Services:
     terms: Terms = field(default_factory=Terms)
     stopping: threading.Event = field(default_factory=threading.Event)
     answers: Slots = field(init=False)  # completions that hold a thread
+    answered: Answered = field(default_factory=Answered)
     streams: Slots = field(init=False)  # followers of job events
     tokenizers: ModelTokenizers = field(init=False)
     tenants: Tenants = field(init=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,16 @@ from sqlalchemy.engine import Connection
 
 from textgen.errors import InvalidInput
 from web.auth import key, tenant
+from web.safe_retries import retry_of
 from web.schemas.base import Body
 from web.services import Services, current
 from worker.errors import DiskFull
 from worker.jobs.idempotency import IdempotencyKey
-from worker.jobs.origin import Origin
+from worker.jobs.origin import Origin, Retry
 from worker.jobs.rows import Job
 from worker.jobs.states import Kind
+
+LOG = logging.getLogger("textgen.web")
 
 KEY_CHARACTERS = 255
 
@@ -49,15 +53,17 @@ def accept(
         uses_files=files,
         uses_models=models,
         idempotency=idempotency_key(body),
-        origin=origin(),
+        origin=origin(retry_of(key().id, _asked(body), services.answered)),
     )
+    services.answered.when_written(job.id)
+    LOG.info("%s: %s by key %s in %s", job.id, kind, key().id, g.request_id)
     services.wakeups.publish(job.queue)
     return job
 
 
-def origin() -> Origin:
+def origin(retry: Retry | None = None) -> Origin:
     """Who asks for a job, by which request."""
-    return Origin(api_key=key().id, request_id=g.request_id, admit=_admit)
+    return Origin(api_key=key().id, request_id=g.request_id, admit=_admit, retry=retry)
 
 
 def _admit(connection: Connection, now: float, kind: Kind, spec: Mapping[str, Any]) -> int:
@@ -77,8 +83,12 @@ def idempotency_key(body: Body) -> IdempotencyKey | None:
             f"An Idempotency-Key has 1 to {KEY_CHARACTERS} printable characters.",
             param="Idempotency-Key",
         )
-    asked = f"{request.method} {request.path}\n{body.model_dump_json()}"
-    return IdempotencyKey(given, hashlib.sha256(asked.encode()).hexdigest())
+    return IdempotencyKey(given, hashlib.sha256(_asked(body).encode()).hexdigest())
+
+
+def _asked(body: Body) -> str:
+    """All that the current request asks for."""
+    return f"{request.method} {request.path}\n{body.model_dump_json()}"
 
 
 def check_room(services: Services) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Connection
 
 from worker.errors import IdempotencyMismatch
+from worker.jobs.origin import RETRY_SECONDS, Retry
 from worker.jobs.tables import idempotency
 from worker.storage.database import Database, insert_into
 
@@ -70,6 +71,30 @@ def claim_key(
             param="Idempotency-Key",
         )
     return Earlier(row.job_id, row.response)
+
+
+def find_or_remember(
+    database: Database, connection: Connection, tenant: str, retry: Retry, job_id: str
+) -> str | None:
+    """The job that a retry asks for again, or None: then this job is remembered for retries."""
+    now = database.now(connection)
+    if retry.repeats:
+        earlier = connection.execute(
+            select(idempotency.c.job_id).where(
+                idempotency.c.tenant == tenant,
+                idempotency.c.key == retry.key,
+                idempotency.c.created_at >= now - RETRY_SECONDS,
+            )
+        ).scalar_one_or_none()
+        if earlier is not None and not retry.answered(earlier):
+            return str(earlier)
+    fresh = {"job_id": job_id, "created_at": now}
+    connection.execute(
+        insert_into(connection, idempotency)
+        .values(tenant=tenant, key=retry.key, body_sha256="", **fresh)
+        .on_conflict_do_update(index_elements=["tenant", "key"], set_=fresh)
+    )
+    return None
 
 
 class Idempotency:

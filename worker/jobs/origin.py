@@ -15,6 +15,21 @@ from worker.jobs.states import Kind
 Admit = Callable[[Connection, float, Kind, Mapping[str, Any]], int]
 
 
+RETRY_SECONDS = 60.0  # so long may a retry follow what it repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Under what name a request is remembered, and whether it may repeat an earlier one.
+
+    ``answered`` tells of a job's id whether its answer was written whole: that is no retry.
+    """
+
+    key: str
+    repeats: bool
+    answered: Callable[[str], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a job comes from, and who decides whether it may be made."""
@@ -22,3 +37,4 @@ class Origin:
     api_key: str | None = None
     request_id: str | None = None
     admit: Admit | None = None
+    retry: Retry | None = None

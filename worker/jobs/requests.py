@@ -11,9 +11,9 @@ from sqlalchemy.engine import Connection, Row
 from worker.errors import Conflict
 from worker.jobs import fair_share
 from worker.jobs.backlog import Backlog
-from worker.jobs.idempotency import IdempotencyKey, claim_key
+from worker.jobs.idempotency import IdempotencyKey, claim_key, find_or_remember
 from worker.jobs.moves import JobTable, Note
-from worker.jobs.origin import Admit, Origin
+from worker.jobs.origin import Admit, Origin, Retry
 from worker.jobs.rows import Job, Queue, job_from
 from worker.jobs.states import FINAL, ID_PREFIX, PAUSABLE, QUEUED_PHASE, Kind
 from worker.jobs.tables import jobs
@@ -76,13 +76,21 @@ class JobRequests(JobTable):
             "request_id": None if origin is None else origin.request_id,
         }
         admit = None if origin is None else origin.admit
+        retry = None if origin is None or idempotency is not None else origin.retry
         if connection is not None:
             return self._submit(
-                connection, row, deadline_seconds, uses_files, uses_models, idempotency, admit
+                connection,
+                row,
+                deadline_seconds,
+                uses_files,
+                uses_models,
+                idempotency,
+                admit,
+                retry,
             )
         with self._database.write() as own:
             return self._submit(
-                own, row, deadline_seconds, uses_files, uses_models, idempotency, admit
+                own, row, deadline_seconds, uses_files, uses_models, idempotency, admit, retry
             )
 
     def _submit(
@@ -94,8 +102,13 @@ class JobRequests(JobTable):
         uses_models: Sequence[str],
         key: IdempotencyKey | None,
         admit: Admit | None,
+        retry: Retry | None,
     ) -> Job:
         tenant, job_id = row["tenant"], row["id"]
+        if retry is not None:
+            repeated = find_or_remember(self._database, connection, tenant, retry, job_id)
+            if repeated is not None:
+                return job_from(self._owned(connection, tenant, repeated))
         if key is not None:
             earlier = claim_key(self._database, connection, tenant, key, job_id=job_id)
             if earlier is not None:
