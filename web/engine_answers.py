@@ -23,8 +23,10 @@ from web.slots import Place
 from worker.contracts import GenerateRequest, Owner, StreamEntry, Usage
 from worker.generation.completions import new_seed
 from worker.generation.endpoints import Endpoint
+from worker.generation.text_policy import TextPolicy
 from worker.generation.work import Asker, Work
 from worker.storage.ids import new_id
+from worker.tenants.tenants import Tenant
 from worker.usage.characters import characters_in
 
 B = TypeVar("B", bound=Options)
@@ -45,11 +47,33 @@ def begin(endpoint: Endpoint[B], body: B) -> Work:
     )
     work = endpoint.begin(body, asker, new_id(endpoint.prefix), new_seed())
     owner = Owner(tenant=tenant(), api_key=key().id, model=work.model)
-    work.request = work.request.model_copy(update={"owner": owner})
+    work.request = _policy(project).admitted(work.request.model_copy(update={"owner": owner}))
     per_minute = project.limits.characters_per_minute
     if per_minute is not None:
         services.rates.characters(project.id, per_minute, _asked(work.request))
     return work
+
+
+def _policy(project: Tenant) -> TextPolicy:
+    return TextPolicy(project.label, project.blocked_words)
+
+
+def _entries(services: Services, request_id: str) -> Entries:
+    """The answer's entries, with the project's label behind its texts where it has one."""
+    entries = cast(Entries, services.completions.read(request_id))
+    policy = _policy(services.tenants.known(tenant()))
+    return cast(Entries, _labelled(entries, policy)) if policy.label else entries
+
+
+def _labelled(entries: Entries, policy: TextPolicy) -> Iterator[StreamEntry | None]:
+    try:
+        for entry in entries:
+            if entry is None or not entry.deltas:
+                yield entry
+            else:
+                yield entry._replace(deltas=policy.labelled(entry.deltas))
+    finally:
+        entries.close()
 
 
 def _asked(request: GenerateRequest) -> int:
@@ -73,7 +97,7 @@ def whole(work: Work) -> Response:
     services = current()
     with _place(services):
         services.completions.start(work.request)
-        entries = cast(Entries, services.completions.read(work.request.id))
+        entries = _entries(services, work.request.id)
         gather(current_client(), entries, work.answer)
     body = work.answer.body(work.request.id, work.model)
     return Response(json.dumps(body), mimetype="application/json")
@@ -86,7 +110,7 @@ def streamed(work: Work, *, with_usage: bool) -> Response:
     place = _place(services)
     try:
         services.completions.start(work.request)
-        entries = cast(Entries, services.completions.read(work.request.id))
+        entries = _entries(services, work.request.id)
         first = _first(stream.client, entries)
         return stream_response(stream.events(first, entries), entries.close, place.free)
     except BaseException:

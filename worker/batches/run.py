@@ -19,11 +19,13 @@ from worker.batches.in_flight import LinesInFlight
 from worker.batches.input import BatchPlan, InvalidBatch, plan_batch, read_shard
 from worker.batches.output import RequestCounts, publish_output
 from worker.batches.shard import Shard
-from worker.errors import CorruptArtifact, DiskFull, LeaseLost
+from worker.errors import CorruptArtifact, DiskFull, LeaseLost, NotFound
 from worker.generation.engine_link import EngineLink
 from worker.generation.serving import RememberedModels
+from worker.generation.text_policy import NO_POLICY, TextPolicy
 from worker.jobs import Job
 from worker.processes.lease import Lease
+from worker.tenants.tenants import Tenants
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class BatchRun:
         self._engine_losses = 0
         self._counts = RequestCounts(0)
         self._progress_due = 0.0
+        self._policy = NO_POLICY
 
     def run(self) -> None:
         """Work until the batch has ended or goes back to the queue."""
@@ -56,6 +59,14 @@ class BatchRun:
                 self._work()
         except LeaseLost as lost:
             LOG.warning("%s: let go: %s", self._job.id, lost.message)
+
+    def _text_policy(self) -> TextPolicy:
+        """What the batch's owner wants of its texts."""
+        try:
+            owner = Tenants(self._backend.database).get(self._job.tenant)
+        except NotFound:  # deleted a moment ago; the next write will tell
+            return NO_POLICY
+        return TextPolicy(owner.label, owner.blocked_words)
 
     def _work(self) -> None:
         try:
@@ -73,6 +84,7 @@ class BatchRun:
             self._lines.cancel()
 
     def _run(self) -> None:
+        self._policy = self._text_policy()
         plan = self._plan()
         found = self._lease.write(lambda: self._jobs.shards_done(self._job))
         done = {shard.index: shard for shard in found}
@@ -135,7 +147,7 @@ class BatchRun:
             with self._input(plan.offsets[index]) as stream:
                 endpoint = self._job.spec["endpoint"]
                 lines = read_shard(stream, plan, index, endpoint, settings.max_body_bytes)
-                shard = begun[index] = Shard(index, self._job, list(lines))
+                shard = begun[index] = Shard(index, self._job, list(lines), self._policy)
             models = RememberedModels(self._backend.models)
             prepared = self._lease.write(partial(shard.prepare, models, settings))
             self._lines.add(shard, prepared)

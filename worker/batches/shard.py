@@ -20,6 +20,7 @@ from worker.generation.answer import Answer
 from worker.generation.endpoints import ENDPOINTS
 from worker.generation.engine_link import Update
 from worker.generation.serving import ModelNames
+from worker.generation.text_policy import NO_POLICY, TextPolicy
 from worker.generation.work import Asker
 from worker.jobs import Job
 from worker.settings import Settings
@@ -60,8 +61,11 @@ class ShardCounts:
 class Shard:
     """Some consecutive lines of a batch."""
 
-    def __init__(self, index: int, job: Job, lines: Sequence[BatchLine]) -> None:
+    def __init__(
+        self, index: int, job: Job, lines: Sequence[BatchLine], policy: TextPolicy = NO_POLICY
+    ) -> None:
         self.index = index
+        self._policy = policy
         self._job = job
         self._lines = lines
         self._rows: dict[int, tuple[bool, str]] = {}  # line number → (completed, its result)
@@ -93,7 +97,7 @@ class Shard:
 
     def add(self, item: LineRequest, update: Update) -> None:
         """Take in what the engine brought for a line."""
-        item.answer.add_deltas(update.deltas)
+        item.answer.add_deltas(self._policy.labelled(update.deltas))
         if update.error is not None:
             self._fail(item.line, 400, update.error)
         elif update.usage is not None:
@@ -137,7 +141,8 @@ class Shard:
         request_id = f"{endpoint.prefix}{self._derived(line, 'request').hex()[:24]}"
         seed = int.from_bytes(self._derived(line, "seed")[:7])
         work = endpoint.begin(body, asker, request_id, seed)
-        return LineRequest(line, work.model, work.request, work.answer)
+        request = self._policy.admitted(work.request)
+        return LineRequest(line, work.model, request, work.answer)
 
     def _derived(self, line: BatchLine, what: str) -> bytes:
         """Bytes that depend on the job and the line's place alone."""
