@@ -30,6 +30,7 @@ READER_SECONDS = 15  # a process that is gone this long has its requests stopped
 RENEW_SECONDS = 5.0
 WATCH_SECONDS = 1.0  # between two looks at the workers
 BLOCK_SECONDS = 0.5
+LINGER_SECONDS = 3.0  # that the mailbox is read on when nobody expects an answer any more
 AWAY_SECONDS = 0.2  # between two tries to reach Redis
 NO_WORKER_SECONDS = 3.0  # with no generation worker alive at all, wait no longer than this
 MOST_STOPS = 10_000  # that a worker's stream keeps
@@ -62,6 +63,7 @@ class Mailbox:
         self._thread: threading.Thread | None = None
         self._renewed = float("-inf")  # when others were last told that this process lives
         self._watched = 0.0
+        self._closed = 0.0  # when an answer was last no longer expected
 
     def open(self, request_id: str) -> None:
         """Expect an answer; raises BrokerUnavailable when Redis is away."""
@@ -101,8 +103,7 @@ class Mailbox:
         """Expect nothing more; a request that has not ended is stopped."""
         with self._lock:
             slot = self._slots.pop(request_id, None)
-            if not self._slots:
-                self._wanted.clear()
+            self._closed = time.monotonic()
         if slot is not None and not slot.ended:
             self._stop(request_id, slot.worker)
 
@@ -125,7 +126,7 @@ class Mailbox:
     def _run(self) -> None:
         key, last = answers_key(self.name), "0"
         while True:
-            self._wanted.wait()
+            self._rest()
             try:
                 self._renew()
                 last = self._read(key, last)
@@ -135,6 +136,16 @@ class Mailbox:
             except (redis.RedisError, OSError) as error:
                 self._fail_all(BrokerUnavailable(f"Redis went away during the answer: {error}."))
                 time.sleep(AWAY_SECONDS)
+
+    def _rest(self) -> None:
+        """Wait until somebody expects an answer.
+
+        Not at once: a request may be taken just after it was given up, and is stopped then.
+        """
+        with self._lock:
+            if not self._slots and time.monotonic() - self._closed > LINGER_SECONDS:
+                self._wanted.clear()
+        self._wanted.wait()
 
     def _read(self, key: str, last: str) -> str:
         """Hand out what has come, and take it from the stream; the place to go on from."""

@@ -17,7 +17,7 @@ from textgen.options import SamplingOptions
 from worker.contracts import BundleReference, GenerateRequest, StreamEntry
 from worker.generation.answers import Answers
 from worker.generation.engine_link import EngineLink
-from worker.mailbox import BLOCK_SECONDS, Mailbox
+from worker.mailbox import BLOCK_SECONDS, LINGER_SECONDS, Mailbox
 from worker.redis_keys import reader_key, stopped_key
 from worker.stack.embedded_redis import HOST, prepare_redis
 from worker.stack.process_output import Log
@@ -40,7 +40,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
             HOST, server.port, password=server.password, decode_responses=True
         ) as connection:
             yield connection
-            time.sleep(2 * BLOCK_SECONDS)  # mailboxes have noticed that nobody waits
+            time.sleep(
+                LINGER_SECONDS + 2 * BLOCK_SECONDS
+            )  # mailboxes have noticed that nobody waits
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,18 @@ def test_an_answer_that_nobody_waits_for_is_stopped(
         pass
 
     mailbox.close("long")
+
+    assert soon(lambda: link.open_requests == 0)
+
+
+def test_a_request_that_is_taken_just_after_it_was_given_up_is_stopped(
+    mailbox: Mailbox, answers: Answers, link: EngineLink, model: Path, broker: redis.Redis
+) -> None:
+    mailbox.open("late")
+    mailbox.close("late")
+    broker.delete(stopped_key("late"))  # as if the worker had looked before it was there
+
+    answers.accept(request(mailbox, "late"), model)
 
     assert soon(lambda: link.open_requests == 0)
 
