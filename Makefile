@@ -68,10 +68,10 @@ serve: install ## run the whole stack in the foreground (PORT, TEXTGEN_HOME)
 	@exec $(BIN)/textgen up
 
 test: install ## every test that a change must pass (ARGS goes to pytest)
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+	@$(BIN)/pytest -m "not slow and not chaos and not soak" $(ARGS)
 
 test-all: install clients lint ## make test, and what takes longer
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -m "not chaos and not soak" $(ARGS)
 
 bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
 	@for file in $(if $(ARGS),$(ARGS),$(filter-out %/__init__.py,$(sort $(wildcard benchmarks/*.py)))); do \

@@ -21,7 +21,7 @@ from worker.celery_app import make_publisher
 from worker.client import Wakeups, connect
 from worker.settings import Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.chaos
 FEW = 40  # lines of a batch that is over at once
 AWAY_SECONDS = 15  # a twentieth of five minutes
 ACCEPT_SECONDS = 5.0  # one try of half a second to send a wake-up, and room for a busy machine

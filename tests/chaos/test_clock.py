@@ -12,7 +12,7 @@ import pytest
 from tests.chaos.conftest import NewRig, Recorder
 from tests.chaos.rig import Rig
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.chaos
 LONG = 3000
 HOUR = 3600
 SLEEP_SECONDS = 8  # longer than a lease, and than the gap that the reconciler notices

@@ -51,7 +51,7 @@ def has_ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_postgresql_killed_and_restarted(
     new_rig: NewRig, postgresql: PostgresServer, record: Recorder, repeat: int
 ) -> None:
@@ -76,7 +76,7 @@ def test_postgresql_killed_and_restarted(
             record.end(rig, "12", "PostgreSQL killed and restarted", seconds=seconds)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_commit_whose_reply_is_lost(
     new_rig: NewRig, postgresql: PostgresServer, record: Recorder
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_commit_whose_reply_is_lost(
         )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_worker_cut_from_the_database(
     new_rig: NewRig, postgresql: PostgresServer, redis_server: RedisServer, record: Recorder
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_worker_cut_from_the_database(
                 assert overlap < 5
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_locked_sqlite(new_rig: NewRig, record: Recorder) -> None:
     """Row 15: somebody else writes for ten seconds."""
     with new_rig("locked") as rig:

@@ -71,7 +71,7 @@ def rig(new_rig: NewRig) -> Iterator[Rig]:
     [
         ("1", "kill -9 the training child", kill_child),
         ("2", "kill -9 the training worker", kill_training_worker),
-        pytest.param("6", "kill -9 Redis during a training", kill_redis, marks=pytest.mark.slow),
+        pytest.param("6", "kill -9 Redis during a training", kill_redis, marks=pytest.mark.chaos),
         ("1, 2, 4, 6", "kill -9 of everything at once, then a start", kill_everything),
     ],
     ids=["child", "worker", "redis", "everything"],
@@ -104,7 +104,7 @@ def test_a_killed_training_ends_with_the_same_weights(
             "1, 2, 4, 6",
             "kill -9 of everything during a batch, then a start",
             kill_everything,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.chaos,
         ),
     ],
     ids=["engine", "worker", "redis", "everything"],
@@ -127,7 +127,7 @@ def test_a_killed_batch_ends_with_the_same_lines(
 
 @pytest.mark.parametrize(
     "keyed",
-    [True, pytest.param(False, marks=pytest.mark.slow)],
+    [True, pytest.param(False, marks=pytest.mark.chaos)],
     ids=["idempotency-key", "no-key"],
 )
 def test_a_killed_web_process_loses_no_job(

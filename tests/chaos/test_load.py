@@ -17,7 +17,7 @@ from tests.chaos.conftest import NewRig, Recorder
 from tests.chaos.proxy import Proxy
 from tests.chaos.rig import Rig
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.chaos
 FEW = 40
 MANY = 6000  # lines
 PLENTY = 1000  # a queue that is full

@@ -15,7 +15,7 @@ from tests.chaos.conftest import NewRig, Recorder
 from tests.chaos.rig import Rig
 from tests.chaos.services import RedisServer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.chaos
 FEW = 40
 LONG = 1500
 

@@ -141,7 +141,7 @@ def train(client: openai.OpenAI, file: str, steps: int) -> str:
     return str(wait_for(client, job.id).fine_tuned_model)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_nothing_grows_under_a_mixed_load(tmp_path: Path) -> None:
     # Memory for a few of the models that the trainings make, so that they have to leave.

@@ -19,7 +19,7 @@ from textgen.tokenizers import Tokenizer
 
 # What the texts of each task are called in requests.
 PARAMS: Mapping[Task, str] = {
-    "write": "prompt", "reply": "messages", "classify": "input", "embed": "input",
+    "write": "prompt", "choose": "prompt", "reply": "messages", "classify": "input", "embed": "input",
 }  # fmt: skip
 TokenIds = npt.NDArray[np.integer[Any]]
 

@@ -53,9 +53,11 @@ def passes(plan: Plan, tokens: int) -> float:
 def against_repetition(plan: Plan, tokens: int, wanted: Hyperparameters) -> Plan:
     """The plan with dropouts for the number of times that it reads a text of ``tokens``.
 
-    What the user fixed stays; with ``dropout`` fixed nothing else is chosen either.
+    What the user fixed stays; with ``dropout`` fixed nothing else is chosen either. Labels are
+    learnt without: the rule was measured for the next token, and a small classifier learns nothing
+    under it.
     """
-    if wanted.dropout is not None:
+    if not _chosen(plan, wanted):
         return plan
     epochs = passes(plan, tokens)
     share = 1.0
@@ -72,7 +74,7 @@ def against_repetition(plan: Plan, tokens: int, wanted: Hyperparameters) -> Plan
 
 def say_dropouts(plan: Plan, tokens: int, wanted: Hyperparameters, on_event: OnEvent) -> None:
     """Tell those that were chosen, and why."""
-    if wanted.dropout is not None:
+    if not _chosen(plan, wanted):
         return
     reason = f"the text of {tokens:,} tokens is seen about {passes(plan, tokens):.1f} times"
     for each in _growth(plan):
@@ -82,3 +84,8 @@ def say_dropouts(plan: Plan, tokens: int, wanted: Hyperparameters, on_event: OnE
 
 def _growth(plan: Plan) -> Sequence[Growth]:
     return FROM_SCRATCH if plan.base is None else FINE_TUNING
+
+
+def _chosen(plan: Plan, wanted: Hyperparameters) -> bool:
+    """Whether dropouts are left to the plan."""
+    return wanted.dropout is None and "classify" not in plan.objectives
