@@ -19,8 +19,12 @@ from textgen.tokenizers import Tokenizer
 
 # What the texts of each task are called in requests.
 PARAMS: Mapping[Task, str] = {
-    "write": "prompt", "choose": "prompt", "reply": "messages", "classify": "input", "embed": "input",
-}  # fmt: skip
+    "write": "prompt",
+    "choose": "prompt",
+    "reply": "messages",
+    "classify": "input",
+    "embed": "input",
+}
 TokenIds = npt.NDArray[np.integer[Any]]
 
 
