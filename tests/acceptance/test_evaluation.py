@@ -212,6 +212,13 @@ def _until_half_done(http: httpx.Client, path: str) -> None:
     raise AssertionError("nothing is done after a minute")
 
 
+def _until_running(http: httpx.Client, path: str) -> None:
+    deadline = time.monotonic() + 60
+    while (found := http.get(path).json())["status"] != "running":
+        assert found["status"] == "queued" and time.monotonic() < deadline, found
+        time.sleep(0.01)
+
+
 def test_an_evaluation_has_the_librarys_figures(
     stack: Stack, http: httpx.Client, model: str, verses: Path
 ) -> None:
@@ -286,7 +293,7 @@ def test_leaving_a_scoring_leaves_it_running(
         assert watching.stderr is not None
         begun = next(line for line in watching.stderr if line.startswith("Scoring "))
         job_id = begun.split()[1]
-        _until_half_done(http, f"/v1/scores/{job_id}")
+        _until_running(http, f"/v1/scores/{job_id}")
 
         watching.send_signal(signal.SIGINT)
         said = watching.stderr.read()
