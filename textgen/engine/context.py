@@ -104,7 +104,7 @@ class ContextMaker:
 
     def echoed(self, request: Request) -> EchoedPrompt:
         """The prompt of a request to write, without a suffix, to be fed token by token."""
-        before = len(self.make(request.prompt)) - len(self._after) - len(request.prompt)
+        before = len(self._framed(request.prompt, [])) - len(request.prompt)
         return EchoedPrompt(
             self._tokenizer,
             self.of(request),
