@@ -80,7 +80,7 @@ bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
 chaos: install ## the fault suite at full length (REPEAT repetitions of each kill)
 	@mkdir -p build && rm -f build/faults.jsonl
 	@status=0; TEXTGEN_CHAOS_REPEAT=$(REPEAT) TEXTGEN_CHAOS_RESULTS=build/faults.jsonl \
-		$(BIN)/pytest tests/chaos -o timeout=0 $(ARGS) || status=$$?; \
+		$(BIN)/pytest tests/chaos tests/unit/web/test_every_operation.py -o timeout=0 $(ARGS) || status=$$?; \
 		PYTHONPATH=. $(BIN)/python -m tests.chaos.report build/faults.jsonl docs/reliability.md; \
 		exit $$status
 

@@ -127,6 +127,8 @@ def _read(target: HashingWriter, limit: int, part: str) -> Received:
                 raise InvalidInput(f"Unknown part {event.name!r}; the file's part is {part!r}.")
             received.filename, text = checked_name(event.filename), None
         elif isinstance(event, Field):
+            if not event.name:  # werkzeug reads some broken headers so, whatever its types say
+                raise InvalidInput("A part of the form has no name.", code="invalid_form")
             name, text = event.name, bytearray()
         elif isinstance(event, Data):
             if text is None:

@@ -55,7 +55,7 @@ def run(url: str, key: str, folder: Path, *options: str) -> subprocess.Completed
     "options",
     [
         pytest.param(["--max-time", "10", "--seed", "1", "-n", "2"], id="short"),
-        pytest.param(["--max-time", "240", "-n", "40"], id="long", marks=pytest.mark.slow),
+        pytest.param(["--max-time", "240", "-n", "40"], id="long", marks=pytest.mark.chaos),
     ],
 )
 def test_whatever_is_sent_is_answered_as_declared(

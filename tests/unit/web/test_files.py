@@ -110,6 +110,18 @@ def test_an_upload_that_breaks_off_is_refused(call: Caller, services: Services) 
     assert left_over(services.settings.home) == []
 
 
+def test_a_part_without_a_name_is_refused(call: Caller, services: Services) -> None:
+    body = b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n"
+
+    answer = call(
+        "POST", "/v1/files", data=body, headers={"Content-Type": "multipart/form-data; boundary=b"}
+    )
+
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["code"] == "invalid_form"
+    assert left_over(services.settings.home) == []
+
+
 def test_a_body_that_is_no_form(call: Caller) -> None:
     assert call("POST", "/v1/files", data=b"abc").status_code == 415
 

@@ -124,7 +124,7 @@ def test_files_of_other_purposes_are_refused(
         ({"input": "x", "file": "file-1"}, "one of them"),
         ({"input": ["x"] * 257}, "as a file"),
         ({"input": ["x" * 20_000] * 2}, "as a file"),
-        ({"input": "a\ud800"}, "unicode"),
+        ({"input": "a\ud800"}, "surrogate"),
         ({"input": [""]}, "at least 1"),
         ({"input": "x", "worst": 0}, "worst"),
         ({"input": "x", "format": "text"}, "format"),
