@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -41,6 +42,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def kill_family(process: subprocess.Popen[Any]) -> None:
+    """kill -9 of a process and all that descend from it, whatever their sessions."""
+    try:
+        parent = psutil.Process(process.pid)
+        family = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=10)
+    process.wait()
 
 
 class Stack:
@@ -114,18 +129,7 @@ class Stack:
         """kill -9 of everything at once: the supervisor and all that it started."""
         if self.process is None:
             return
-        try:
-            parent = psutil.Process(self.process.pid)
-            family = [*parent.children(recursive=True), parent]
-        except psutil.NoSuchProcess:
-            return
-        for member in family:
-            try:
-                member.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(family, timeout=10)
-        self.process.wait()
+        kill_family(self.process)
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Processes of this stack whose command line has all the words."""

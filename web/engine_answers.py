@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from flask import Response
 
@@ -21,6 +21,7 @@ from web.event_stream import stream_response
 from web.services import Services, current
 from web.slots import Place
 from worker.contracts import GenerateRequest, Owner, StreamEntry, Usage
+from worker.generation.answer import Answer, WrittenAnswer
 from worker.generation.completions import new_seed
 from worker.generation.endpoints import Endpoint
 from worker.generation.text_policy import TextPolicy
@@ -30,9 +31,11 @@ from worker.tenants.tenants import Tenant
 from worker.usage.characters import characters_in
 
 B = TypeVar("B", bound=Options)
+A = TypeVar("A", bound=Answer)
+W = TypeVar("W", bound=WrittenAnswer)
 
 
-def begin(endpoint: Endpoint[B], body: B) -> Work:
+def begin(endpoint: Endpoint[B, A], body: B) -> Work[A]:
     """The work of a checked body for the current caller; raises what is wrong with it."""
     services = current()
     project = services.tenants.known(tenant())
@@ -92,7 +95,7 @@ def _place(services: Services) -> Place:
         raise
 
 
-def whole(work: Work) -> Response:
+def whole(work: Work[A]) -> Response:
     """Wait for the end and answer in one piece; the work stops when the client leaves."""
     services = current()
     with _place(services):
@@ -103,7 +106,7 @@ def whole(work: Work) -> Response:
     return Response(json.dumps(body), mimetype="application/json")
 
 
-def streamed(work: Work, *, with_usage: bool) -> Response:
+def streamed(work: Work[W], *, with_usage: bool) -> Response:
     """Send the text as it is made; the work stops when the client leaves."""
     services = current()
     stream = _Stream(work, current_client(), int(time.time()), with_usage)
@@ -131,10 +134,10 @@ def _first(client: Client, entries: Entries) -> StreamEntry:
 
 
 @dataclass(frozen=True)
-class _Stream:
+class _Stream(Generic[W]):
     """Entries become server-sent events."""
 
-    work: Work
+    work: Work[W]
     client: Client
     created: int
     with_usage: bool

@@ -212,13 +212,6 @@ def _until_half_done(http: httpx.Client, path: str) -> None:
     raise AssertionError("nothing is done after a minute")
 
 
-def _until_running(http: httpx.Client, path: str) -> None:
-    deadline = time.monotonic() + 60
-    while (found := http.get(path).json())["status"] != "running":
-        assert found["status"] == "queued" and time.monotonic() < deadline, found
-        time.sleep(0.01)
-
-
 def test_an_evaluation_has_the_librarys_figures(
     stack: Stack, http: httpx.Client, model: str, verses: Path
 ) -> None:
@@ -278,6 +271,11 @@ def test_an_evaluation_on_a_file_of_another_kind_says_so(
     assert done["error"]["code"] == "mixed_formats"
 
 
+def _hears_ctrl_c() -> None:
+    """Background jobs of a shell, such as a run of tests, ignore SIGINT; so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_leaving_a_scoring_leaves_it_running(
     stack: Stack, http: httpx.Client, log_model: str, tmp_path: Path
 ) -> None:
@@ -289,11 +287,12 @@ def test_leaving_a_scoring_leaves_it_running(
         env=stack.environment,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hears_ctrl_c,
     ) as watching:
         assert watching.stderr is not None
         begun = next(line for line in watching.stderr if line.startswith("Scoring "))
         job_id = begun.split()[1]
-        _until_running(http, f"/v1/scores/{job_id}")
+        _until_half_done(http, f"/v1/scores/{job_id}")
 
         watching.send_signal(signal.SIGINT)
         said = watching.stderr.read()

@@ -59,6 +59,19 @@ def create(client: openai.OpenAI, model: str, **options: Any) -> Any:
     return client.completions.create(**named, extra_body=options)
 
 
+def test_the_next_engine_writes_the_same(stack: Stack, client: openai.OpenAI, model: str) -> None:
+    patient = client.with_options(max_retries=8)
+    before = [create(patient, model, **each).choices[0].text for each in OPTIONS]
+
+    (engine,) = stack.processes("worker.generation.engine_process")
+    engine.kill()
+    engine.wait()
+
+    assert [create(patient, model, **each).choices[0].text for each in OPTIONS] == before
+    (after,) = stack.processes("worker.generation.engine_process")
+    assert after.pid != engine.pid
+
+
 def test_a_request_a_stream_a_batch_and_the_library_write_the_same(
     client: openai.OpenAI, model: str, bundle: Bundle
 ) -> None:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.stack import free_port
+from tests.stack import free_port, kill_family
 from worker.stack.embedded_redis import find_server
 
 START_SECONDS = 60
@@ -127,16 +127,5 @@ class PostgresServer(Service):
 
     def kill(self) -> None:
         """Each of its processes leads a session of its own, so they are killed by parentage."""
-        import psutil
-
-        if self.process is None or self.process.poll() is not None:
-            return
-        parent = psutil.Process(self.process.pid)
-        family = [*parent.children(recursive=True), parent]
-        for member in family:
-            try:
-                member.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(family, timeout=10)
-        self.process.wait()
+        if self.process is not None and self.process.poll() is None:
+            kill_family(self.process)

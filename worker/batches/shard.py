@@ -156,8 +156,7 @@ class Shard:
         self._prompt_tokens += item.answer.usage.prompt_tokens
         self._completion_tokens += item.answer.usage.completion_tokens
         self._characters_in += characters_in(item.request)
-        written = sum(len(piece) for pieces in item.answer.texts.values() for piece in pieces)
-        self._characters_out += written - characters_echoed(item.request)
+        self._characters_out += item.answer.characters - characters_echoed(item.request)
 
     def _fail(self, line: BatchLine, status: int, error: dict[str, Any]) -> None:
         body = {"error": {**error, "type": "invalid_request_error"}}

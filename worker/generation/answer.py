@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.contracts import ChoiceDelta, FinishReason, StreamEntry, Usage
+from worker.contracts import ChoiceDelta, FinishReason, StreamEntry, TokenLogprob, Usage
 
 
 @dataclass
@@ -15,8 +15,6 @@ class Answer(ABC):
     """Gathers stream entries into the whole answer; ``ended`` when nothing more comes."""
 
     choices: int
-    texts: dict[int, list[str]] = field(default_factory=dict)
-    reasons: dict[int, FinishReason] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     error: dict[str, Any] | None = None
     ended: bool = False
@@ -34,35 +32,83 @@ class Answer(ABC):
             self.error = entry.error
         self.ended = entry.kind in ("end", "error")
 
+    @property
+    def characters(self) -> int:
+        """That are written so far."""
+        return 0
+
+    @abstractmethod
     def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
-        """Take in new text."""
-        for delta in deltas:
-            self.texts.setdefault(delta.index, []).append(delta.text)
-            if delta.finish_reason is not None:
-                self.reasons[delta.index] = delta.finish_reason
+        """Take in what was found."""
 
     @abstractmethod
     def body(self, request_id: str, model: str) -> dict[str, Any]:
         """The JSON object of a finished answer."""
 
+
+@dataclass
+class WrittenAnswer(Answer):
+    """Texts with their log-probabilities, which can be sent while they are written."""
+
+    texts: dict[int, list[str]] = field(default_factory=dict)
+    reasons: dict[int, FinishReason] = field(default_factory=dict)
+    logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
+
+    def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
+        """Take in new text."""
+        for delta in deltas:
+            self.texts.setdefault(delta.index, []).append(delta.text)
+            self.logprobs.setdefault(delta.index, []).extend(delta.logprobs)
+            if delta.finish_reason is not None:
+                self.reasons[delta.index] = delta.finish_reason
+
+    @property
+    def characters(self) -> int:
+        """Of all texts, an echoed prompt's too."""
+        return sum(len(piece) for pieces in self.texts.values() for piece in pieces)
+
+    def text(self, choice: int) -> str:
+        """What is written of a choice so far."""
+        return "".join(self.texts.get(choice, ()))
+
     def opening(self) -> list[dict[str, Any]]:
         """The choices of a stream's first chunk, before there is text; none: no such chunk."""
         return []
 
-    def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:  # noqa: ARG002
-        """The choices of a stream's chunk with new text; none where there are no streams."""
-        return []
+    @abstractmethod
+    def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
+        """The choices of a stream's chunk with new text."""
 
+    @abstractmethod
     def chunk(
         self,
-        request_id: str,  # noqa: ARG002
-        model: str,  # noqa: ARG002
-        created: int,  # noqa: ARG002
+        request_id: str,
+        model: str,
+        created: int,
         choices: list[dict[str, Any]],
-        usage: Usage | None,  # noqa: ARG002
+        usage: Usage | None,
     ) -> dict[str, Any]:
         """One chunk of a stream; the last of those with a usage has no choices."""
-        return {"choices": choices}
+
+
+def text_object(
+    kind: str,
+    request_id: str,
+    model: str,
+    created: int,
+    choices: list[dict[str, Any]],
+    usage: Usage | None,
+) -> dict[str, Any]:
+    """The object of that ``kind`` that OpenAI makes of written choices, whole or a chunk."""
+    return {
+        "id": request_id,
+        "object": kind,
+        "created": created,
+        "model": model,
+        "system_fingerprint": None,
+        "choices": choices,
+        "usage": None if usage is None else usage_dict(usage),
+    }
 
 
 def usage_dict(usage: Usage) -> dict[str, int]:

@@ -9,30 +9,22 @@ from typing import Any
 
 from textgen.tokenizers.base import special_name
 from worker.contracts import ChoiceDelta, TokenLogprob, Usage
-from worker.generation.answer import Answer, usage_dict
+from worker.generation.answer import WrittenAnswer, text_object
 
 END = special_name("end")
 _PART_OF_A_CHARACTER = re.compile(r"bytes:((?:\\x[0-9a-f]{2})+)")
 
 
-class ChatAnswer(Answer):
+class ChatAnswer(WrittenAnswer):
     """Gathers the replies to a conversation; ``top_logprobs`` None: without log-probabilities."""
 
     def __init__(self, choices: int, *, top_logprobs: int | None = None) -> None:
         super().__init__(choices)
         self._top = top_logprobs
-        self._logprobs: dict[int, list[TokenLogprob]] = {}
 
     def fresh(self) -> ChatAnswer:
         """The same answer with nothing in it yet."""
         return ChatAnswer(self.choices, top_logprobs=self._top)
-
-    def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
-        """Take in new text."""
-        deltas = tuple(deltas)
-        super().add_deltas(deltas)
-        for delta in deltas:
-            self._logprobs.setdefault(delta.index, []).extend(delta.logprobs)
 
     def body(self, request_id: str, model: str) -> dict[str, Any]:
         """The ``chat.completion`` object of a finished answer."""
@@ -41,16 +33,16 @@ class ChatAnswer(Answer):
                 "index": index,
                 "message": {
                     "role": "assistant",
-                    "content": "".join(self.texts.get(index, ())),
+                    "content": self.text(index),
                     "refusal": None,
                 },
-                "logprobs": self._told(self._logprobs.get(index, ())),
+                "logprobs": self._told(self.logprobs.get(index, ())),
                 "finish_reason": self.reasons.get(index, "length"),
             }
             for index in range(self.choices)
         ]
         created = int(time.time())
-        return _object("chat.completion", request_id, model, created, choices, self.usage)
+        return text_object("chat.completion", request_id, model, created, choices, self.usage)
 
     def opening(self) -> list[dict[str, Any]]:
         """Every reply begins with who speaks."""
@@ -77,7 +69,7 @@ class ChatAnswer(Answer):
         usage: Usage | None,
     ) -> dict[str, Any]:
         """A ``chat.completion.chunk``."""
-        return _object("chat.completion.chunk", request_id, model, created, choices, usage)
+        return text_object("chat.completion.chunk", request_id, model, created, choices, usage)
 
     def _told(self, logprobs: Sequence[TokenLogprob]) -> dict[str, Any] | None:
         """In chat's shape; the end of the turn is no part of the reply."""
@@ -114,22 +106,3 @@ def _chunk_choice(
     reason: str | None = None,
 ) -> dict[str, Any]:
     return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-
-
-def _object(
-    kind: str,
-    request_id: str,
-    model: str,
-    created: int,
-    choices: list[dict[str, Any]],
-    usage: Usage | None,
-) -> dict[str, Any]:
-    return {
-        "id": request_id,
-        "object": kind,
-        "created": created,
-        "model": model,
-        "system_fingerprint": None,
-        "choices": choices,
-        "usage": None if usage is None else usage_dict(usage),
-    }

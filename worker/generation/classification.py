@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from textgen.errors import InvalidOption
 from textgen.options import Options, SamplingOptions
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest
 from worker.errors import Unavailable
 from worker.generation.answer import Answer
+from worker.generation.text_lists import check_input
 
 
 class ClassifyBody(Options):
@@ -39,21 +39,13 @@ class ClassifyBody(Options):
 
     def check_limits(self, *, max_characters: int, max_texts: int) -> None:
         """Refuse what is too large for one request; raise InvalidOption."""
-        longest = max(map(len, self.input))
-        if longest > max_characters:
-            raise InvalidOption(
-                f"'input' has a text of {longest:,} characters; the limit is {max_characters:,}. "
-                "Send the part that tells most of its class.",
-                code="prompt_too_long",
-                param="input",
-            )
-        if len(self.input) > max_texts:
-            raise InvalidOption(
-                f"'input' has {len(self.input):,} texts; the limit for one request is "
-                f"{max_texts:,}. Send them in several requests, or as a batch.",
-                code="too_many_texts",
-                param="input",
-            )
+        check_input(
+            self.input,
+            max_length=max_characters,
+            max_texts=max_texts,
+            unit="characters",
+            advice="Send the part that tells most of its class.",
+        )
 
     def to_request(self, request_id: str, bundle: BundleReference) -> GenerateRequest:
         """The message for the worker."""

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from worker.contracts import ChoiceDelta, FinishReason, TokenLogprob, Usage
-from worker.generation.answer import Answer, usage_dict
+from worker.generation.answer import WrittenAnswer, text_object
+
+KIND = "text_completion"
 
 
-class CompletionAnswer(Answer):
+class CompletionAnswer(WrittenAnswer):
     """Gathers the texts: ``written`` for each of ``prompts``, of which the ``n`` best are told.
 
     The best are those with the highest mean log-probability of a token. ``keep`` turns their packed
@@ -33,7 +35,6 @@ class CompletionAnswer(Answer):
         self._with_logprobs = with_logprobs
         self._keep = keep
         self._states: dict[int, str] = {}
-        self._logprobs: dict[int, list[TokenLogprob]] = {}
         self._means: dict[int, float] = {}
 
     def fresh(self) -> CompletionAnswer:
@@ -51,7 +52,6 @@ class CompletionAnswer(Answer):
         deltas = tuple(deltas)
         super().add_deltas(deltas)
         for delta in deltas:
-            self._logprobs.setdefault(delta.index, []).extend(delta.logprobs)
             if delta.mean_logprob is not None:
                 self._means[delta.index] = delta.mean_logprob
             if delta.state is not None:
@@ -63,14 +63,14 @@ class CompletionAnswer(Answer):
         choices = [
             self._choice(
                 index,
-                "".join(self.texts.get(choice, ())),
-                self._logprobs.get(choice, ()),
+                self.text(choice),
+                self.logprobs.get(choice, ()),
                 self.reasons.get(choice, "length"),
                 self._states.get(choice),
             )
             for index, choice in enumerate(told)
         ]
-        return _object(request_id, model, choices, self.usage, int(time.time()))
+        return text_object(KIND, request_id, model, int(time.time()), choices, self.usage)
 
     def chunk_choices(self, deltas: Iterable[ChoiceDelta]) -> list[dict[str, Any]]:
         """The choices of a stream's chunk with new text; the reason is null until the last."""
@@ -88,7 +88,7 @@ class CompletionAnswer(Answer):
         usage: Usage | None,
     ) -> dict[str, Any]:
         """One chunk of a stream; the last of those with a usage has no choices."""
-        return _object(request_id, model, choices, usage, created)
+        return text_object(KIND, request_id, model, created, choices, usage)
 
     def _best(self, prompt: int) -> list[int]:
         """The texts of a prompt that are told, the best first; of equals the first written."""
@@ -122,18 +122,4 @@ def logprob_arrays(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
         "token_logprobs": [each.logprob for each in logprobs],
         "top_logprobs": [each.top for each in logprobs],
         "text_offset": [each.offset for each in logprobs],
-    }
-
-
-def _object(
-    request_id: str, model: str, choices: list[dict[str, Any]], usage: Usage | None, created: int
-) -> dict[str, Any]:
-    return {
-        "id": request_id,
-        "object": "text_completion",
-        "created": created,
-        "model": model,
-        "system_fingerprint": None,
-        "choices": choices,
-        "usage": None if usage is None else usage_dict(usage),
     }

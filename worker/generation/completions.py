@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,9 +16,7 @@ from textgen.errors import InvalidOption
 from textgen.options import Options, SamplingOptions
 from worker.contracts import BundleReference, GenerateRequest
 from worker.generation.completion_answer import CompletionAnswer
-
-Prompt = str | tuple[int, ...]
-TokenIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+from worker.generation.text_lists import Prompt, listed
 
 
 class StreamOptions(Options):
@@ -63,12 +61,7 @@ class CompletionBody(SamplingOptions):
     @field_validator("prompt", mode="before")
     @classmethod
     def _list_of_prompts(cls, value: object) -> object:
-        """OpenAI takes a string, strings, token ids, or lists of token ids; all become a tuple."""
-        if isinstance(value, str):
-            return (value,)
-        if isinstance(value, list) and value and all(type(item) is int for item in value):
-            return (tuple(value),)
-        return value
+        return listed(value)
 
     @field_validator("suffix")
     @classmethod

@@ -15,7 +15,7 @@ from textgen.options import SamplingOptions
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest
 from worker.errors import Unavailable
 from worker.generation.answer import Answer
-from worker.generation.completions import Prompt
+from worker.generation.text_lists import Prompt, check_input, listed
 
 Encoding = Literal["float", "base64"]
 
@@ -36,11 +36,7 @@ class EmbeddingsBody(Options):
     @field_validator("input", mode="before")
     @classmethod
     def _list_of_texts(cls, value: object) -> object:
-        if isinstance(value, str):
-            return (value,)
-        if isinstance(value, list) and value and all(type(item) is int for item in value):
-            return (tuple(value),)
-        return value
+        return listed(value)
 
     @field_validator("input")
     @classmethod
@@ -61,21 +57,13 @@ class EmbeddingsBody(Options):
 
     def check_limits(self, *, max_characters: int, max_texts: int) -> None:
         """Refuse what is too large for one request; raise InvalidOption."""
-        longest = max(map(len, self.input))
-        if longest > max_characters:
-            raise InvalidOption(
-                f"'input' has a text of {longest:,} characters or tokens; the limit is "
-                f"{max_characters:,}. Send it in parts, and take the mean of their vectors.",
-                code="prompt_too_long",
-                param="input",
-            )
-        if len(self.input) > max_texts:
-            raise InvalidOption(
-                f"'input' has {len(self.input):,} texts; the limit for one request is "
-                f"{max_texts:,}. Send them in several requests, or as a batch.",
-                code="too_many_texts",
-                param="input",
-            )
+        check_input(
+            self.input,
+            max_length=max_characters,
+            max_texts=max_texts,
+            unit="characters or tokens",
+            advice="Send it in parts, and take the mean of their vectors.",
+        )
 
     def check_dimensions(self, shape: Mapping[str, Any]) -> None:
         """Refuse another number of dimensions than the model of this ``shape`` has."""

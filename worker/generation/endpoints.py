@@ -13,8 +13,11 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from textgen.option_model import Options
+from worker.generation.answer import Answer
 from worker.generation.chat import ChatBody
+from worker.generation.chat_answer import ChatAnswer
 from worker.generation.classification import ClassAnswer, ClassifyBody
+from worker.generation.completion_answer import CompletionAnswer
 from worker.generation.completions import CompletionBody
 from worker.generation.embeddings import EmbeddingsBody, VectorsAnswer
 from worker.generation.next_tokens import NextTokensAnswer, NextTokensBody
@@ -22,10 +25,11 @@ from worker.generation.serving import find_classifier, find_embedder, find_speak
 from worker.generation.work import Asker, Work
 
 B = TypeVar("B", bound=Options)
+A = TypeVar("A", bound=Answer)
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint(Generic[B]):
+class Endpoint(Generic[B, A]):
     """``check`` makes the body of what a client sent; ``make`` makes work of a body.
 
     Both raise InvalidOption; ``make`` also NotFound for an unknown model. ``make`` takes the
@@ -34,16 +38,18 @@ class Endpoint(Generic[B]):
 
     prefix: str
     check: Callable[[Mapping[str, Any]], B]
-    make: Callable[[B, Asker, str, int], Work]
+    make: Callable[[B, Asker, str, int], Work[A]]
 
-    def begin(self, body: B, asker: Asker, request_id: str, seed: int) -> Work:
+    def begin(self, body: B, asker: Asker, request_id: str, seed: int) -> Work[A]:
         """The work of a body; its request knows whose it is, and whether it is streamed."""
         work = self.make(body, asker, request_id, seed)
         whose = {"tenant": asker.tenant, "stream": getattr(body, "stream", False)}
         return replace(work, request=work.request.model_copy(update=whose))
 
 
-def complete(body: CompletionBody, asker: Asker, request_id: str, seed: int) -> Work:
+def complete(
+    body: CompletionBody, asker: Asker, request_id: str, seed: int
+) -> Work[CompletionAnswer]:
     """Texts after prompts."""
     body.check_limits(max_characters=asker.max_characters, max_choices=asker.max_prompts)
     model, bundle = find_writer(
@@ -55,7 +61,9 @@ def complete(body: CompletionBody, asker: Asker, request_id: str, seed: int) -> 
     return Work(model, request, body.answer(keep))
 
 
-def choose(body: NextTokensBody, asker: Asker, request_id: str, seed: int) -> Work:  # noqa: ARG001
+def choose(
+    body: NextTokensBody, asker: Asker, request_id: str, _seed: int
+) -> Work[NextTokensAnswer]:
     """The likeliest next tokens."""
     body.check_limits(max_characters=asker.max_characters)
     model, bundle = find_writer(asker.models, asker.tenant, body.model, fills_gaps=False)
@@ -64,14 +72,14 @@ def choose(body: NextTokensBody, asker: Asker, request_id: str, seed: int) -> Wo
     return Work(model, body.to_request(request_id, bundle, state), NextTokensAnswer(keep))
 
 
-def reply(body: ChatBody, asker: Asker, request_id: str, seed: int) -> Work:
+def reply(body: ChatBody, asker: Asker, request_id: str, seed: int) -> Work[ChatAnswer]:
     """The next turns of a conversation."""
     body.check_limits(max_characters=asker.max_characters, max_choices=asker.max_prompts)
     model, bundle = find_speaker(asker.models, asker.tenant, body.model)
     return Work(model, body.to_request(request_id, bundle, seed), body.answer())
 
 
-def embed(body: EmbeddingsBody, asker: Asker, request_id: str, seed: int) -> Work:  # noqa: ARG001
+def embed(body: EmbeddingsBody, asker: Asker, request_id: str, _seed: int) -> Work[VectorsAnswer]:
     """Vectors of texts."""
     body.check_limits(max_characters=asker.max_characters, max_texts=asker.max_prompts)
     model, bundle, shape = find_embedder(asker.models, asker.tenant, body.model)
@@ -80,7 +88,7 @@ def embed(body: EmbeddingsBody, asker: Asker, request_id: str, seed: int) -> Wor
     return Work(model, body.to_request(request_id, bundle), answer)
 
 
-def classify(body: ClassifyBody, asker: Asker, request_id: str, seed: int) -> Work:  # noqa: ARG001
+def classify(body: ClassifyBody, asker: Asker, request_id: str, _seed: int) -> Work[ClassAnswer]:
     """Classes of texts."""
     body.check_limits(max_characters=asker.max_characters, max_texts=asker.max_prompts)
     model, bundle, labels = find_classifier(asker.models, asker.tenant, body.model)
@@ -94,7 +102,7 @@ EMBEDDINGS = Endpoint("embd-", EmbeddingsBody.check, embed)
 NEXT_TOKENS = Endpoint("next-", NextTokensBody.check, choose)
 CLASSIFY = Endpoint("class-", ClassifyBody.check, classify)
 
-ENDPOINTS: Mapping[str, Endpoint[Any]] = MappingProxyType(
+ENDPOINTS: Mapping[str, Endpoint[Any, Any]] = MappingProxyType(
     {
         "/v1/completions": COMPLETIONS,
         "/v1/chat/completions": CHAT,

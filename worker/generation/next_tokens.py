@@ -17,7 +17,7 @@ from textgen.options import Options, SamplingOptions
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest, TokenLogprob
 from worker.errors import Unavailable
 from worker.generation.answer import Answer
-from worker.generation.completions import TokenIds
+from worker.generation.text_lists import TokenIds
 
 
 class NextTokensBody(Options):

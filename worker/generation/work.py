@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from textgen.errors import InvalidOption
 from worker.contracts import BundleReference, GenerateRequest
 from worker.generation.answer import Answer
 from worker.generation.serving import ModelNames
+
+A = TypeVar("A", bound=Answer)
 
 
 class States(Protocol):
@@ -72,12 +74,12 @@ class Asker:
 
 
 @dataclass(slots=True)
-class Work:
+class Work(Generic[A]):
     """What goes to the engine, and what gathers its answer; ``model`` is the model's real id."""
 
     model: str
     request: GenerateRequest
-    answer: Answer
+    answer: A
 
 
 def leave_out(

@@ -114,6 +114,20 @@ def upload(call: Caller) -> Callable[..., str]:
 
 
 @pytest.fixture
+def worker(services: Services) -> InProcessCompletions:
+    """What takes the generation worker's place."""
+    assert isinstance(services.completions, InProcessCompletions)
+    return services.completions
+
+
+def publish(services: Services, new: NewModel) -> str:
+    """Give the tenant acme a model; its id."""
+    with services.database.write() as connection:
+        add_model(connection, "acme", new, services.database.now(connection))
+    return new.id
+
+
+@pytest.fixture
 def model(services: Services) -> str:
     """A trained model of the tenant acme, as a worker publishes one."""
     new = NewModel(
@@ -127,6 +141,4 @@ def model(services: Services) -> str:
             "generation_defaults": {"max_tokens": 400, "temperature": 0.7, "stop": []},
         },
     )
-    with services.database.write() as connection:
-        add_model(connection, "acme", new, services.database.now(connection))
-    return new.id
+    return publish(services, new)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.web.conftest import Caller
+from tests.unit.web.conftest import Caller, publish
 from tests.unit.web.in_process import InProcessCompletions
 from web.services import Services
 from worker.contracts import (
@@ -19,7 +19,7 @@ from worker.contracts import (
     Usage,
 )
 from worker.errors import NoWorker
-from worker.storage.models import NewModel, add_model
+from worker.storage.models import NewModel
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -28,15 +28,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 def speaker(services: Services) -> str:
     header = {"objectives": ["causal"], "rows": "messages"}
     new = NewModel("ft:speaker", "acme", "jobs/1/1/model", "model.safetensors", header=header)
-    with services.database.write() as connection:
-        add_model(connection, "acme", new, services.database.now(connection))
-    return new.id
-
-
-@pytest.fixture
-def worker(services: Services) -> InProcessCompletions:
-    assert isinstance(services.completions, InProcessCompletions)
-    return services.completions
+    return publish(services, new)
 
 
 def ask(call: Caller, model: str, **body: Any) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.web.conftest import Caller
+from tests.unit.web.conftest import Caller, publish
 from tests.unit.web.in_process import InProcessCompletions
 from web.services import Services
 from worker.contracts import ChoiceDelta, GenerateRequest, StreamEntry, Usage, decode_deltas
 from worker.errors import BrokerUnavailable, NoWorker
-from worker.storage.models import NewModel, add_model
+from worker.storage.models import NewModel
 
 LABELS = ["ham", "spam", "odd"]
 CHANCES = ((0.2, 0.7, 0.1), (0.5, 0.3, 0.2))
@@ -27,26 +27,23 @@ def classifier(services: Services) -> str:
         "classification": {"accuracy": 0.9},
     }
     new = NewModel("ft:classes", "acme", "jobs/1/1/model", "model.safetensors", header=header)
-    with services.database.write() as connection:
-        add_model(connection, "acme", new, services.database.now(connection))
-    return new.id
+    return publish(services, new)
 
 
 @pytest.fixture
-def worker(services: Services) -> InProcessCompletions:
-    assert isinstance(services.completions, InProcessCompletions)
+def worker(worker: InProcessCompletions) -> InProcessCompletions:
     deltas = [
         ChoiceDelta(index=index, text="", finish_reason="stop", chances=chances)
         for index, chances in enumerate(CHANCES)
     ]
-    services.completions.instead = [
+    worker.instead = [
         StreamEntry(kind="accepted", worker="here"),
         StreamEntry(kind="delta", deltas=(deltas[1],)),
         None,
         StreamEntry(kind="delta", deltas=(deltas[0],)),
         StreamEntry(kind="end", usage=Usage(prompt_tokens=9)),
     ]
-    return services.completions
+    return worker
 
 
 def ask(call: Caller, model: str, **body: Any) -> Any:

@@ -17,12 +17,6 @@ from worker.contracts import ChoiceDelta, StreamEntry
 from worker.errors import BrokerUnavailable, NoWorker
 
 
-@pytest.fixture
-def worker(services: Services) -> InProcessCompletions:
-    assert isinstance(services.completions, InProcessCompletions)
-    return services.completions
-
-
 def complete(call: Caller, model: str, **body: Any) -> Any:
     return call("POST", "/v1/completions", json={"model": model, "prompt": "abcdef", **body})
 

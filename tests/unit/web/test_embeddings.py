@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.web.conftest import Caller
+from tests.unit.web.conftest import Caller, publish
 from tests.unit.web.in_process import InProcessCompletions
 from web.services import Services
 from worker.contracts import ChoiceDelta, StreamEntry, Usage
-from worker.storage.models import NewModel, add_model
+from worker.storage.models import NewModel
 
 VECTORS = ((0.6, 0.8, 0.0, 0.0), (0.0, 0.0, -1.0, 0.0))
 
@@ -25,25 +25,22 @@ def packed(vector: tuple[float, ...]) -> str:
 def embedder(services: Services) -> str:
     header = {"rows": "text", "model": {"layers": 2, "hidden_size": 2}}
     new = NewModel("ft:any", "acme", "jobs/1/1/model", "model.safetensors", header=header)
-    with services.database.write() as connection:
-        add_model(connection, "acme", new, services.database.now(connection))
-    return new.id
+    return publish(services, new)
 
 
 @pytest.fixture
-def worker(services: Services) -> InProcessCompletions:
-    assert isinstance(services.completions, InProcessCompletions)
+def worker(worker: InProcessCompletions) -> InProcessCompletions:
     deltas = [
         ChoiceDelta(index=index, text="", finish_reason="stop", vector=packed(vector))
         for index, vector in enumerate(VECTORS)
     ]
-    services.completions.instead = [
+    worker.instead = [
         StreamEntry(kind="accepted", worker="here"),
         StreamEntry(kind="delta", deltas=(deltas[1],)),
         None,
         StreamEntry(kind="end", deltas=(deltas[0],), usage=Usage(prompt_tokens=4)),
     ]
-    return services.completions
+    return worker
 
 
 def ask(call: Caller, model: str, **body: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.unit.web.conftest import Caller, caller
+from tests.unit.web.conftest import Caller, caller, publish
 from web.services import Services
 from worker.jobs.rows import Job
 from worker.storage.models import NewModel, add_model
@@ -147,8 +147,7 @@ def test_a_model_that_only_fills_gaps_cannot_score(call: Caller, services: Servi
         file="m",
         header={"objectives": ["infill"]},
     )
-    with services.database.write() as connection:
-        add_model(connection, "acme", new, services.database.now(connection))
+    publish(services, new)
 
     answer = call("POST", "/v1/scores", json={"model": "ft:gaps", "input": "x"})
 

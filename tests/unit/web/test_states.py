@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.web.conftest import Caller
+from tests.unit.web.conftest import Caller, publish
 from tests.unit.web.in_process import InProcessCompletions, InProcessStates
 from web.services import Services
-from worker.storage.models import NewModel, add_model
-
-
-@pytest.fixture
-def worker(services: Services) -> InProcessCompletions:
-    assert isinstance(services.completions, InProcessCompletions)
-    return services.completions
+from worker.storage.models import NewModel
 
 
 @pytest.mark.parametrize(
@@ -154,8 +148,7 @@ def test_a_name_that_points_to_another_model_now(
         id="ft:lstm-tiny:acme::1111111111", owned_by="acme", artifact="jobs/2/1/model",
         file="model.safetensors",
     )  # fmt: skip
-    with services.database.write() as connection:
-        add_model(connection, "acme", another, services.database.now(connection))
+    publish(services, another)
     services.models.set_alias("acme", "ours", another.id)
     answer = call("POST", "/v1/completions", json={"model": "ours", "state_id": state})
     assert answer.status_code == 400

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from tests.random_models import ALPHABET, BundleMaker
-from tests.unit.web.conftest import Caller
+from tests.unit.web.conftest import Caller, publish
 from tests.unit.web.in_process import InProcessCompletions
 from textgen.bundles.bundle import save_bundle
 from textgen.options import RowKind
 from textgen.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, with_marks
 from web.services import Services
 from worker.generation.model_tokenizers import ModelTokenizers
-from worker.storage.models import NewModel, add_model
+from worker.storage.models import NewModel
 
 CHARACTERS = CharTokenizer(ALPHABET)
 CHAT = with_marks(CHARACTERS, ("system", "user", "assistant"))
@@ -35,8 +35,7 @@ def store(
         staging.add(path, "model.safetensors")
         staging.commit()
     new = NewModel(f"ft:{name}", "acme", f"jobs/{name}/1/model", "model.safetensors")
-    with services.database.write() as connection:
-        add_model(connection, "acme", new, services.database.now(connection))
+    publish(services, new)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,11 @@ def ask(call: Caller, what: str, model: str, **body: Any) -> Any:
     [("ft:characters", CHARACTERS), ("ft:bytes", ByteTokenizer()), ("ft:chat", CHAT)],
 )
 def test_a_text_there_and_back(
-    call: Caller, services: Services, model: str, tokenizer: Tokenizer
+    call: Caller,
+    services: Services,
+    worker: InProcessCompletions,
+    model: str,
+    tokenizer: Tokenizer,
 ) -> None:
     text = "我 ab,\n"
     answer = ask(call, "tokenize", model, prompt=text, add_special_tokens=False)
@@ -70,8 +73,7 @@ def test_a_text_there_and_back(
     }
     back = ask(call, "detokenize", model, tokens=ids)
     assert back.get_json() == {"prompt": text}
-    assert isinstance(services.completions, InProcessCompletions)
-    assert services.completions.requests == []  # no worker takes part
+    assert worker.requests == []  # no worker takes part
 
 
 def test_tokens_as_people_see_them(call: Caller) -> None:
