@@ -40,10 +40,10 @@ def settings_page() -> str:
     )
 
 
-def tracked(package: str) -> list[Path]:
+def sources(package: str) -> list[Path]:
     """The sources that belong to the project, in order."""
     listed = subprocess.run(  # noqa: S603
-        ["git", "ls-files", f"{package}/*.py"],  # noqa: S607
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", f"{package}/*.py"],  # noqa: S607
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     return [ROOT / name for name in sorted(listed.split())]
@@ -54,7 +54,7 @@ def file_map() -> str:
     lines = []
     for package in PACKAGES:
         lines += ["", f"### {package}", "", "| file | what |", "|---|---|"]
-        for path in tracked(package):
+        for path in sources(package):
             docstring = ast.get_docstring(ast.parse(path.read_text()))
             if docstring:
                 first = docstring.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")

@@ -133,6 +133,7 @@ def test_what_cannot_be_asked_says_how_it_could(
     assert "/v1/classify" in caught.value.message
 
 
+@pytest.mark.slow
 def test_a_language_model_learns_classes_and_goes_on_writing(
     client: openai.OpenAI, http: httpx.Client
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_batch_classifies_its_lines(client: openai.OpenAI, classifier: str) ->
     assert macro_f1(found, [row["label"] for row in HELD_OUT[:20]]) > 0.8
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_and_classifies(stack: Stack, tmp_path: Path) -> None:
     table = tmp_path / "reviews.csv"
     table.write_text(

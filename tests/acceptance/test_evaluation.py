@@ -141,7 +141,9 @@ def undisturbed(http: httpx.Client, log_model: str, many: str) -> bytes:
     return content(http, done["scores_file_id"]) + content(http, done["summary_file_id"])
 
 
-@pytest.mark.parametrize("kill", [kill_child, kill_everything])
+@pytest.mark.parametrize(
+    "kill", [kill_child, pytest.param(kill_everything, marks=pytest.mark.slow)]
+)
 def test_a_killed_scoring_ends_with_the_same_bytes(
     stack: Stack,
     http: httpx.Client,
@@ -168,6 +170,7 @@ def test_a_killed_scoring_ends_with_the_same_bytes(
     assert types.count("plan") == 1  # the second claim went on
 
 
+@pytest.mark.slow
 def test_a_paused_scoring_goes_on(
     http: httpx.Client, log_model: str, many: str, undisturbed: bytes
 ) -> None:
@@ -276,6 +279,7 @@ def _hears_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_leaving_a_scoring_leaves_it_running(
     stack: Stack, http: httpx.Client, log_model: str, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ def chinese(client: openai.OpenAI) -> str:
     )
 
 
+@pytest.mark.slow
 def test_the_articles_sentence_grows_in_its_gap(client: openai.OpenAI, chinese: str) -> None:
     """我是一名程序员 with a gap becomes a longer sentence, as in 我是一名优秀的程序员."""
     answer = client.completions.create(

@@ -54,6 +54,7 @@ def run(folder: Path, *arguments: str) -> list[str]:
     return outputs
 
 
+@pytest.mark.slow
 def test_two_agents_train_what_one_process_trains(tmp_path: Path) -> None:
     source = text_file(tmp_path)
     (tmp_path / "work").mkdir()

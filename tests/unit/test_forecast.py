@@ -45,6 +45,7 @@ def test_a_refusal_comes_back_as_it_was_made(tmp_path: Path) -> None:
     assert caught.value.code == "corpus_too_small"
 
 
+@pytest.mark.slow
 def test_doctor_says_how_long_it_takes_and_what_overlaps(tmp_path: Path) -> None:
     text = "".join(f"Line {number} of a plain story that goes on.\n" for number in range(300))
     path, valid = text_file(tmp_path, text).path, text_file(tmp_path, text[2000:6000], "v.txt").path

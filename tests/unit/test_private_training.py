@@ -214,6 +214,7 @@ class TestContinuing:
         assert "base model was trained on is not protected" in event.message
 
 
+@pytest.mark.slow
 def test_secrets_in_one_document_each_are_not_learnt(tmp_path: Path) -> None:
     numbers = {"ann": "926", "bob": "417", "cid": "803", "dee": "265", "eve": "691"}
     canaries = [Canary(template=f"{name} has {{}}", secret=n) for name, n in numbers.items()]

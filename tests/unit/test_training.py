@@ -113,6 +113,7 @@ train_files(
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_bit(tmp_path: Path) -> None:
     """kill -9 at random moments, then on from the latest checkpoint, again and again."""
     told = Listener()
