@@ -232,29 +232,30 @@ def memory(stack: Stack) -> dict[str, float]:
     return {name: round(each.anonymous_mb, 1) for name, each in look(stack).items()}
 
 
-def engine_alone(shape: str) -> dict[str, float]:
-    """Tokens a second of the engine without anything around it, 128 slots, mixed lengths."""
+def engine_alone(shape: str) -> float:
+    """Tokens a second of an engine as a worker has it, with nothing around it, mixed lengths.
+
+    128 slots; the kernel has all cores and torch half of them.
+    """
     code = (
         "import sys, torch\n"
         "from benchmarks.engine import Engine, engine_rate, make_bundle\n"
-        "threads, layers, hidden = map(int, sys.argv[1:])\n"
-        "torch.set_num_threads(threads)\n"
+        "cores, layers, hidden = map(int, sys.argv[1:])\n"
+        "torch.set_num_threads(max(1, cores // 2))\n"
         "engine = Engine(make_bundle(layers, hidden, 128), slots=128, interactive_reserve=0, "
-        "queue=10000)\n"
+        "queue=10000, threads=cores)\n"
         "engine_rate(engine, 128, 32, mixed=True)\n"
         "print(engine_rate(engine, 128, 256, mixed=True))\n"
     )
-    found = {}
-    for threads in sorted({max(1, available_cores() // 2), available_cores()}):
-        answer = subprocess.run(
-            [sys.executable, "-c", code, str(threads), *shape.split("x")],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found[f"{threads} threads"] = round(float(answer.stdout))
-    print(f"{'engine alone':34} {json.dumps(found)}", flush=True)
-    return found
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(available_cores()), *shape.split("x")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = float(answer.stdout)
+    print(f"{'engine alone':34} {found:,.0f}", flush=True)
+    return round(found)
 
 
 if __name__ == "__main__":
