@@ -145,6 +145,7 @@ def test_cancelling_a_running_training_ends_it(client: openai.OpenAI, verses_fil
     assert ended.finished_at is not None
 
 
+@pytest.mark.slow
 def test_a_paused_training_goes_on_where_it_stood(client: openai.OpenAI, verses_file: str) -> None:
     job = client.fine_tuning.jobs.create(
         model="lstm-tiny",

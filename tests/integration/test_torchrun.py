@@ -80,6 +80,7 @@ def test_two_agents_train_what_one_process_trains(tmp_path: Path) -> None:
     assert "The model is" in again[0]
 
 
+@pytest.mark.slow
 def test_sigterm_makes_a_checkpoint_and_leaves_nobody(tmp_path: Path) -> None:
     text_file(tmp_path)
     (tmp_path / "work").mkdir()
