@@ -12,6 +12,8 @@ CORPUS ?=
 ARGS ?=
 REPEAT ?= 30
 SECONDS_LONG ?= 3600
+# How many test files run at once. Most of a test's time is waiting for processes to start.
+TEST_PROCESSES ?= 2
 TORCH ?= 2.13.0
 # Another index for torch alone, e.g. https://download.pytorch.org/whl/cpu; empty: pip's own.
 TORCH_INDEX ?=
@@ -28,7 +30,7 @@ TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 export PORT TEXTGEN_HOME
 
-.PHONY: help install demo test test-all serve bench chaos soak lint audit format lock browser clients clean
+.PHONY: help install demo test test-all serve bench chaos soak lint audit format docs lock messages browser clients clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,11 +69,13 @@ demo: install ## train on real text and run a batch of prompts (CORPUS=path for 
 serve: install ## run the whole stack in the foreground (PORT, TEXTGEN_HOME)
 	@exec $(BIN)/textgen up
 
+PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
+
 test: install ## every test that a change must pass (ARGS goes to pytest)
-	@$(BIN)/pytest -m "not slow and not chaos and not soak" $(ARGS)
+	@$(PYTEST) -m "not slow and not chaos and not soak" $(ARGS)
 
 test-all: install clients lint ## make test, and what takes longer
-	@$(BIN)/pytest -m "not chaos and not soak" $(ARGS)
+	@$(PYTEST) -m "not chaos and not soak" $(ARGS)
 
 bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
 	@for file in $(if $(ARGS),$(ARGS),$(filter-out %/__init__.py,$(sort $(wildcard benchmarks/*.py)))); do \
@@ -94,15 +98,17 @@ lint: install ## style, types, direction of imports, known faults of dependencie
 	@if grep -q importlinter pyproject.toml; then $(BIN)/lint-imports --no-cache; fi
 	@$(MAKE) audit
 
-audit: install ## known faults of the locked packages (left out without a network)
-	@if ! $(BIN)/python -c 'import urllib.request as u; u.urlopen("https://pypi.org/pypi/pip/json", timeout=5)' \
-		2>/dev/null; then echo "audit: pypi.org cannot be reached, so known faults are not looked for"; \
-	else $(BIN)/pip-audit --disable-pip --require-hashes --progress-spinner off \
-		--requirement requirements.lock; fi
+audit: install ## known faults of the locked packages (says what could not be looked at)
+	@$(BIN)/python .ci/audit.py requirements.lock requirements-image.lock --also torch==$(TORCH)
 
 format: install ## put the sources into the common form
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+docs: install ## build the documentation into build/site; a broken link fails
+	@$(BIN)/python docs/generate.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
 
 # torch is bound to its CPU build here, so that no CUDA library gets into the locks (where pip's
 # own index has none, set TORCH_INDEX); which build is used is decided by `make install`.
@@ -120,10 +126,17 @@ lock: install ## write both locks anew (LOCK_ARGS=--upgrade for newer versions)
 		sed -i.old -e '/^# WARNING/,$$d' -e "s/^\(pgserver==[^ ]*\) \\\\/\1 ; $$condition \\\\/" \
 		requirements.lock
 	@grep -oE '^[a-z0-9-]+==[^ ]+' requirements.lock >> $(VENV)/constraints.txt
-	@$(COMPILE) --extra s3 --output-file requirements-image.lock pyproject.toml
+	@$(COMPILE) --extra s3 --extra parquet --output-file requirements-image.lock pyproject.toml
 	@sed -i.old -e '/^# WARNING/,$$d' requirements-image.lock
 	@rm -f requirements.lock.old requirements-image.lock.old
 	@echo "requirements.lock (for work) and requirements-image.lock (for the image) are written"
+
+messages: install ## bring web/translations up to date with the code; then fill in what is empty
+	@cd web && export PYTHONPATH=.. && for domain in messages commands errors reports; do \
+		../$(BIN)/pybabel -q extract -F "translations/$$domain.cfg" --no-location --sort-output \
+		--omit-header -o "../build/$$domain.pot" . && ../$(BIN)/pybabel -q update -D "$$domain" \
+		-i "../build/$$domain.pot" -d translations -l zh --no-fuzzy-matching --ignore-obsolete \
+		--omit-header -N; done
 
 browser: ## install Debian's Chromium for the browser tests
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
@@ -138,6 +151,16 @@ clients: install ## install other people's clients, for the tests of docs/client
 		--no-build-isolation || echo "Not all clients could be installed; their tests are left out."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps "lm_eval==0.4.13" \
 		|| echo "lm_eval could not be installed; its test is left out."
+	@$(BIN)/python -m venv build/litellm && build/litellm/bin/pip install -qq \
+		--disable-pip-version-check litellm \
+		|| echo "litellm could not be installed; its test is left out."
+	@$(BIN)/python -m venv build/datasets && build/datasets/bin/pip install -qq \
+		--disable-pip-version-check datasets httpx openai pydantic \
+		|| echo "datasets could not be installed; its test is left out."
+	@mkdir -p build/node && if command -v npm >/dev/null; then cd build/node \
+		&& npm install --no-audit --no-fund --loglevel=error openai \
+		|| echo "openai's package for Node could not be installed; its test is left out."; \
+		else echo "There is no npm, so the test with Node is left out."; fi
 
 clean: ## remove .venv and caches; TEXTGEN_HOME stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

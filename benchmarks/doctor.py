@@ -32,13 +32,13 @@ TRAININGS: list[tuple[str, dict[str, Any]]] = [
 
 def train_here(order: dict[str, Any]) -> None:
     """The training of one order, in this process."""
-    from textgen.corpus.sources import source_of
+    from textgen.corpus.sources import Source
     from textgen.training.train import train_files
 
     wanted = Hyperparameters.parse(order["hyperparameters"])
     with tempfile.TemporaryDirectory() as folder:
         path = train_files(
-            [source_of(Path(order["path"]), wanted)],
+            [Source(Path(order["path"]))],
             folder=Path(folder),
             preset=order["preset"],
             hyperparameters=wanted,

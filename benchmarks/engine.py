@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from textgen.bundles.bundle import Bundle, BundleHeader, count_parameters
-from textgen.engine.engine import Engine, Request
+from textgen.engine.engine import BURST_SECONDS, Engine, Request
 from textgen.engine.kernels.int8_loss import METRIC
 from textgen.engine.kernels.library import load
 from textgen.model import TextGenerator
@@ -68,10 +68,11 @@ def engine_rate(engine: Engine, batch: int, tokens: int, *, mixed: bool = False)
     started = time.perf_counter()
     for index, length in enumerate(lengths):
         options = SamplingOptions(max_tokens=int(length))
-        engine.submit(Request(str(index), np.array([2 + index % 60]), options, seed=index))
+        prompt = np.array([2 + index % 60])
+        engine.submit(Request(str(index), prompt, options, seed=index, gathered=True))
     drawn = 0
     while engine.busy:
-        drawn += sum(delta.tokens for delta in engine.step())
+        drawn += sum(delta.tokens for delta in engine.step(BURST_SECONDS))
     return drawn / (time.perf_counter() - started)
 
 

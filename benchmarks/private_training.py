@@ -6,8 +6,9 @@
 LINES is a text file of documents, one a line; without one it is sentences made of a few words.
 Every way trains `lstm-tiny` on bytes for the same number of steps; the last tenth of the lines
 validates. Plain training walks through the text in streams, with about as many tokens in a
-step as the private one reads. A secret number stands in one line. Figures: nats per byte of the
-validation lines; tokens that were read a second of training; bits of exposure of the secret (as by
+step as the private one reads, but at most 256 streams. A secret number stands in one line. Figures:
+nats per byte of the validation lines; tokens that were read a second of training, and a second of
+its one thread's CPU time, which other programs change less; bits of exposure of the secret (as by
 chance: about 1; the first guess of 10,000: 13.3). The last line is a JSON object.
 """
 
@@ -17,6 +18,7 @@ import argparse
 import json
 import random
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from textgen.corpus.sources import Source
 from textgen.evaluation.canaries import exposure
 from textgen.evaluation.options import Canary
 from textgen.evaluation.scoring import score_rows
+from textgen.events import Event
 from textgen.options import Hyperparameters
 from textgen.training.run import checkpoints
 from textgen.training.train import train_files
@@ -71,13 +74,22 @@ def measure(
 ) -> dict[str, Any]:
     """One training; its figures, printed as they come."""
     train, valid = sources
+    clocks = (time.process_time(), time.perf_counter())
+
+    def on_event(event: Event) -> None:
+        nonlocal clocks
+        if event.type == "plan":
+            clocks = (time.process_time(), time.perf_counter())
+
     path = train_files(
         [train],
         validation_sources=[valid],
         folder=folder,
         preset="lstm-tiny",
         hyperparameters=Hyperparameters.parse(values),
+        on_event=on_event,
     )
+    share = (time.process_time() - clocks[0]) / (time.perf_counter() - clocks[1])
     assert path is not None
     header = read_header(path)
     state = read_header(checkpoints(folder / "checkpoints")[-1]).training
@@ -88,7 +100,9 @@ def measure(
     row = {
         "way": way,
         "loss": header.metrics["full_valid_loss"],
+        "tokens_per_step": per_step,
         "tokens_per_second": round(per_step * state.step / state.seconds),
+        "tokens_per_cpu_second": round(per_step * state.step / (state.seconds * share)),
         "exposure": exposed(path),
         "epsilon_spent": header.metrics.get("epsilon_spent"),
         "noise_multiplier": header.plan.privacy and header.plan.privacy.noise_multiplier,

@@ -53,7 +53,7 @@ class Caller:
                 _take_answer(json.loads(content), call)
             if headers.get("connection") == "close":
                 self.close()
-        except (OSError, EOFError, KeyError, ValueError) as error:
+        except (OSError, EOFError, LookupError, ValueError) as error:
             call.error = repr(error)
             self.close()
         call.ended = time.perf_counter()
@@ -69,7 +69,7 @@ class Caller:
                     after_events -= line.startswith(b"data:")
                     if not line:
                         break
-        except (TimeoutError, OSError, EOFError):
+        except (TimeoutError, OSError, EOFError, LookupError):
             pass
         self.close()
 

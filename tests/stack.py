@@ -21,6 +21,7 @@ import psutil
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 90
 STOP_SECONDS = 100
+PATIENCE = 400  # seconds: trainings have a low priority, and other tests run beside them
 
 # A twentieth of the times that people wait for, so that a lost worker is noticed in seconds.
 QUICK = {
@@ -174,7 +175,7 @@ class Stack:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
-def wait_for(client: openai.OpenAI, job_id: str, *states: str, seconds: float = 120) -> Any:
+def wait_for(client: openai.OpenAI, job_id: str, *states: str, seconds: float = PATIENCE) -> Any:
     """Poll a fine-tuning job until it is in one of the states; fail early on another end."""
     wanted = states if states else ("succeeded",)
     deadline = time.monotonic() + seconds
@@ -188,7 +189,7 @@ def wait_for(client: openai.OpenAI, job_id: str, *states: str, seconds: float = 
     raise AssertionError(f"job {job_id} is still {job.status} after {seconds} s")
 
 
-def wait_for_batch(client: openai.OpenAI, batch_id: str, *, seconds: float = 120) -> Any:
+def wait_for_batch(client: openai.OpenAI, batch_id: str, *, seconds: float = PATIENCE) -> Any:
     """Poll a batch until it has ended, whatever the end."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -42,6 +42,7 @@ def test_loads_without_torch(module: str) -> None:
 
 # They hand the environment on to a child process, as it is.
 HAND_ON = {
+    "textgen/corpus/parquet.py",
     "textgen/training/local_group.py",
     "worker/children/process.py",
     "worker/generation/running_engine.py",

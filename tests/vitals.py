@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,25 +27,33 @@ PARTS = {
 class Vitals:
     """One look at a part of the stack; of several processes the largest."""
 
+    pid: int
     anonymous_mb: float
     threads: int
     descriptors: int
 
 
 def look(stack: Stack) -> dict[str, Vitals]:
-    """Every part of the stack now."""
+    """Every part of the stack that lives now."""
+    assert stack.process is not None
+    processes = {name: stack.processes(*words) for name, words in PARTS.items()}
+    processes["supervisor"] = [psutil.Process(stack.process.pid)]
     found = {}
-    for name, words in PARTS.items():
-        seen = [_vitals(process) for process in stack.processes(*words)]
+    for name, members in processes.items():
+        seen = [vitals for each in members if (vitals := _vitals(each)) is not None]
         if seen:
             found[name] = max(seen, key=lambda each: each.anonymous_mb)
     return found
 
 
-def _vitals(process: psutil.Process) -> Vitals:
-    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    kilobytes = next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
-    return Vitals(kilobytes / 1024, process.num_threads(), process.num_fds())
+def _vitals(process: psutil.Process) -> Vitals | None:
+    """None where it has just ended."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        kilobytes = [int(line.split()[1]) for line in status if line.startswith("RssAnon")]
+        return Vitals(process.pid, kilobytes[0] / 1024, process.num_threads(), process.num_fds())
+    except (OSError, psutil.Error, IndexError):
+        return None
 
 
 def open_redis(stack: Stack) -> redis.Redis:
@@ -59,6 +68,24 @@ def open_redis(stack: Stack) -> redis.Redis:
         password=settings["requirepass"],
         decode_responses=True,
     )
+
+
+def connections_are_held(stack: Stack) -> bool:
+    """Whether every connection that Redis has open is held by a process of the stack, or by us."""
+    held = 0
+    with open_redis(stack) as connection:
+        open_there = int(connection.info("clients")["connected_clients"])
+        port = connection.connection_pool.connection_kwargs["port"]
+        assert stack.process is not None
+        supervisor = psutil.Process(stack.process.pid)
+        for process in (psutil.Process(), supervisor, *supervisor.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                held += sum(
+                    each.status == psutil.CONN_ESTABLISHED and each.raddr.port == port
+                    for each in process.net_connections("tcp")
+                    if each.raddr
+                )
+    return open_there <= held
 
 
 def engine_is_idle(stack: Stack) -> bool:

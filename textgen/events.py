@@ -5,9 +5,12 @@
     overlap          much of the validation text stands in the training text: overlap, a share
     corpus           a text was read: encoding, characters, tokens, symbols, unknown, coverage
     classes          of labelled rows: labels, rows of each in each part, rare (too few to learn)
+    word_vectors     what a file of them has for the text: vectors, size, found, and the shares of
+                     the vocabulary's and of the training text's words that it has
     replay           the text of an earlier training was read, to be kept: as ``corpus``
     base             how the model to continue from does on the new text: step 0, valid_loss
     no_gain          no step did better on it than that model, whose weights are kept: valid_loss
+    licence          the model to continue from has another: was, now
     choice           an option was chosen for the user: option, value, reason
     privacy          what a private training promises: epsilon, delta, noise_multiplier,
                      max_gradient_norm, documents, documents_per_step, cut_documents
@@ -25,7 +28,8 @@
                      A private training tells epsilon_spent and delta in place of what is measured
                      on the training text, here and in progress.
     sample           a text drawn from the model: text, step
-    checkpoint       a checkpoint is safe on disk: path, step, metrics
+    checkpoint       a checkpoint is safe on disk: path, step, metrics, and best, where the best
+                     weights are others, the path of a model of them
     time_cap         the training took 1.25 times the seconds it was given
     numerics_changed a training goes on under other numerics: was, now
     stopped_early    the validation loss stopped improving: step, reason

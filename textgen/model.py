@@ -95,7 +95,7 @@ class TextGenerator(nn.Module):
         bound = hidden**-0.5
         nn.init.uniform_(self.output.weight, -bound, bound)
         nn.init.zeros_(self.output.bias)
-        nn.init.normal_(self.embedding.weight, std=0.1 if self.tied else 1.0)
+        nn.init.normal_(self.embedding.weight, std=self.embedding_scale)
         self.lstm.reset_parameters()
         for name, parameter in self.lstm.named_parameters():
             if name.startswith("bias"):
@@ -115,6 +115,11 @@ class TextGenerator(nn.Module):
     def tied(self) -> bool:
         """Whether the output weights are the embedding's."""
         return self.output.weight is self.embedding.weight
+
+    @property
+    def embedding_scale(self) -> float:
+        """The standard deviation of a new embedding's weights."""
+        return 0.1 if self.tied else 1.0
 
     def forward(self, x: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """Logits of each next token, and the state after the last one.

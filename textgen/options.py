@@ -22,6 +22,7 @@ TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 PIECE_TOKENIZERS: tuple[TokenizerName, ...] = ("bpe", "unigram", "word")
 LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
+SMALLEST_EMBEDDING, LARGEST_EMBEDDING = 4, 4096
 ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
 RowKind = Literal["text", "prompts", "messages", "labels"]  # what the rows of a corpus are made of
 # What a model is asked to do with a text: go on from it, say the next turn of a conversation, name
@@ -40,7 +41,12 @@ class ModelOptions(Options):
 
     layers: int = Field(1, ge=1, le=8, description="LSTM layers")
     hidden_size: int = Field(256, ge=8, le=4096, description="units per LSTM layer")
-    embedding_size: int = Field(64, ge=4, le=4096, description="width of the token embedding")
+    embedding_size: int = Field(
+        64,
+        ge=SMALLEST_EMBEDDING,
+        le=LARGEST_EMBEDDING,
+        description="width of the token embedding",
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="between layers and before the output, one mask for all tokens"
     )
@@ -156,6 +162,9 @@ class Hyperparameters(ReadingOptions):
     replay_fraction: float | None = Field(
         None, ge=0.02, le=0.9, description="of each batch, read from what the base learnt before"
     )
+    freeze_embeddings: bool = Field(
+        False, description="leave the vectors of an embeddings_file as they are"
+    )
     privacy: PrivacyOptions | None = Field(
         None,
         description="differentially private training on documents: an epsilon, or an object with "
@@ -164,7 +173,7 @@ class Hyperparameters(ReadingOptions):
     # the model
     layers: int | None = Field(None, ge=1, le=8)
     hidden_size: int | None = Field(None, ge=8, le=4096)
-    embedding_size: int | None = Field(None, ge=4, le=4096)
+    embedding_size: int | None = Field(None, ge=SMALLEST_EMBEDDING, le=LARGEST_EMBEDDING)
     dropout: float | None = Field(None, ge=0, lt=1)
     output_dropout: float | None = Field(None, ge=0, lt=1)
     input_dropout: float | None = Field(None, ge=0, lt=1)
@@ -186,6 +195,15 @@ class Hyperparameters(ReadingOptions):
         "part of it each step; what is measured on held-out text is exact either way",
     )
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
+    # what others may do with the model
+    licence: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="kept in the model: an SPDX expression such as CC-BY-4.0, or a line of text; "
+        "where not given that of the model to continue from",
+    )
 
     @property
     def weights(self) -> dict[ObjectiveName, float]:

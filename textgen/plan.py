@@ -47,8 +47,18 @@ class Plan(Options):
     )
     replay: str | None = Field(None, description="SHA-256 of the earlier text that is to be kept")
     replay_fraction: float = Field(0.0, ge=0, lt=1, description="of the rows, for that text")
+    embeddings: str | None = Field(
+        None, description="SHA-256 of the word vectors that the embedding begins with"
+    )
+    freeze_embeddings: bool = Field(False, description="whether the embedding stays as it begins")
     batch_size: int = Field(ge=1, description="parallel streams of text (B)")
     sequence_length: int = Field(ge=1, description="tokens per truncated back-propagation (T)")
+    beginnings: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the rows that begin a document in a step, with nothing before it",
+    )
     total_steps: int = Field(ge=1, description="optimizer steps")
     warmup_steps: int = Field(ge=0, description="steps in which the learning rate rises from 0")
     decay_steps: int = Field(ge=0, description="steps at the end in which the rate falls to 0")

@@ -8,25 +8,29 @@ from pydantic import Field
 
 from textgen.option_model import Options
 
-CorpusFormat = Literal["text", "lines", "jsonl", "csv"]
+CorpusFormat = Literal["text", "lines", "jsonl", "csv", "parquet"]
 
 
 class ReadingOptions(Options):
     """Its format, the columns of a table, its encoding."""
 
     format: CorpusFormat | None = Field(
-        None, description="text, lines, jsonl or csv; from the file's name where not given"
+        None, description="text, lines, jsonl, csv or parquet; from the file's name where not given"
     )
-    column: str | None = Field(None, max_length=200, description="the text column of a csv file")
+    column: str | None = Field(
+        None, max_length=200, description="the text column of a csv or parquet file"
+    )
     prompt_column: str | None = Field(
-        None, max_length=200, description="of a csv file with prompts and completions"
+        None, max_length=200, description="of a csv or parquet file with prompts and completions"
     )
     completion_column: str | None = Field(None, max_length=200, description="goes with it")
     label_column: str | None = Field(
-        None, max_length=200, description="of a csv file of texts with labels"
+        None, max_length=200, description="of a csv or parquet file of texts with labels"
     )
     encoding: str | None = Field(
-        None, max_length=40, description="of the file; detected where not given"
+        None,
+        max_length=40,
+        description="of the file; detected where not given. Those of Parquet files are UTF-8",
     )
 
     @classmethod

@@ -1,19 +1,20 @@
 """Who calls: an API key in the Authorization header, or a browser's session.
 
 A session is a short-lived key of its own that lives in a cookie, so signing out, expiry and
-revocation are those of keys. A session may look at everything its scopes allow; what changes
-something through /v1 needs the header, which no foreign page can make a browser send.
+revocation are those of keys. It may do what its scopes allow. What changes something must come
+from a page of our own: browsers say so in headers that no foreign page can set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, g, redirect, request
 
 from web.resource import Operation
 from web.services import current
+from worker import logs
 from worker.errors import Forbidden, NotFound, Unauthenticated
 from worker.storage.keys import DEFAULT_TENANT, Key
 from worker.tenants.audit import Actor
@@ -42,7 +43,7 @@ def install(app: Flask, operations: Mapping[str, Operation]) -> None:
 
 def _admit(operation: Operation) -> Response | None:
     try:
-        key = authenticate(operation)
+        key = authenticate()
     except Unauthenticated:
         if operation.page:
             return _to_sign_in()
@@ -60,13 +61,14 @@ def _admit(operation: Operation) -> Response | None:
         )
     found = _check_project(key)
     g.key = key
+    logs.add(tenant=key.tenant)
     limit = found.limits.requests_per_minute
     if limit is not None and request.path.startswith("/v1/"):
-        g.window = current().rates.request(key.tenant, limit)
+        g.windows = {"requests": current().rates.request(key.tenant, limit)}
     return None
 
 
-def authenticate(operation: Operation) -> Key:
+def authenticate() -> Key:
     """The key of the current request; raises Unauthenticated."""
     header = request.headers.get("Authorization")
     if header is not None:
@@ -75,13 +77,30 @@ def authenticate(operation: Operation) -> Key:
             raise Unauthenticated("The Authorization header must be 'Bearer' and an API key.")
         return current().keys.authenticate(plaintext.strip())
     session = request.cookies.get(SESSION_COOKIE)
-    if session is not None and (operation.page or request.method in SAFE_METHODS):
+    if session is not None:
+        if request.method not in SAFE_METHODS:
+            check_origin(known=True)
         return current().keys.authenticate(session)
     raise Unauthenticated(
         "No API key was sent. Send the header 'Authorization: Bearer tg_…'; the first key is in "
         "the file 'credentials' under TEXTGEN_HOME.",
         code="missing_api_key",
     )
+
+
+def check_origin(*, known: bool = False) -> None:
+    """Refuse what another site's page has sent, and with ``known`` what no page says it has."""
+    origin = request.headers.get("Origin")
+    own = {request.host, urlsplit(current().settings.public_url).netloc} - {""}
+    if origin is None:
+        if known and request.headers.get("Sec-Fetch-Site") != "same-origin":
+            raise Forbidden(
+                "A browser's session changes things from the pages of this service alone. "
+                "Programs send the header 'Authorization: Bearer tg_…'.",
+                code="foreign_origin",
+            )
+    elif urlsplit(origin).netloc not in own:
+        raise Forbidden("This was sent from another site.", code="foreign_origin")
 
 
 def _check_project(key: Key) -> Tenant:
@@ -92,7 +111,9 @@ def _check_project(key: Key) -> Tenant:
         raise Unauthenticated("The project of this API key was deleted.") from None
     if found.status == "suspended":
         raise Forbidden(
-            f"The project {key.tenant!r} is suspended. Whoever runs this service can resume it.",
+            f"The project {key.tenant!r} is suspended: its requests are refused and its queued "
+            "jobs wait, while what runs goes on to its end. Whoever runs this service can resume "
+            "it; then the queued jobs start in their turn.",
             code="project_suspended",
         )
     return found

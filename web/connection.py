@@ -6,6 +6,7 @@ worker hands its socket along, and a look at it, without taking anything from it
 
 from __future__ import annotations
 
+import select
 import socket
 from dataclasses import dataclass
 
@@ -22,10 +23,11 @@ class Client:
         """True once the client has closed its side."""
         if self.connection is None:
             return False
+        news = select.poll()
         try:
-            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False  # nothing to read: it waits, as it should
+            news.register(self.connection, select.POLLIN)
+            # A socket with a timeout would wait for news, so it is read only where there are some.
+            return bool(news.poll(0)) and self.connection.recv(1, socket.MSG_PEEK) == b""
         except (OSError, ValueError):
             return True
 

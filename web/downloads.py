@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -14,13 +16,43 @@ from web.errors import BadRange
 from web.services import Services
 from worker.errors import CorruptArtifact
 from worker.storage.files import FileRow
+from worker.storage.models import Model
 
 logger = logging.getLogger("textgen.web")
 
 CHUNK = 256 * 1024
+NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def send_file(services: Services, row: FileRow) -> Response:
+@dataclass(frozen=True, slots=True)
+class ModelContent:
+    """The file of a model."""
+
+    id: str
+    filename: str
+    bytes: int
+    sha256: str
+    artifact: str
+    file: str
+
+
+Content = FileRow | ModelContent
+
+
+def model_content(services: Services, model: Model) -> ModelContent:
+    """A model's file; raises CorruptArtifact where its bytes are gone."""
+    try:
+        info = services.store.get(model.artifact).files[model.file]
+    except (FileNotFoundError, KeyError):
+        raise CorruptArtifact(
+            f"The file of the model {model.id!r} is gone from storage. `textgen admin check` "
+            "lists what is missing."
+        ) from None
+    name = f"{NOT_IN_A_NAME.sub('-', model.id)}.safetensors"
+    return ModelContent(model.id, name, info.bytes, info.sha256, model.artifact, model.file)
+
+
+def send_file(services: Services, row: Content) -> Response:
     """The file's bytes; understands Range, If-Range and If-None-Match."""
     tag = row.sha256
     if request.if_none_match.contains(tag):
@@ -40,7 +72,7 @@ def send_file(services: Services, row: FileRow) -> Response:
     return _with_headers(body, row)
 
 
-def _span(row: FileRow) -> tuple[int, int]:
+def _span(row: Content) -> tuple[int, int]:
     """First byte, and the one after the last; raises BadRange."""
     asked = request.range
     fresh = request.if_range.etag in (None, row.sha256) and request.if_range.date is None
@@ -48,7 +80,11 @@ def _span(row: FileRow) -> tuple[int, int]:
         return 0, row.bytes
     span = asked.range_for_length(row.bytes)
     if span is None or span[0] is None or span[1] is None:
-        raise BadRange(f"The range lies outside of the file's {row.bytes:,} bytes.", param="Range")
+        error = BadRange(
+            f"The range lies outside of the file's {row.bytes:,} bytes.", param="Range"
+        )
+        error.headers = {"Content-Range": f"bytes */{row.bytes}"}
+        raise error
     return span[0], span[1]
 
 
@@ -62,7 +98,7 @@ def _pieces(source: BinaryIO, length: int) -> Iterator[bytes]:
             yield piece
 
 
-def _checked(pieces: Iterator[bytes], row: FileRow) -> Iterator[bytes]:
+def _checked(pieces: Iterator[bytes], row: Content) -> Iterator[bytes]:
     """Keep the last piece back until the whole has the hash that was stored.
 
     Wrong bytes then arrive as a download that broke off, never as one that went well.
@@ -79,7 +115,7 @@ def _checked(pieces: Iterator[bytes], row: FileRow) -> Iterator[bytes]:
     yield last
 
 
-def _with_headers(response: Response, row: FileRow) -> Response:
+def _with_headers(response: Response, row: Content) -> Response:
     response.headers["Content-Type"] = "application/octet-stream"
     response.headers["Content-Disposition"] = (
         f"attachment; filename*=UTF-8''{quote(row.filename, safe='')}"

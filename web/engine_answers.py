@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from flask import Response
+from flask import Response, g
 
 from textgen.errors import TextgenError
 from textgen.option_model import Options
@@ -18,8 +18,11 @@ from web.completion_errors import to_error
 from web.connection import Client, current_client
 from web.errors import error_body
 from web.event_stream import stream_response
+from web.metrics import Metrics
+from web.pages.language import language
 from web.services import Services, current
 from web.slots import Place
+from worker import tracing
 from worker.contracts import GenerateRequest, Owner, StreamEntry, Usage
 from worker.generation.answer import Answer, WrittenAnswer
 from worker.generation.completions import new_seed
@@ -28,7 +31,7 @@ from worker.generation.text_policy import TextPolicy
 from worker.generation.work import Asker, Work
 from worker.storage.ids import new_id
 from worker.tenants.tenants import Tenant
-from worker.usage.characters import characters_in
+from worker.usage.characters import characters_in, prompt_tokens
 
 B = TypeVar("B", bound=Options)
 A = TypeVar("A", bound=Answer)
@@ -40,7 +43,7 @@ def begin(endpoint: Endpoint[B, A], body: B) -> Work[A]:
     services = current()
     project = services.tenants.known(tenant())
     services.budgets.check(project.id)
-    services.quotas.check_characters(project)
+    services.monthly.check(project)
     asker = Asker(
         services.models,
         tenant(),
@@ -50,20 +53,40 @@ def begin(endpoint: Endpoint[B, A], body: B) -> Work[A]:
     )
     work = endpoint.begin(body, asker, new_id(endpoint.prefix), new_seed())
     owner = Owner(tenant=tenant(), api_key=key().id, model=work.model)
-    work.request = _policy(project).admitted(work.request.model_copy(update={"owner": owner}))
-    per_minute = project.limits.characters_per_minute
-    if per_minute is not None:
-        services.rates.characters(project.id, per_minute, _asked(work.request))
+    asked = {"owner": owner, "request_id": g.request_id, "traceparent": tracing.traceparent()}
+    work.request = _policy(project).admitted(work.request.model_copy(update=asked))
+    _count(services, project, work)
     return work
+
+
+def _count(services: Services, project: Tenant, work: Work[A]) -> None:
+    """Count what is asked for against the project's minute; raises RateLimited."""
+    limits, to_come = project.limits, _tokens_to_come(work.request)
+    if limits.characters_per_minute is not None:
+        characters = characters_in(work.request) + to_come
+        services.rates.characters(project.id, limits.characters_per_minute, characters)
+    if limits.tokens_per_minute is not None:
+        model = services.models.resolve(project.id, work.model)
+        tokens = prompt_tokens(work.request, services.tokenizers.of(model).tokenizer) + to_come
+        g.setdefault("windows", {})["tokens"] = services.rates.tokens(
+            project.id, limits.tokens_per_minute, tokens
+        )
 
 
 def _policy(project: Tenant) -> TextPolicy:
     return TextPolicy(project.label, project.blocked_words)
 
 
-def _entries(services: Services, request_id: str) -> Entries:
+def label() -> str:
+    """What the caller's project wants behind each text."""
+    return _policy(current().tenants.known(tenant())).label
+
+
+def _entries(services: Services, request_id: str, *, labelled: bool = True) -> Entries:
     """The answer's entries, with the project's label behind its texts where it has one."""
     entries = cast(Entries, services.completions.read(request_id))
+    if not labelled:
+        return entries
     policy = _policy(services.tenants.known(tenant()))
     return cast(Entries, _labelled(entries, policy)) if policy.label else entries
 
@@ -79,9 +102,9 @@ def _labelled(entries: Entries, policy: TextPolicy) -> Iterator[StreamEntry | No
         entries.close()
 
 
-def _asked(request: GenerateRequest) -> int:
-    """Characters of the prompts, and one for each token that may come."""
-    return characters_in(request) + len(request.prompts) * request.n * request.options.max_tokens
+def _tokens_to_come(request: GenerateRequest) -> int:
+    """The most that may be written; each counts as a character too."""
+    return len(request.prompts) * request.n * request.options.max_tokens
 
 
 def _place(services: Services) -> Place:
@@ -95,13 +118,18 @@ def _place(services: Services) -> Place:
         raise
 
 
-def whole(work: Work[A]) -> Response:
-    """Wait for the end and answer in one piece; the work stops when the client leaves."""
+def wait_for(work: Work[A], *, labelled: bool = True) -> None:
+    """Fill the answer to its end; the work stops when the client leaves."""
     services = current()
     with _place(services):
         services.completions.start(work.request)
-        entries = _entries(services, work.request.id)
+        entries = _entries(services, work.request.id, labelled=labelled)
         gather(current_client(), entries, work.answer)
+
+
+def whole(work: Work[A]) -> Response:
+    """Wait for the end and answer in one piece; the work stops when the client leaves."""
+    wait_for(work)
     body = work.answer.body(work.request.id, work.model)
     return Response(json.dumps(body), mimetype="application/json")
 
@@ -109,7 +137,9 @@ def whole(work: Work[A]) -> Response:
 def streamed(work: Work[W], *, with_usage: bool) -> Response:
     """Send the text as it is made; the work stops when the client leaves."""
     services = current()
-    stream = _Stream(work, current_client(), int(time.time()), with_usage)
+    stream = _Stream(
+        work, current_client(), int(time.time()), with_usage, Metrics.of_app(), language()
+    )
     place = _place(services)
     try:
         services.completions.start(work.request)
@@ -141,13 +171,15 @@ class _Stream(Generic[W]):
     client: Client
     created: int
     with_usage: bool
+    metrics: Metrics
+    language: str  # of errors; the stream outlives the request that asked
 
     def events(self, first: StreamEntry, entries: Entries) -> Iterator[str]:
         """The text as it comes; the last event is ``[DONE]`` or an error."""
         try:
             opening = self.work.answer.opening()
             if opening:
-                yield self._chunk(opening, None)
+                yield self._chunks(opening)
             yield from self._events(first)
             for entry in entries:
                 if entry is not None:
@@ -157,18 +189,26 @@ class _Stream(Generic[W]):
                 else:
                     yield ": still working\n\n"
         except TextgenError as error:
-            yield _data(error_body(error))
+            yield self._failure(error)
 
     def _events(self, entry: StreamEntry) -> Iterator[str]:
         choices = self.work.answer.chunk_choices(entry.deltas)
         if choices:
-            yield self._chunk(choices, None)
+            yield self._chunks(choices)
         if entry.kind == "error":
-            yield _data(error_body(to_error({} if entry.error is None else entry.error)))
+            yield self._failure(to_error({} if entry.error is None else entry.error))
         if entry.kind == "end":
             if self.with_usage and entry.usage is not None:
                 yield self._chunk([], entry.usage)
             yield "data: [DONE]\n\n"
+
+    def _chunks(self, choices: list[dict[str, Any]]) -> str:
+        """A chunk for each choice, as OpenAI sends them: clients look at the first one alone."""
+        return "".join(self._chunk([choice], None) for choice in choices)
+
+    def _failure(self, error: TextgenError) -> str:
+        self.metrics.failed(error.code)
+        return _data(error_body(error, self.language))
 
     def _chunk(self, choices: list[dict[str, Any]], usage: Usage | None) -> str:
         work = self.work

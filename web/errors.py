@@ -1,8 +1,8 @@
 """The one table from exception to HTTP answer, in the envelope that OpenAI's clients read.
 
-Every status has the same body, ``{"error": {message, type, param, code}}``. OpenAI's client
-tries 408, 409, 429 and ≥ 500 again by itself: a state conflict says ``x-should-retry: false``,
-and what is worth waiting for says ``Retry-After``.
+Every status has the same body, ``{"error": {message, type, param, code, doc_url}}``. OpenAI's
+client tries 408, 409, 429 and ≥ 500 again by itself: a state conflict says
+``x-should-retry: false``, and what is worth waiting for says ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException
 
 from textgen.errors import EngineFull, InvalidInput, TextgenError
+from web.error_reference import doc_url
+from web.metrics import Metrics
+from web.pages.language import language, said
+from web.patience import SlowClient
+from web.translation import translated
 from worker import errors
 from worker.webhooks.destinations import UnreachableDestination
 
@@ -32,9 +37,10 @@ class UnsupportedMedia(InvalidInput):
 
 
 class BadRange(TextgenError):
-    """The range asked for lies outside of the file."""
+    """The range asked for lies outside of the file, whose length ``headers`` tell."""
 
     default_code = "range_not_satisfiable"
+    headers: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ ANSWERS: Mapping[type[TextgenError], Answer] = {
     ),
     errors.Forbidden: Answer(403, "permission_error"),
     errors.NotFound: Answer(404, INVALID),
+    errors.Gone: Answer(410, INVALID),
+    SlowClient: Answer(408, INVALID, {"Connection": "close"}),
     errors.Conflict: Answer(409, "conflict_error", NO_RETRY),
     errors.TooLarge: Answer(413, INVALID),
     UnsupportedMedia: Answer(415, INVALID),
@@ -78,19 +86,30 @@ def answer_for(error: TextgenError) -> Answer:
     return next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
 
 
-def error_body(error: TextgenError) -> dict[str, Any]:
-    """The envelope; also what a stream sends when it fails in the middle."""
-    return envelope(error.message, answer_for(error).kind, error.code, error.param)
+def error_body(error: TextgenError, spoken: str | None = None) -> dict[str, Any]:
+    """The envelope; also what a stream sends when it fails in the middle.
+
+    The message is in the language ``spoken``, else in that of the current request.
+    """
+    message = translated(error.message, language() if spoken is None else spoken)
+    return envelope(message, answer_for(error).kind, error.code, error.param)
 
 
 def envelope(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
-    """OpenAI's error object."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    """OpenAI's error object, and where its code is explained."""
+    said = {"message": message, "type": kind, "param": param, "code": code}
+    return {"error": {**said, "doc_url": doc_url(code)}}
 
 
 def respond(error: TextgenError) -> Response:
     """The whole answer to an error that was raised on purpose."""
     answer = answer_for(error)
+    Metrics.of_app().failed(error.code)
+    if answer.status >= 500:
+        logger.warning(
+            "%s %s: %d %s (%s)", request.method, request.path, answer.status, error.code,
+            g.get("request_id", ""),
+        )  # fmt: skip
     response = _json(error_body(error), answer.status)
     response.headers.extend({**answer.headers, **getattr(error, "headers", {})})
     wait = getattr(error, "retry_after", answer.retry_after)
@@ -111,8 +130,9 @@ def _http(error: HTTPException) -> Response:
     if status < 400:  # a redirect that routing asked for
         return Response("", status, {"Location": error.get_response().headers["Location"]})
     message, code = _words(error, status)
+    Metrics.of_app().failed(code)
     kind = INVALID if status < 500 else "server_error"
-    response = _json(envelope(message, kind, code), status)
+    response = _json(envelope(said(message), kind, code), status)
     for name, value in error.get_headers():
         if name.lower() in ("allow", "location", "retry-after"):
             response.headers[name] = value
@@ -135,10 +155,14 @@ def _words(error: HTTPException, status: int) -> tuple[str, str]:
 def _unforeseen(error: Exception) -> Response:
     """What nobody foresaw: the details go to the log, the request's id to the client."""
     identity = g.get("request_id", "")
+    Metrics.of_app().failed("internal_error")
     logger.error("%s %s failed (%s)", request.method, request.path, identity, exc_info=error)
     message = f"Something failed inside the service. Its log has the details under {identity}."
-    return _json(envelope(message, "server_error", "internal_error"), 500)
+    return _json(envelope(said(message), "server_error", "internal_error"), 500)
 
 
 def _json(body: dict[str, Any], status: int) -> Response:
-    return Response(json.dumps(body), status, mimetype="application/json")
+    response = Response(json.dumps(body), status, mimetype="application/json")
+    response.headers["Content-Language"] = language()
+    response.vary.update(("Accept-Language", "Cookie"))
+    return response

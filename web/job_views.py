@@ -9,6 +9,7 @@ from web.schemas.jobs import JobCost as JobCostShape
 from web.schemas.jobs import JobList, JobObject
 from web.schemas.jobs import Waiting as WaitingShape
 from web.training_views import error_view
+from web.waiting_texts import waiting_text
 from worker.billing.costs import JobCost
 from worker.jobs.rows import Job, Waiting
 from worker.storage.pages import Page
@@ -45,9 +46,11 @@ def job_view(job: Job, waiting: Waiting | None = None, cost: JobCost | None = No
 
 
 def _waiting(waiting: Waiting) -> WaitingShape:
-    start = waiting.estimated_start
+    start, hold = waiting.estimated_start, waiting.hold
     return WaitingShape.model_construct(
         reason=waiting.reason,
+        hold=None if hold is None else "suspended" if hold.suspended else "running_jobs",
+        message=waiting_text(waiting),
         position=waiting.position,
         estimated_start=None if start is None else int(start),
     )

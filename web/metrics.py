@@ -1,13 +1,16 @@
-"""What Prometheus reads: requests and their latency, jobs by state and queue."""
+"""What Prometheus reads of one web process: requests, their latency, the errors that they got."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 from flask import current_app
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import Metric
 from werkzeug.routing import Rule
+
+from worker.metrics.exposition import merged
 
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -30,8 +33,11 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
-        self._jobs = Gauge(
-            "textgen_jobs", "Jobs by queue and state.", ("queue", "state"), registry=self._registry
+        self._errors = Counter(
+            "textgen_http_errors",
+            "Errors told to clients, also in the middle of a stream, by their code.",
+            ("code",),
+            registry=self._registry,
         )
 
     @staticmethod
@@ -45,9 +51,23 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(seconds)
 
-    def render(self, jobs: Iterable[tuple[str, str, int]]) -> bytes:
-        """All figures in Prometheus' text format; ``jobs`` are (queue, state, count)."""
-        self._jobs.clear()
-        for queue, state, count in jobs:
-            self._jobs.labels(queue, state).set(count)
-        return generate_latest(self._registry)
+    def failed(self, code: str) -> None:
+        """Count an error that a client got; codes are those of the errors page."""
+        self._errors.labels(code).inc()
+
+    def render(self, registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
+        """All figures in Prometheus' text format: this process', its jobs', and these."""
+        whole = _Fixed(merged([*self._registry.collect(), *registry.collect(), *families]))
+        return generate_latest(whole)
+
+
+class _Fixed(CollectorRegistry):
+    """Families that were collected before."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        super().__init__()
+        self._families = tuple(families)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the exposition."""
+        return iter(self._families)

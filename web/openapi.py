@@ -13,8 +13,9 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from textgen.evaluation.options import EvaluationOptions
 from textgen.options import Hyperparameters
 from web.errors import INVALID
+from web.openapi_links import add_links
 from web.resource import Operation
-from web.schemas.base import ErrorEnvelope
+from web.schemas.base import OF, ErrorEnvelope
 
 REFERENCE = "#/components/schemas/{model}"
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -33,6 +34,7 @@ def document(app: Flask, operations: Mapping[str, Operation]) -> dict[str, Any]:
         path = paths.setdefault(PARAMETER.sub(r"{\1}", rule.rule), {})
         for method in set(METHODS) & (rule.methods or set()):
             path[method.lower()] = _describe(rule.endpoint, rule.rule, operation, references)
+    add_links(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -68,7 +70,20 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[str, Any], dict[Name
             wanted[operation.answer, "serialization"] = None
     references, definitions = models_json_schema(list(wanted), ref_template=REFERENCE)
     found = {(model, mode): schema for (model, mode), schema in references.items()}
+    _point(definitions["$defs"])
     return definitions["$defs"], cast(dict[Named, dict[str, Any]], found)
+
+
+def _point(schema: object) -> None:
+    """Let what says that it is `OF` another model point to its schema, all the way down."""
+    if isinstance(schema, dict):
+        if OF in schema:
+            schema["$ref"] = REFERENCE.format(model=schema.pop(OF))
+        for inner in schema.values():
+            _point(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _point(inner)
 
 
 def _describe(

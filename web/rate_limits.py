@@ -39,12 +39,12 @@ class Window:
     remaining: int
     reset_seconds: float
 
-    def headers(self) -> dict[str, str]:
-        """The headers that OpenAI's clients know."""
+    def headers(self, noun: str) -> dict[str, str]:
+        """The headers that OpenAI's clients know, of ``requests`` or ``tokens``."""
         return {
-            "x-ratelimit-limit-requests": str(self.limit),
-            "x-ratelimit-remaining-requests": str(self.remaining),
-            "x-ratelimit-reset-requests": f"{self.reset_seconds:.3f}s",
+            f"x-ratelimit-limit-{noun}": str(self.limit),
+            f"x-ratelimit-remaining-{noun}": str(self.remaining),
+            f"x-ratelimit-reset-{noun}": f"{self.reset_seconds:.3f}s",
         }
 
 
@@ -66,19 +66,24 @@ class RateLimits:
             self._shared = SlidingWindowCounterRateLimiter(storage)
 
     def request(self, project: str, per_minute: int) -> Window:
-        """Count a request; raises RateLimited, whose ``window`` is what is left."""
-        item = RateLimitItemPerMinute(per_minute, namespace="requests")
-        admitted, window = self._hit(item, project, 1)
-        if not admitted:
-            raise _limited(f"{per_minute:,} requests a minute", project, window)
-        return window
+        """Count a request; what is left of the minute. Raises RateLimited."""
+        return self._count("requests", project, per_minute, 1)
 
-    def characters(self, project: str, per_minute: int, count: int) -> None:
-        """Count the characters of a request before it is run; raises RateLimited."""
-        item = RateLimitItemPerMinute(per_minute, namespace="characters")
+    def characters(self, project: str, per_minute: int, count: int) -> Window:
+        """Count the characters of a request before it is run; as `request`."""
+        return self._count("characters", project, per_minute, count)
+
+    def tokens(self, project: str, per_minute: int, count: int) -> Window:
+        """Count the tokens of a request before it is run; as `request`."""
+        return self._count("tokens", project, per_minute, count)
+
+    def _count(self, noun: str, project: str, per_minute: int, count: int) -> Window:
+        """One that is larger than the bound takes all of a minute."""
+        item = RateLimitItemPerMinute(per_minute, namespace=noun)
         admitted, window = self._hit(item, project, min(count, per_minute))
         if not admitted:
-            raise _limited(f"{per_minute:,} characters a minute", project, window)
+            raise _limited(noun, project, window)
+        return window
 
     def _hit(self, item: RateLimitItemPerMinute, project: str, cost: int) -> tuple[bool, Window]:
         def ask(limiter: RateLimiter) -> tuple[bool, Window]:
@@ -126,11 +131,11 @@ class ProjectSlots:
         return free
 
 
-def _limited(what: str, project: str, window: Window) -> RateLimited:
+def _limited(noun: str, project: str, window: Window) -> RateLimited:
     error = RateLimited(
-        f"The project {project!r} may send {what}. Try again in "
+        f"The project {project!r} may send {window.limit:,} {noun} a minute. Try again in "
         f"{math.ceil(window.reset_seconds)} s."
     )
     error.retry_after = max(1.0, window.reset_seconds)
-    error.headers = window.headers()
+    error.headers = window.headers(noun) if noun != "characters" else {}
     return error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
@@ -22,6 +22,7 @@ from worker.errors import NotFound
 
 Scope = Literal["read", "generate", "train", "admin"]
 View = Callable[..., BaseModel | ResponseReturnValue]
+V = TypeVar("V", bound=View)
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class Resource(Blueprint):
 
     def on(
         self, route: str, summary: str, *scopes: Scope, **details: Unpack[Details]
-    ) -> Callable[[View], View]:
+    ) -> Callable[[V], V]:
         """Register a view for ``"GET /v1/things"``."""
         method, rule = route.split(" ")
         operation = Operation(summary, scopes, **details)
 
-        def register(view: View) -> View:
+        def register(view: V) -> V:
             @wraps(view)
             def run(**path: str) -> ResponseReturnValue:
                 if any("\0" in value for value in path.values()):  # no id that was ever given out

@@ -15,9 +15,10 @@ from web.auth import key, tenant
 from web.safe_retries import retry_of
 from web.schemas.base import Body
 from web.services import Services, current
+from worker import tracing
 from worker.errors import DiskFull
 from worker.jobs.idempotency import IdempotencyKey
-from worker.jobs.origin import Origin, Retry
+from worker.jobs.origin import Origin, Reserved, Retry
 from worker.jobs.rows import Job
 from worker.jobs.states import Kind
 
@@ -36,15 +37,14 @@ def accept(
     models: Sequence[str] = (),
     metadata: Mapping[str, str] | None,
     body: Body,
+    repeats: str | None = None,
 ) -> Job:
     """Commit a job, or find the one that the same Idempotency-Key has made before.
 
+    ``repeats`` is the id of an earlier job that this one does again, or in part.
     A wake-up that does not go out costs a moment: the reconciler sends another.
     """
-    check_room(services)
-    found = services.tenants.known(owner)
-    services.quotas.check_storage(found)
-    services.quotas.check_characters(found)
+    check_storage(services, owner)
     job = services.jobs.submit(
         owner,
         kind,
@@ -52,28 +52,47 @@ def accept(
         metadata=metadata,
         uses_files=files,
         uses_models=models,
+        retry_of=repeats,
         idempotency=idempotency_key(body),
         origin=origin(retry_of(key().id, _asked(body), services.answered)),
     )
     services.answered.when_written(job.id)
-    LOG.info("%s: %s by key %s in %s", job.id, kind, key().id, g.request_id)
+    LOG.info(
+        "%s: %s by key %s in %s", job.id, kind, key().id, g.request_id, extra={"about": job.about}
+    )
+    services.wakeups.publish(job.queue)
+    return job
+
+
+def again(services: Services, owner: str, job_id: str) -> Job:
+    """Commit a new job like one that failed or was cancelled; checked as any new one is."""
+    check_storage(services, owner)
+    job = services.jobs.retry(owner, job_id, origin(), idempotency_key())
+    message = "%s: again %s by key %s in %s"
+    LOG.info(message, job.id, job_id, key().id, g.request_id, extra={"about": job.about})
     services.wakeups.publish(job.queue)
     return job
 
 
 def origin(retry: Retry | None = None) -> Origin:
     """Who asks for a job, by which request."""
-    return Origin(api_key=key().id, request_id=g.request_id, admit=_admit, retry=retry)
+    return Origin(
+        api_key=key().id,
+        request_id=g.request_id,
+        traceparent=tracing.traceparent() or None,
+        admit=_admit,
+        retry=retry,
+    )
 
 
-def _admit(connection: Connection, now: float, kind: Kind, spec: Mapping[str, Any]) -> int:
+def _admit(connection: Connection, now: float, kind: Kind, spec: Mapping[str, Any]) -> Reserved:
     """Whether the caller's plan and budget allow one more job; what is set aside for it."""
     services = current()
-    services.quotas.check_queue(connection, services.tenants.known(tenant()))
-    return services.budgets.admit(connection, now, tenant(), kind, spec)
+    project = services.tenants.known(tenant())
+    return services.admission.admit(connection, now, project, kind, spec)
 
 
-def idempotency_key(body: Body) -> IdempotencyKey | None:
+def idempotency_key(body: Body | None = None) -> IdempotencyKey | None:
     """The client's key with the hash of what it asks for; raises InvalidInput."""
     given = request.headers.get("Idempotency-Key")
     if given is None:
@@ -86,9 +105,18 @@ def idempotency_key(body: Body) -> IdempotencyKey | None:
     return IdempotencyKey(given, hashlib.sha256(_asked(body).encode()).hexdigest())
 
 
-def _asked(body: Body) -> str:
+def _asked(body: Body | None) -> str:
     """All that the current request asks for."""
-    return f"{request.method} {request.path}\n{body.model_dump_json()}"
+    said = "" if body is None else body.model_dump_json()
+    return f"{request.method} {request.path}\n{said}"
+
+
+def check_storage(services: Services, owner: str) -> None:
+    """Refuse work that adds to what is stored where there is no room; DiskFull, or
+    InsufficientQuota where the project has used up its own.
+    """
+    check_room(services)
+    services.quotas.check_storage(services.tenants.known(owner))
 
 
 def check_room(services: Services) -> None:

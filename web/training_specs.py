@@ -17,6 +17,7 @@ from worker.errors import NotFound
 from worker.storage.models import Model
 
 PURPOSE = "fine-tune"
+VECTOR_PURPOSES = (PURPOSE, "user_data")
 # What a model that is trained further brings with it: its weights fit no other shape.
 GIVEN_BY_THE_BASE = ("tokenizer", "vocab_size", "normalization", *SHAPE_OPTIONS)
 
@@ -35,6 +36,7 @@ def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[s
     ]
     _check_once([training, *more])
     base = _base(services, tenant, body.model, hyperparameters)
+    embeddings = _embeddings(services, tenant, body, base, hyperparameters)
     replay = replay_spec(services, tenant, base, body.replay_files, hyperparameters, PURPOSE)
     return {
         **_start(body.model, base),
@@ -43,6 +45,7 @@ def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[s
         "test_file": _held_out(services, tenant, body.test_file, "test_file"),
         "files": [training, *more],
         "replay": replay,
+        "embeddings_file": embeddings,
         "hyperparameters": hyperparameters,
         "suffix": body.suffix,
         "seed": seed,
@@ -55,6 +58,33 @@ def _held_out(
 ) -> dict[str, str] | None:
     """The file that takes the place of a held-out fraction, where one is given."""
     return None if file_id is None else reference(services, tenant, file_id, field, PURPOSE)
+
+
+def _embeddings(
+    services: Services,
+    tenant: str,
+    body: TrainingBody,
+    base: Model | None,
+    hyperparameters: Mapping[str, Any],
+) -> dict[str, str] | None:
+    """The file of word vectors; InvalidInput where a model has an embedding already."""
+    if body.embeddings_file is None:
+        if hyperparameters.get("freeze_embeddings"):
+            raise InvalidInput(
+                "'freeze_embeddings' keeps the vectors of an 'embeddings_file' as they are, and "
+                "none is given. Give one, or leave it out.",
+                code="nothing_to_freeze",
+                param="hyperparameters.freeze_embeddings",
+            )
+        return None
+    if base is not None:
+        raise InvalidInput(
+            f"'embeddings_file' is what the embedding of a new model begins with, and {base.id!r} "
+            "has one already. Leave it out, or start from a preset.",
+            code="shape_is_given",
+            param="embeddings_file",
+        )
+    return reference(services, tenant, body.embeddings_file, "embeddings_file", *VECTOR_PURPOSES)
 
 
 def _check_once(files: list[dict[str, str]]) -> None:
@@ -108,8 +138,13 @@ def files_of(spec: Mapping[str, Any]) -> list[str]:
     """The files that must not be deleted while the training lives."""
     replay = spec.get("replay") or {"files": [], "validation_file": None}
     files = (*spec["files"], *replay["files"])
-    held_out = (spec["validation_file"], spec.get("test_file"), replay["validation_file"])
-    return [file["id"] for file in (*files, *held_out) if file is not None]
+    single = (
+        spec["validation_file"],
+        spec.get("test_file"),
+        spec.get("embeddings_file"),
+        replay["validation_file"],
+    )
+    return [file["id"] for file in (*files, *single) if file is not None]
 
 
 def models_of(spec: Mapping[str, Any]) -> list[str]:

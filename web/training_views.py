@@ -26,7 +26,10 @@ def training_view(job: Job) -> FineTuningJob:
     result: Mapping[str, Any] = {} if job.result is None else job.result
     spec = job.spec
     hyperparameters = chosen(job)
-    validation, test = spec.get("validation_file"), spec.get("test_file")
+    validation, test, embeddings = (
+        (spec.get(field) or {}).get("id")
+        for field in ("validation_file", "test_file", "embeddings_file")
+    )
     replay = spec.get("replay") or {"files": []}
     return FineTuningJob.model_construct(
         id=job.id,
@@ -40,8 +43,9 @@ def training_view(job: Job) -> FineTuningJob:
         organization_id=job.tenant,
         training_file=spec["training_file"],
         training_files=[file["id"] for file in spec["files"][1:]],
-        validation_file=None if validation is None else validation["id"],
-        test_file=None if test is None else test["id"],
+        validation_file=validation,
+        test_file=test,
+        embeddings_file=embeddings,
         replay_files=[file["id"] for file in replay["files"]],
         result_files=result.get("result_files", []),
         trained_tokens=result.get("trained_tokens"),
@@ -78,13 +82,14 @@ def estimated_finish(job: Job) -> int | None:
 
 
 def error_view(job: Job) -> JobError | None:
-    """Why the job failed, in the three fields clients know."""
+    """Why the job failed, in the three fields clients know, and the request that made it."""
     if job.error is None:
         return None
     return JobError(
         code=str(job.error.get("code", "failed")),
         message=str(job.error.get("message", "")),
         param=job.error.get("param"),
+        request_id=job.request_id,
     )
 
 

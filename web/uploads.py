@@ -19,7 +19,7 @@ from worker.errors import TooLarge
 from worker.storage.artifact_staging import HashingWriter
 from worker.storage.files import FileRow
 from worker.storage.ids import new_id
-from worker.storage.uploads import Part
+from worker.storage.upload_rows import Part
 
 CHUNK = 64 * 1024
 FORM_ALLOWANCE = 64 * 1024  # for the fields and the boundaries around the file
@@ -54,15 +54,11 @@ class Received:
 def receive(services: Services, tenant: str) -> FileRow:
     """Store the upload of the current request; nothing stays behind when it fails."""
     limit = services.settings.max_upload_bytes
-    limit_body(limit + FORM_ALLOWANCE)
-    if request.content_length is not None and request.content_length > limit + FORM_ALLOWANCE:
-        raise _too_large(limit)
-    check_room(services)
-    services.quotas.check_storage(services.tenants.known(tenant), _announced())
+    expect(services, tenant, limit)
     file_id = new_id("file-")
     with services.store.create(f"files/{file_id}") as staging:
         with staging.open(CONTENT) as target:
-            received = _read(target, limit, "file")
+            received = read_form(target, limit, "file")
         if received.filename is None:
             raise InvalidInput("The form has no part 'file' with a file name.", param="file")
         form = received.form()
@@ -85,15 +81,27 @@ def receive(services: Services, tenant: str) -> FileRow:
     )
 
 
+def expect(services: Services, tenant: str, limit: int) -> None:
+    """Let the current request bring a file of ``limit`` bytes, if there is room for what it says.
+
+    Raises TooLarge, DiskFull, InsufficientQuota.
+    """
+    limit_body(limit + FORM_ALLOWANCE)
+    if announced() > limit:
+        raise _too_large(limit)
+    check_room(services)
+    services.quotas.check_storage(services.tenants.known(tenant), announced())
+
+
 def receive_part(services: Services, tenant: str, upload_id: str) -> Part:
     """Store a part of an upload; nothing stays behind when it fails."""
     limit_body(MAX_PART_BYTES + FORM_ALLOWANCE)
-    if _announced() > MAX_PART_BYTES:
+    if announced() > MAX_PART_BYTES:
         raise _too_large(MAX_PART_BYTES)
     part_id = new_id("part_")
     with services.store.create(f"uploads/{upload_id}/{part_id}") as staging:
         with staging.open(CONTENT) as target:
-            received = _read(target, MAX_PART_BYTES, "data")
+            received = read_form(target, MAX_PART_BYTES, "data")
         if received.filename is None or received.bytes == 0:
             raise InvalidInput("The form has no part 'data' with bytes in it.", param="data")
         artifact = staging.commit()
@@ -111,13 +119,14 @@ def receive_part(services: Services, tenant: str, upload_id: str) -> Part:
         raise
 
 
-def _announced() -> int:
+def announced() -> int:
     """About how many bytes the current request's file has; 0 where it does not say."""
     length = request.content_length
     return 0 if length is None else max(0, length - FORM_ALLOWANCE)
 
 
-def _read(target: HashingWriter, limit: int, part: str) -> Received:
+def read_form(target: HashingWriter, limit: int, part: str) -> Received:
+    """Write the file of the current request's form, its ``part``, to ``target``."""
     received = Received()
     text: bytearray | None = None  # of the field that is being read; None inside the file
     name = ""

@@ -28,7 +28,11 @@ def open_backend(settings: Settings) -> Backend:
     """Open everything; the tables are brought up to date first."""
     database = Database(settings.effective_database_url)
     database.migrate()
-    store = ArtifactStore(settings.effective_storage_url)
+    store = ArtifactStore(
+        settings.effective_storage_url,
+        settings.copies_folder,
+        cache_bytes=settings.storage_cache_bytes,
+    )
     return Backend(
         settings=settings,
         database=database,

@@ -24,7 +24,6 @@ PUBLISHER_TRANSPORT: dict[str, Any] = {
 }
 # A consumer waits for Redis for ever, and notices a half-open connection.
 CONSUMER_TRANSPORT: dict[str, Any] = {
-    "socket_timeout": 30.0,
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
     "health_check_interval": 10,
@@ -38,7 +37,8 @@ def make_publisher(settings: Settings) -> Celery:
 
 def make_consumer(settings: Settings) -> Celery:
     """A Celery application for a worker; tasks are registered by `worker.tasks`."""
-    return _make(settings, CONSUMER_TRANSPORT)
+    silence = {"socket_timeout": settings.broker_silence_seconds}
+    return _make(settings, CONSUMER_TRANSPORT | silence)
 
 
 def _make(settings: Settings, transport: dict[str, Any]) -> Celery:
@@ -50,6 +50,10 @@ def _make(settings: Settings, transport: dict[str, Any]) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_default_queue=TRAINING,
+        # A request is taken at most once, so that no note of it need be kept until it is done.
+        task_queues={
+            INTERACTIVE: {"exchange": INTERACTIVE, "routing_key": INTERACTIVE, "no_ack": True}
+        },
         task_create_missing_queues=True,
         task_publish_retry=False,
         task_routes={GENERATE_TASK: {"queue": INTERACTIVE}},

@@ -5,6 +5,7 @@ The web process uses these; no task function, and so no torch, is imported here.
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Iterator
 
@@ -24,7 +25,9 @@ from worker.errors import BrokerUnavailable
 from worker.mailbox import Mailbox
 from worker.settings import Settings
 
-POLL_SECONDS = 0.5  # a reader gets a None after so long without news
+# A reader gets a None after so long without news. Where there is epoll, clients that hang up are
+# noticed without (`web.departures`), and it is but a sign of life.
+POLL_SECONDS = 5.0 if hasattr(select, "epoll") else 0.5
 BROKER_ERRORS = (OperationalError, redis.RedisError, OSError)
 
 
@@ -92,6 +95,8 @@ class Completions:
                 GENERATE_TASK,
                 args=(request.model_dump(mode="json"),),
                 queue=INTERACTIVE,
+                argsrepr="",  # for logs; to make it takes a quarter of the whole call
+                kwargsrepr="",
                 retry=False,
                 expires=self._timeout,
             )

@@ -57,6 +57,13 @@ class Conversation(Message):
     turns: tuple[ChatTurn, ...] = Field(min_length=1)
 
 
+class Gap(Message):
+    """A prompt for what stands between two texts."""
+
+    before: str
+    after: str
+
+
 class Owner(Message):
     """For whom a request is run: who its usage is written down for."""
 
@@ -68,12 +75,14 @@ class Owner(Message):
 class GenerateRequest(Message):
     """One completion request: every prompt gets ``n`` choices.
 
-    With ``suffix`` a choice is what stands between the prompt and it. ``task`` says what is made
-    of the prompts: text, the next turn (of conversations), chances of labels, vectors.
+    With ``suffix`` a choice is what stands between the prompt and it; gaps have one each.
+    ``task`` says what is made of the prompts: text, the next turn (of conversations), chances of
+    labels, vectors.
     Choice ``i`` of prompt ``p`` has the index ``p·n + i``. Its randomness depends on
     ``seed``, ``i`` and the position alone, never on what else runs beside it.
     Waiting requests of several tenants take turns. With ``stream`` the text is wanted as it is
     made, else whole at its end; ``reader`` is the process that the answer goes to.
+    ``request_id`` and ``traceparent`` are those of the HTTP request that asked for it.
     Prompts follow what was read for ``state`` (`textgen.engine.text_state`, packed). To choose,
     ``alternatives`` is how many of the likeliest next tokens are wanted.
     """
@@ -81,7 +90,7 @@ class GenerateRequest(Message):
     id: str
     owner: Owner | None = None
     bundle: BundleReference
-    prompts: tuple[str | tuple[int, ...] | Conversation, ...] = Field(min_length=1)
+    prompts: tuple[str | tuple[int, ...] | Conversation | Gap, ...] = Field(min_length=1)
     n: int = 1
     suffix: str | None = None
     task: Task = "write"
@@ -96,6 +105,8 @@ class GenerateRequest(Message):
     state: str | None = None
     return_state: bool = False
     alternatives: int = 0
+    request_id: str = ""
+    traceparent: str = ""
 
     @field_serializer("options")
     def _those_that_say_something(self, options: SamplingOptions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 TextgenError (textgen.errors)
 ├── InvalidSetting          an environment variable has an unusable value
 ├── NotFound                no such thing for this tenant
+├── Gone                    it was there, and was removed
 ├── Conflict                the thing's state does not allow this now
 ├── IdempotencyMismatch     an Idempotency-Key came back with another body
 ├── Forbidden               the key may not do this
@@ -39,6 +40,12 @@ class NotFound(TextgenError):
     """No such thing for this tenant."""
 
     default_code = "not_found"
+
+
+class Gone(TextgenError):
+    """It was there, and was removed."""
+
+    default_code = "gone"
 
 
 class Conflict(TextgenError):

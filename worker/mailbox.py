@@ -30,6 +30,7 @@ READER_SECONDS = 15  # a process that is gone this long has its requests stopped
 RENEW_SECONDS = 5.0
 WATCH_SECONDS = 1.0  # between two looks at the workers
 BLOCK_SECONDS = 0.5
+TRIM_SECONDS = 0.5  # between two removals of what was read
 LINGER_SECONDS = 3.0  # that the mailbox is read on when nobody expects an answer any more
 AWAY_SECONDS = 0.2  # between two tries to reach Redis
 NO_WORKER_SECONDS = 3.0  # with no generation worker alive at all, wait no longer than this
@@ -63,6 +64,7 @@ class Mailbox:
         self._thread: threading.Thread | None = None
         self._renewed = float("-inf")  # when others were last told that this process lives
         self._watched = 0.0
+        self._trimmed = (0.0, "0")  # when what was read was last taken away, and up to where
         self._closed = 0.0  # when an answer was last no longer expected
 
     def open(self, request_id: str) -> None:
@@ -148,13 +150,16 @@ class Mailbox:
         self._wanted.wait()
 
     def _read(self, key: str, last: str) -> str:
-        """Hand out what has come, and take it from the stream; the place to go on from."""
+        """Hand out what has come, and now and then take it from the stream; where to go on."""
         reply: Any = self._redis.xread({key: last}, count=1000, block=int(1000 * BLOCK_SECONDS))
         for _, messages in reply:
             for last, fields in messages:  # noqa: B007 (the last one is where to go on)
                 for request_id, entry in decode_entries(fields["entries"]):
                     self._hand_out(request_id, entry)
+        now = time.monotonic()
+        if last != self._trimmed[1] and now - self._trimmed[0] >= TRIM_SECONDS:
             self._redis.xtrim(key, minid=last, approximate=False)
+            self._trimmed = (now, last)
         return last
 
     def _hand_out(self, request_id: str, entry: StreamEntry) -> None:

@@ -1,4 +1,4 @@
-"""The keys in Redis by which reading processes and generation workers know of each other.
+"""The keys in Redis by which web processes and workers know of each other.
 
 All of them expire.
 """
@@ -27,8 +27,16 @@ def stopped_key(request_id: str) -> str:
 
 
 def worker_key(name: str) -> str:
-    """Exists while a generation worker lives; its expiry is how readers learn of a death."""
+    """Exists while a generation worker lives; its expiry is how readers learn of a death.
+
+    It holds what the worker says of its engine (`worker.generation.engine_states`).
+    """
     return f"textgen:worker:{name}"
+
+
+def metrics_key(worker: str) -> str:
+    """The figures of a worker, in Prometheus' text format."""
+    return f"textgen:metrics:{worker}"
 
 
 ANY_WORKER_KEY = "textgen:worker:any"

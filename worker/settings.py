@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from textgen.option_messages import reason_of
 from worker.errors import InvalidSetting
 
 MEBIBYTE = 2**20
@@ -63,7 +64,14 @@ class Settings(BaseSettings):
     cors_origins: str = Field("", description="browsers elsewhere that may call, comma separated")
     plans_file: Path | None = Field(None, description="plans and prices, a TOML file")
     webhook_allow: str = Field("", description="own hosts and networks that webhooks may reach")
-    log_format: str = Field("text", pattern="^(text|json)$", description="text or json")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="text, or json: a JSON object a line"
+    )
+
+    traces: Literal["off", "otlp"] = Field(
+        "off",
+        description="otlp: traces to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names",
+    )
 
     # times of the life of a job
     lease_seconds: float = Field(60, gt=0, description="a job is its worker's for this long")
@@ -91,6 +99,23 @@ class Settings(BaseSettings):
     broker_retry_seconds: float = Field(
         3, gt=0, description="after a failed wake-up none is tried for this long"
     )
+    broker_silence_seconds: float = Field(
+        30, gt=2, description="a worker that hears nothing from Redis for this long connects anew"
+    )
+    webhook_hold_seconds: float = Field(
+        60, gt=0, description="a delivery whose sender died is sent again after this"
+    )
+
+    # how long what ended jobs leave is kept, counted from their end
+    keep_events_days: float = Field(
+        0, ge=0, description="events of ended jobs; 0: for ever, as for the next two"
+    )
+    keep_results_days: float = Field(
+        0, ge=0, description="files that ended jobs have made, but no models"
+    )
+    keep_checkpoints_days: float = Field(
+        0, ge=0, description="checkpoints of ended trainings, with the models they are"
+    )
 
     # limits
     max_body_bytes: int = Field(8 * MEBIBYTE, gt=0, description="of a request that is no upload")
@@ -100,6 +125,11 @@ class Settings(BaseSettings):
     max_batch_lines: int = Field(1_000_000, gt=0, description="of one batch")
     max_queued_jobs: int = Field(100_000, gt=0, description="waiting at once, over all tenants")
     disk_floor_bytes: int = Field(256 * MEBIBYTE, ge=0, description="less free: no new work")
+    request_seconds: float = Field(
+        20,
+        gt=0,
+        description="for a request's head, and its body and 1 s more per 500 bytes",
+    )
     interactive_timeout_seconds: float = Field(
         60, gt=0, description="an interactive request that no worker took by then is a 503"
     )
@@ -110,6 +140,12 @@ class Settings(BaseSettings):
         64 * MEBIBYTE,
         ge=0,
         description="of the states of texts that one tenant has in Redis; 0: none are given out",
+    )
+    storage_cache_bytes: int = Field(
+        20_480 * MEBIBYTE,
+        gt=0,
+        description="disk of each machine for copies of models and corpora from `storage_url`; "
+        "what is in use stays, and is counted",
     )
     slots: int = Field(128, ge=1, le=4096, description="texts one generation worker advances")
     model_cache_bytes: int = Field(
@@ -149,6 +185,11 @@ class Settings(BaseSettings):
         """Scratch space of this machine; may be emptied when nothing runs."""
         return self.home / "work"
 
+    @property
+    def copies_folder(self) -> Path:
+        """Copies of files from remote storage, shared by the processes of this machine."""
+        return self.home / "copies"
+
     def with_broker(self, host: str, port: int, password: str) -> Self:
         """The same settings, pointing at an embedded Redis."""
         url = f"redis://:{quote(password)}@{host}:{port}/0"
@@ -164,5 +205,5 @@ def load_settings() -> Settings:
         name = str(first["loc"][0]) if first["loc"] else ""
         variable = "PORT" if name.lower() == "port" else f"TEXTGEN_{name.upper()}"
         raise InvalidSetting(
-            f"{variable} is {first['input']!r}: {first['msg']}.", param=variable
+            f"{variable} is {first['input']!r}: {reason_of(Settings, error)}.", param=variable
         ) from None

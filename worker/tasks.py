@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Celery
 
+from worker import logs, tracing
 from worker.contracts import GENERATE_TASK, WAKE_TASK, GenerateRequest
 from worker.errors import CorruptArtifact
 from worker.generation.answers import Answers
@@ -30,12 +31,23 @@ def register_generate(app: Celery, answers: Answers, store: ArtifactStore) -> No
 
     @app.task(name=GENERATE_TASK, shared=False)  # type: ignore[untyped-decorator]
     def generate(message: dict[str, Any]) -> None:
-        request = GenerateRequest.model_validate(message)
+        hand_on(GenerateRequest.model_validate(message), answers, store)
+
+
+def hand_on(request: GenerateRequest, answers: Answers, store: ArtifactStore) -> None:
+    """Give a request to the engine, or refuse it."""
+    about = {"request_id": request.request_id, "tenant": request.tenant}
+    context = tracing.parent(request.traceparent)
+    with logs.bound(**about), tracing.span(f"{GENERATE_TASK} receive", context):
         try:
             path = store.local_path(request.bundle.artifact, request.bundle.file)
         except (FileNotFoundError, CorruptArtifact, OSError) as error:
+            LOG.warning("the model's file %s cannot be read: %s", request.bundle.artifact, error)
             answers.refuse(request, _unreadable(error))
             return
+        if request.traceparent:  # what the engine does comes after this, not beside it
+            carried = {"traceparent": tracing.traceparent() or request.traceparent}
+            request = request.model_copy(update=carried)
         answers.accept(request, path)
 
 

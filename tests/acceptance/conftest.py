@@ -8,7 +8,9 @@ from typing import Any
 
 import openai
 import pytest
+from selenium import webdriver
 
+from tests.acceptance.browsing import chromium
 from tests.acceptance.talks import STEPS, talks
 from tests.stack import Stack, wait_for
 
@@ -78,3 +80,8 @@ def model(client: openai.OpenAI, verses_file: str) -> str:
 def speaker(client: openai.OpenAI) -> str:
     """The id of a tiny model that replies."""
     return train(client, "talks.jsonl", talks(), max_steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    yield from chromium(tmp_path_factory.mktemp("profile"))

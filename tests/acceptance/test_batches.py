@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.stack import completion_lines, wait_for_batch
+from tests.stack import Stack, completion_lines, wait_for_batch
 
 LINES = 1000
 
@@ -101,3 +101,29 @@ def test_a_cancelled_batch_keeps_what_was_done(client: openai.OpenAI, model: str
 
     assert ended.status == "cancelled"
     assert ended.request_counts.completed < 5000
+
+
+def test_failed_lines_run_again_by_themselves(
+    stack: Stack, client: openai.OpenAI, model: str
+) -> None:
+    bad = completion_lines("not-yet", 2).replace(b"line-", b"bad-")
+    batch = run(client, completion_lines(model, 3) + b"\n" + bad)
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (3, 2)
+
+    def told(*words: str) -> list[str]:
+        lines = stack.cli("jobs", "output", batch.id, *words).stdout.splitlines()
+        return [json.loads(line)["custom_id"] for line in lines]
+
+    assert told() == ["line-0", "line-1", "line-2"]
+    assert told("--errors") == ["bad-0", "bad-1"]
+
+    with stack.http() as http:
+        http.put("/v1/aliases/not-yet", json={"model": model}).raise_for_status()
+    again = json.loads(stack.cli("jobs", "retry", batch.id, "--failed", "--json").stdout)
+    ended = wait_for_batch(client, again["id"])
+
+    assert (ended.request_counts.completed, ended.request_counts.failed) == (2, 0)
+    assert [row["custom_id"] for row in rows(client, ended.output_file_id)] == ["bad-0", "bad-1"]
+    with stack.http() as http:
+        assert http.get(f"/v1/jobs/{again['id']}").json()["retry_of"] == batch.id
+        http.delete("/v1/aliases/not-yet").raise_for_status()

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import url_contains
+from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.acceptance.browsing import check_page
 from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium on the PATH: `make browser` installs Debian's")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield running
-    running.quit()
-
-
 @pytest.mark.parametrize("width", [1440, 390])
 def test_sign_in_and_overview(
-    browser: webdriver.Chrome, stack: Stack, model: str, width: int, tmp_path: Path
+    browser: webdriver.Chrome, stack: Stack, width: int, tmp_path: Path
 ) -> None:
     browser.set_window_size(width, 900)
     browser.delete_all_cookies()
@@ -46,11 +28,40 @@ def test_sign_in_and_overview(
     field.submit()
 
     page = browser.find_element(By.TAG_NAME, "body")
-    assert model in page.text
+    assert "Overview" in page.text
     wide = browser.execute_script("return document.documentElement.scrollWidth")
     assert wide <= browser.execute_script("return window.innerWidth")
     browser.save_screenshot(str(tmp_path / "overview.png"))
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1440, 390])
+def test_from_a_file_to_a_training_by_clicks(
+    browser: webdriver.Chrome, stack: Stack, width: int, tmp_path: Path
+) -> None:
+    text = tmp_path / "hamlet.txt"
+    text.write_text("to be or not to be, that is the question\n" * 200)
+    browser.set_window_size(width, 900)
+    browser.delete_all_cookies()
+    browser.get(f"{stack.base_url}/corpora")
+    field = browser.find_element(By.CSS_SELECTOR, "input[type=password]")
+    field.send_keys(stack.key)
+    field.submit()
+
+    check_page(browser)
+    browser.find_element(By.ID, "file").send_keys(str(text))
+    browser.find_element(By.CSS_SELECTOR, "main button.main").click()
+    WebDriverWait(browser, 20).until(url_contains("/trainings/new"))
+    check_page(browser)
+    seconds = browser.find_element(By.ID, "hyperparameters.max_seconds")
+    seconds.clear()
+    seconds.send_keys("1")
+    browser.find_element(By.CSS_SELECTOR, "main button.main").click()
+
+    WebDriverWait(browser, 20).until(url_contains("/jobs/ftjob-"))
+    assert "hamlet.txt" in browser.find_element(By.TAG_NAME, "h1").text
+    check_page(browser)
 
 
 def test_the_api_page_shows_the_routes(browser: webdriver.Chrome, stack: Stack) -> None:

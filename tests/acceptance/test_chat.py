@@ -124,3 +124,34 @@ def test_the_command_line_talks(stack: Stack, speaker: str) -> None:
     both = stack.cli("chat", speaker, "--temperature", "0", given="hello\nbye\n\n你好\n")
     assert both.stdout.splitlines() == ["good day", "farewell", "您好"]
     assert stack.cli("chat", "nobody", "hello").returncode == 1
+
+
+@pytest.mark.parametrize("strictly", [False, True], ids=["ordinary", "strict"])
+def test_a_conversation_goes_on_from_a_state(stack: Stack, speaker: str, strictly: bool) -> None:
+    client: Any = stack.client(strict=strictly)
+
+    def say(said: str, **extra: Any) -> Any:
+        return client.chat.completions.create(
+            model=speaker, messages=messages(said), temperature=1.3, seed=2, extra_body=extra
+        )
+
+    first = say("hello", return_state=True)
+    state = first.choices[0].state_id
+    so_far = [
+        *messages("hello"),
+        {"role": "assistant", "content": first.choices[0].message.content},
+    ]
+    for said in ("bye", "你好"):  # a branch: the same state twice
+        whole = client.chat.completions.create(
+            model=speaker, messages=so_far + messages(said), temperature=1.3, seed=2
+        )
+        on = say(said, state_id=state)
+        assert on.choices[0].message.content == whole.choices[0].message.content
+        assert on.usage.prompt_tokens < whole.usage.prompt_tokens
+
+
+def test_the_command_line_takes_a_turn_back(stack: Stack, speaker: str) -> None:
+    lines = "/undo\nhello\nbye\n/undo\n你好\n"
+    talk = stack.cli("chat", speaker, "--temperature", "0", given=lines)
+    assert talk.stdout.splitlines() == ["good day", "farewell", "您好"]
+    assert "nothing to take back" in talk.stderr

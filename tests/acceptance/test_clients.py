@@ -28,10 +28,32 @@ NEEDED = {
 # What each prints at the least: what the models were taught.
 SAYS = {
     "The official Python client": ["128"],
+    "textgen.client": [
+        "6000 characters",
+        "metrics Step 30 of 30",
+        " and the queen ",
+        "oddest: The kxng",
+        "succeeded",
+        "model_not_found",
+        "['A ",
+    ],
+    "Hugging Face datasets": [
+        '{"text": "My crown is heavy, says the queen.", "label": "queen"}',
+        "{'king': 100, 'queen': 100}",
+    ],
     "curl": ['"role": "assistant"'],
+    "Node": ["good day", "succeeded ft:lstm-tiny:", "404 model_not_found"],
+    "LiteLLM": ["good day", "128"],
     "llm, the command line": ["good day", "farewell"],
     "LangChain": ["good day", "128 2"],
     "An evaluation harness": ["('The king', ' speaks to')"],
+}
+
+# Where `make clients` puts what cannot be installed beside the tests' own tools.
+NODE = ROOT / "build" / "node"
+PYTHONS = {
+    "LiteLLM": ROOT / "build" / "litellm" / "bin" / "python",
+    "Hugging Face datasets": ROOT / "build" / "datasets" / "bin" / "python",
 }
 
 pytestmark = pytest.mark.slow
@@ -67,14 +89,30 @@ def run_example(stack: Stack, folder: Path, name: str) -> str:
     package = NEEDED.get(name)
     if package is not None and find_spec(package) is None:
         pytest.skip(f"{package} is not installed: `make clients` does it")
+    python = PYTHONS.get(name, Path(sys.executable))
+    if not python.exists():
+        pytest.skip(f"{name} is not installed: `make clients` does it")
     if kind == "shell" and shutil.which("curl") is None and "curl" in code:
         pytest.skip("there is no curl here")
+    if kind == "node" and not (shutil.which("node") and (NODE / "node_modules/openai").exists()):
+        pytest.skip("there is no Node.js here, or `make clients` could not install its packages")
     setup = re.findall(r"<!-- run: setup -->\n```sh\n(.*?)```", PAGE, re.S)[0]
     setup = setup.replace("127.0.0.1:8000", f"127.0.0.1:{stack.port}")
-    command = f'{setup}\nexec {sys.executable} -c "$CODE"' if kind == "python" else setup + code
+    command = (
+        setup
+        + {
+            "python": f'exec {python} -c "$CODE"',
+            # The packages are looked for from the folder that a script of no file runs in.
+            "node": f'cd "{NODE}"; exec node --input-type=module -e "$CODE"',
+            "shell": code,
+        }[kind]
+    )
     environment = {
         **os.environ,
         "CODE": code,
+        "PYTHONPATH": str(ROOT),  # textgen.client, also for a Python of another environment
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(folder / "huggingface"),
         "LLM_USER_PATH": str(folder / "llm"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }

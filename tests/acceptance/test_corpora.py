@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 
 import openai
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.acceptance.conftest import train, wait_for
@@ -87,6 +89,45 @@ def test_a_row_of_another_kind_fails_the_job_with_its_line(client: openai.OpenAI
     assert ended.error is not None
     assert ended.error.code == "invalid_jsonl_line"
     assert "mixed.jsonl, line 2" in ended.error.message
+
+
+def test_parquet_files_are_trained_on_and_measured_on(client: openai.OpenAI) -> None:
+    def upload(name: str, some: Sequence[tuple[str, str]], *, damaged: bool = False) -> str:
+        talks = [
+            [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]
+            for said, reply in some
+        ]
+        sink = pa.BufferOutputStream()
+        table = pa.table({"id": range(len(talks)), "talk": talks})
+        pq.write_table(table, sink, row_group_size=50, compression="none")
+        content = bytearray(sink.getvalue().to_pybytes())
+        if damaged:
+            roles = pq.ParquetFile(pa.BufferReader(bytes(content))).metadata.row_group(0).column(1)
+            content[roles.dictionary_page_offset : roles.data_page_offset] = bytes(
+                roles.data_page_offset - roles.dictionary_page_offset
+            )
+        return client.files.create(file=(name, bytes(content)), purpose="fine-tune").id
+
+    options = {**ALL_LEARNT, "column": "talk"}
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=upload("talks.parquet", QUESTIONS * 60),
+        validation_file=upload("later.parquet", QUESTIONS),
+        extra_body={"hyperparameters": options},
+    )
+    model = str(wait_for(client, job.id).fine_tuned_model)
+    assert {prompt: answer(client, model, prompt) for prompt, _ in QUESTIONS} == dict(QUESTIONS)
+    assert client.models.retrieve(model).model_dump()["rows"] == "messages"
+
+    damaged = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=upload("bad.parquet", QUESTIONS * 60, damaged=True),
+        extra_body={"hyperparameters": options},
+    )
+    error = wait_for(client, damaged.id, "failed").error
+    assert error is not None
+    assert error.code == "invalid_parquet"
+    assert error.message.startswith("bad.parquet, column 'talk', row group 1 of 6: ")
 
 
 def test_a_text_is_cleaned_and_measured_on_a_file_of_its_own(client: openai.OpenAI) -> None:

@@ -334,3 +334,16 @@ def test_on_the_command_line(stack: Stack, log_model: str, model: str, tmp_path:
     empty.write_text("\n\n")
     failed = stack.cli("score", log_model, str(empty))
     assert failed.returncode == 1 and "no rows to score" in failed.stderr
+
+
+def test_a_text_is_traced_on_the_command_line(stack: Stack, model: str, tmp_path: Path) -> None:
+    page = tmp_path / "trace.html"
+
+    found = stack.cli("trace", model, "The king speaks", "--unit", "h1:3", "--html", str(page))
+
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("The king speaks\n")
+    assert "h1:3" in found.stdout
+    assert "<svg" in page.read_text()
+    wrong = stack.cli("trace", model, "The king speaks", "--unit", "h8:3")
+    assert wrong.returncode == 1 and "'units' has 'h8:3'" in wrong.stderr

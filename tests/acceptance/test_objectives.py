@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from tests.acceptance.conftest import train
+from tests.stack import Stack
 
 PEOPLE = ("我", "她", "他", "小王", "我的朋友", "他的哥哥")
 KINDS = ("优秀的", "年轻的", "勤奋的", "有经验的", "热爱工作的", "")
@@ -45,6 +46,29 @@ def test_the_articles_sentence_grows_in_its_gap(client: openai.OpenAI, chinese: 
     fluent = sum(f"我是一名{choice.text}程序员。" in SENTENCES for choice in answer.choices)
     assert fluent >= 15
     assert any(len(text) > len("我是一名程序员。") for text in whole & SENTENCES)
+
+
+def test_the_articles_sentence_grows_where_the_model_is_surest(
+    client: openai.OpenAI, chinese: str
+) -> None:
+    body = {"model": chinese, "input": "我是一名程序员。", "temperature": 0.5, "seed": 1}
+    answer = client.post("/insertions", body=body, cast_to=dict)
+
+    (span,) = answer["insertions"]
+    longer = answer["text"]
+    assert longer[: span["start"]] + longer[span["end"] :] == "我是一名程序员。"
+    assert longer in SENTENCES
+    assert client.post("/insertions", body=body, cast_to=dict)["text"] == longer
+
+
+def test_insertion_on_the_command_line(stack: Stack, chinese: str) -> None:
+    asked = ("insert", chinese, "我是一名程序员。", "--temperature", "0.5", "--seed", "1", "--mark")
+    found = stack.cli(*asked)
+
+    assert found.returncode == 0, found.stderr
+    longer = found.stdout.strip()
+    assert longer.count("⟦") == 1
+    assert longer.replace("⟦", "").replace("⟧", "") in SENTENCES
 
 
 def test_the_model_says_what_it_has_learnt(client: openai.OpenAI, chinese: str) -> None:

@@ -29,6 +29,9 @@ def test_its_id_stands_for_its_newest_checkpoint(
         assert time.monotonic() < deadline
         steps[1] = _step_of(client, job.id)
 
+    best = client.completions.create(model=f"{job.id}:best", prompt="The ", max_tokens=4)
+    assert ":ckpt-step-" in best.model
+
     written = stack.cli("generate", job.id, "The ", "--max-tokens", "20")
 
     assert written.returncode == 0, written.stderr
@@ -56,3 +59,5 @@ def test_its_id_stands_for_its_model_in_the_end(client: openai.OpenAI, model: st
     answer = client.completions.create(model=job_id, prompt="The ", max_tokens=4)
 
     assert answer.model == model
+    best = client.completions.create(model=f"{job_id}:best", prompt="The ", max_tokens=4)
+    assert best.model == model

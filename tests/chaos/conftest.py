@@ -45,6 +45,7 @@ def new_rig(tmp_path_factory: pytest.TempPathFactory, text: Path, seed: int) -> 
         environment = {f"TEXTGEN_{key.upper()}": str(value) for key, value in settings.items()}
         rig = Rig(tmp_path_factory.mktemp(name), text, seed, database_url, **environment)
         try:
+            rig.start()
             yield rig
         except BaseException:
             print(f"seed {seed}\n{rig.stack.log_text()[-8000:]}")
@@ -57,18 +58,28 @@ def new_rig(tmp_path_factory: pytest.TempPathFactory, text: Path, seed: int) -> 
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis")
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """That of the stack which a module's tests share."""
+    with RedisServer(tmp_path_factory.mktemp("shared") / "redis") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """That of the stack which a module's tests share."""
+    with PostgresServer(tmp_path_factory.mktemp("shared") / "postgresql") as server:
+        yield server
 
 
 @pytest.fixture
 def postgresql(tmp_path: Path) -> Iterator[PostgresServer]:
-    server = PostgresServer(tmp_path / "postgresql")
-    server.start()
-    yield server
-    server.kill()
+    with PostgresServer(tmp_path / "postgresql") as server:
+        yield server
 
 
 class Recorder:

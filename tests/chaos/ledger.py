@@ -10,9 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.stack import PATIENCE
 from worker.errors import CorruptArtifact, DatabaseUnavailable
 from worker.jobs.states import FINAL, LEGAL
 from worker.jobs.tables import job_events, jobs
+from worker.operations.checks.usage import UsageSums
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
 from worker.storage.tables import files, models
@@ -85,7 +87,7 @@ class Ledger:
             query = sa.select(sa.func.count()).select_from(jobs).where(*conditions)
             return int(connection.execute(query).scalar_one())
 
-    def wait(self, seconds: float = 120) -> None:
+    def wait(self, seconds: float = PATIENCE) -> None:
         """Until everything accepted has ended; what has not by then counts as lost."""
         deadline = time.monotonic() + seconds
         open_jobs = list(self.entries)
@@ -113,9 +115,11 @@ class Ledger:
                 found.twice.append(job_id)
             if row.state == "succeeded" and not (self._whole(job_id) and entry.right(row)):
                 found.wrong.append(job_id)
+        sums = UsageSums(self._database).look()
+        found.wrong += [f"usage of {each.id}: {each.detail}" for each in sums]
         return found
 
-    def settle(self, seconds: float = 120) -> Verdict:
+    def settle(self, seconds: float = PATIENCE) -> Verdict:
         """Wait, compare, and begin a new page."""
         self.wait(seconds)
         verdict = self.verdict()

@@ -19,7 +19,7 @@ import psutil
 import torch
 
 from tests.chaos.ledger import Ledger
-from tests.stack import ROOT, Stack, completion_lines
+from tests.stack import PATIENCE, ROOT, Stack, completion_lines
 from textgen.bundles.bundle import load_bundle
 from textgen.corpus.sources import Source
 from textgen.plan import Plan
@@ -83,7 +83,7 @@ class StandstillWatch:
 
 
 class Rig:
-    """A running stack with a ledger and a trained model."""
+    """A stack with a ledger and a trained model; ``start`` starts it, ``close`` kills it."""
 
     def __init__(
         self, folder: Path, text: Path, seed: int, database_url: str = "", **environment: str
@@ -96,19 +96,22 @@ class Rig:
             database_url = f"sqlite:///{self.home / 'textgen.db'}"
         self.random = random.Random(seed)
         self.stack = Stack(self.home, **environment)
-        self.stack.start()
         self.store = ArtifactStore(
             environment.get("TEXTGEN_STORAGE_URL", str(self.home / "artifacts"))
         )
         self.database = Database(database_url)
         self.ledger = Ledger(self.database, self.store)
-        self.client = self.stack.client(max_retries=8)
+        self.text = text
         self.undisturbed = Undisturbed(text, folder / "undisturbed")
-        self.training_file = self.client.files.create(file=text, purpose="fine-tune").id
         self.still = StandstillWatch()
         self._model: str | None = None
         self._expected: dict[int, list[str]] = {}  # number of lines → what a batch writes
         self._files: dict[int, str] = {}  # number of lines → its input file
+
+    def start(self) -> None:
+        self.stack.start()
+        self.client = self.stack.client(max_retries=8)
+        self.training_file = self.client.files.create(file=self.text, purpose="fine-tune").id
 
     def close(self) -> None:
         self.still.stop()
@@ -138,12 +141,12 @@ class Rig:
 
     def batch(
         self, lines: int = BATCH_LINES, *, ends: tuple[str, ...] = ("succeeded",),
-        client: openai.OpenAI | None = None, **options: Any,
+        client: openai.OpenAI | None = None, patience: float = PATIENCE, **options: Any,
     ) -> str:  # fmt: skip
         if lines not in self._expected:
             self._expected[lines] = []
             first = self.batch(lines)
-            self.ledger.wait()
+            self.ledger.wait(patience)
             self._expected[lines] = self.texts(self.ledger.row(first))
         client = self.client if client is None else client
         file_id = self.batch_file(lines)
@@ -187,7 +190,7 @@ class Rig:
 
     # ---- waiting ----
 
-    def until(self, met: Callable[[], object], seconds: float = 180) -> None:
+    def until(self, met: Callable[[], object], seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not met():
             assert time.monotonic() < deadline, f"not within {seconds} s"
@@ -203,9 +206,12 @@ class Rig:
         counts = self.ledger.row(job_id).progress.get("request_counts", {})
         return int(counts.get("completed", 0))
 
-    def until_lines(self, job_id: str, count: int) -> None:
+    def until_lines(self, job_id: str, count: int, seconds: float = PATIENCE) -> None:
         """Until a batch has as many lines, or has ended."""
-        self.until(lambda: self.lines_done(job_id) >= count or self.ledger.row(job_id).finished_at)
+        self.until(
+            lambda: self.lines_done(job_id) >= count or self.ledger.row(job_id).finished_at,
+            seconds,
+        )
 
     def healthy(self) -> bool:
         with self.stack.http() as http:

@@ -10,6 +10,7 @@ import subprocess
 import time
 import warnings
 from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
@@ -22,7 +23,7 @@ START_SECONDS = 60
 
 
 class Service:
-    """A server process on a port that stays the same from life to life."""
+    """A server process on a port that stays the same from life to life; it runs in its block."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,6 +37,13 @@ class Service:
         raise NotImplementedError
 
     user: str | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def start(self) -> None:
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:

@@ -21,15 +21,16 @@ from worker.celery_app import make_publisher
 from worker.client import Wakeups, connect
 from worker.settings import Settings
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.slow
 FEW = 40  # lines of a batch that is over at once
 AWAY_SECONDS = 15  # a twentieth of five minutes
 ACCEPT_SECONDS = 5.0  # one try of half a second to send a wake-up, and room for a busy machine
 
 
-@pytest.fixture
-def rig(new_rig: NewRig, redis_server: RedisServer) -> Iterator[Rig]:
-    with new_rig("broker", broker_url=redis_server.url()) as made:
+@pytest.fixture(scope="module")
+def rig(new_rig: NewRig, shared_redis: RedisServer) -> Iterator[Rig]:
+    """One for all: whatever was done to its Redis, it is whole again after."""
+    with new_rig("broker", broker_url=shared_redis.url()) as made:
         made.batch(FEW)
         made.ledger.settle()
         yield made
@@ -46,13 +47,13 @@ def submit_timed(rig: Rig, count: int) -> list[float]:
 
 
 def test_a_worker_that_dies_with_a_message(
-    rig: Rig, redis_server: RedisServer, record: Recorder
+    rig: Rig, shared_redis: RedisServer, record: Recorder
 ) -> None:
     """Row 5: right after BRPOP. The message is nowhere any more, the row is."""
     worker = rig.main_process("web.cli", "worker", "generate")
     worker.send_signal(signal.SIGSTOP)
     job_id = rig.batch(FEW)
-    with redis_server.client() as client:
+    with shared_redis.client() as client:
         rig.until(lambda: client.llen("batch") == 0)  # Redis has handed it over
     moment = time.time()
     worker.kill()
@@ -61,14 +62,14 @@ def test_a_worker_that_dies_with_a_message(
     record.end(rig, "5", "the worker dies right after BRPOP", seconds=seconds)
 
 
-def test_an_emptied_redis(rig: Rig, redis_server: RedisServer, record: Recorder) -> None:
+def test_an_emptied_redis(rig: Rig, shared_redis: RedisServer, record: Recorder) -> None:
     """Row 7: FLUSHALL in mid-work, again and again."""
     moment = time.time()
     rig.train()
     for _ in range(3):
         rig.batch()
         rig.batch(FEW)
-    with redis_server.client() as client:
+    with shared_redis.client() as client:
         for _ in range(5):
             client.flushall()
             time.sleep(0.3)
@@ -79,14 +80,14 @@ def test_an_emptied_redis(rig: Rig, redis_server: RedisServer, record: Recorder)
     record.end(rig, "7", "FLUSHALL six times in mid-work", seconds=time.time() - moment)
 
 
-def test_an_absent_redis(rig: Rig, redis_server: RedisServer, record: Recorder) -> None:
+def test_an_absent_redis(rig: Rig, shared_redis: RedisServer, record: Recorder) -> None:
     """Row 8: away for a twentieth of five minutes."""
     rig.train()
-    redis_server.kill()
+    shared_redis.kill()
     away = time.monotonic()
     taken = submit_timed(rig, 10)
     time.sleep(max(0.0, AWAY_SECONDS - (time.monotonic() - away)))
-    redis_server.start()
+    shared_redis.start()
     back = time.time()
     rig.ledger.wait()
     assert taken[-1] < ACCEPT_SECONDS
@@ -94,10 +95,10 @@ def test_an_absent_redis(rig: Rig, redis_server: RedisServer, record: Recorder) 
     record.end(rig, "8", f"Redis away for {AWAY_SECONDS} s", seconds=seconds, slowest=taken[-1])
 
 
-def test_a_full_redis(rig: Rig, redis_server: RedisServer, record: Recorder) -> None:
+def test_a_full_redis(rig: Rig, shared_redis: RedisServer, record: Recorder) -> None:
     """Row 9: every write to Redis is refused (noeviction)."""
     rig.train()
-    with redis_server.client() as client:
+    with shared_redis.client() as client:
         client.config_set("maxmemory", 1)
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.set("x", "y")
@@ -147,9 +148,9 @@ def test_a_slow_link(new_rig: NewRig, redis_server: RedisServer, record: Recorde
         record.end(rig, "11", "slow link to Redis", seconds=seconds, false_losses=losses)
 
 
-def test_the_same_message_ten_times(rig: Rig, redis_server: RedisServer, record: Recorder) -> None:
+def test_the_same_message_ten_times(rig: Rig, shared_redis: RedisServer, record: Recorder) -> None:
     """Row 24: one run."""
-    settings = Settings(broker_url=redis_server.url())
+    settings = Settings(broker_url=shared_redis.url())
     connection = connect(settings)
     wakeups = Wakeups(make_publisher(settings), connection, 0.0)
     job_id = rig.batch()

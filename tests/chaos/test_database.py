@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from uuid import uuid4
 
 import httpx
@@ -14,8 +15,10 @@ from tests.chaos.conftest import NewRig, Recorder
 from tests.chaos.proxy import Proxy
 from tests.chaos.rig import Rig
 from tests.chaos.services import PostgresServer, RedisServer
+from tests.chaos.test_kills import kill_everything, kill_training_worker
 from worker.jobs.tables import jobs
 
+pytestmark = pytest.mark.slow
 FEW = 40
 
 
@@ -51,32 +54,54 @@ def has_ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.chaos
+@pytest.fixture(scope="module")
+def rig(new_rig: NewRig, shared_postgresql: PostgresServer) -> Iterator[Rig]:
+    with new_rig("postgresql", shared_postgresql.url()) as made:
+        yield made
+
+
+def test_kills_on_postgresql(rig: Rig, record: Recorder) -> None:
+    """Rows 1 and 2, once: `make chaos` has each kill of test_kills.py on PostgreSQL too."""
+    record.begin(rig)
+    job_id = rig.train()
+    rig.until_checkpoint(job_id)
+    moment = time.time()
+    kill_training_worker(rig)
+    rig.ledger.wait()
+    again = rig.ledger.claims_after(job_id, moment)
+    record.end(rig, "2", "kill -9 the training worker", seconds=again[0] - moment)
+
+    rig.batch()
+    rig.ledger.settle()
+    job_id = rig.batch()
+    rig.until_lines(job_id, 1)
+    kill_everything(rig)
+    record.end(rig, "1, 2, 4, 6", "kill -9 of everything during a batch, then a start")
+
+
 def test_postgresql_killed_and_restarted(
-    new_rig: NewRig, postgresql: PostgresServer, record: Recorder, repeat: int
+    rig: Rig, shared_postgresql: PostgresServer, record: Recorder, repeat: int
 ) -> None:
     """Row 12: requests are 503 meanwhile; then everything goes on."""
-    with new_rig("postgresql", postgresql.url()) as rig:
-        rig.batch(FEW)
-        rig.ledger.settle()
-        for _ in range(repeat):
-            record.begin(rig)
-            rig.train()
-            rig.batch()
-            time.sleep(rig.random.uniform(0, 4))
-            postgresql.kill()
-            answer = post(rig, uuid4().hex)
-            assert answer.status_code in (401, 503), answer.text
-            time.sleep(rig.random.uniform(0, 1))
-            postgresql.start()
-            back = time.time()
-            submit(rig, uuid4().hex)
-            seconds = time.time() - back
-            rig.ledger.wait()
-            record.end(rig, "12", "PostgreSQL killed and restarted", seconds=seconds)
+    rig.batch(FEW)
+    rig.ledger.settle()
+    for _ in range(repeat):
+        record.begin(rig)
+        rig.train()
+        rig.batch()
+        time.sleep(rig.random.uniform(0, 4))
+        shared_postgresql.kill()
+        answer = post(rig, uuid4().hex)
+        assert answer.status_code in (401, 503), answer.text
+        time.sleep(rig.random.uniform(0, 1))
+        shared_postgresql.start()
+        back = time.time()
+        submit(rig, uuid4().hex)
+        seconds = time.time() - back
+        rig.ledger.wait()
+        record.end(rig, "12", "PostgreSQL killed and restarted", seconds=seconds)
 
 
-@pytest.mark.chaos
 def test_a_commit_whose_reply_is_lost(
     new_rig: NewRig, postgresql: PostgresServer, record: Recorder
 ) -> None:
@@ -103,7 +128,6 @@ def test_a_commit_whose_reply_is_lost(
         )  # fmt: skip
 
 
-@pytest.mark.chaos
 def test_a_worker_cut_from_the_database(
     new_rig: NewRig, postgresql: PostgresServer, redis_server: RedisServer, record: Recorder
 ) -> None:
@@ -132,7 +156,6 @@ def test_a_worker_cut_from_the_database(
                 assert overlap < 5
 
 
-@pytest.mark.chaos
 def test_a_locked_sqlite(new_rig: NewRig, record: Recorder) -> None:
     """Row 15: somebody else writes for ten seconds."""
     with new_rig("locked") as rig:

@@ -16,7 +16,7 @@ from tests.chaos.conftest import NewRig, Recorder
 from tests.chaos.rig import Rig
 from worker.training.run import CHECKPOINT_FILE
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.slow
 LONG = 1500  # steps, so that there are several checkpoints
 TMPFS_MEBIBYTES = 32
 

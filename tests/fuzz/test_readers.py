@@ -9,20 +9,24 @@ import json
 import os
 import struct
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.damage import damaged_bytes, damaged_json
 from tests.random_models import BundleMaker
 from textgen.bundles.bundle import load_bundle, save_bundle
-from textgen.bundles.header import read_header
+from textgen.bundles.checking import check_bundle
+from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
+from textgen.bundles.header import BundleHeader, TrainingState, read_head, read_header
 from textgen.bundles.tensor_file import open_tensor_file, write_tensor_file
 from textgen.corpus.sources import Source, read_documents
-from textgen.errors import InvalidBundle, InvalidCorpus
+from textgen.errors import InvalidBundle, InvalidCheckpoint, InvalidCorpus
 from worker.batches.input import InvalidBatch, plan_batch
 from worker.errors import CorruptArtifact
 from worker.storage.artifacts import ArtifactStore
@@ -87,33 +91,60 @@ def whole(tmp_path_factory: pytest.TempPathFactory, make_bundle: BundleMaker) ->
     return path
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, make_bundle: BundleMaker) -> Path:
+    """A checkpoint that is right, with better weights than its newest."""
+    path = tmp_path_factory.mktemp("whole") / "checkpoint.safetensors"
+    bundle = make_bundle()
+    state = TrainingState(step=3, seconds=1.5, plan_hash="a", corpus_hash="b", best_step=2)
+    header = bundle.header.model_copy(update={"training": state})
+    weights = bundle.model.state_dict()
+    save_checkpoint(path, header, weights, {"optimizer.step": torch.tensor([3.0])}, weights)
+    return path
+
+
 @FUZZ
 @given(data=st.data())
-def test_a_model_file_of_other_bytes(tmp_path: Path, whole: Path, data: st.DataObject) -> None:
+def test_a_model_file_of_other_bytes(
+    tmp_path: Path, whole: Path, checkpoint: Path, data: st.DataObject
+) -> None:
     path = tmp_path / "model.safetensors"
-    path.write_bytes(data.draw(damaged_bytes(whole.read_bytes())))
-    for read in (read_header, load_bundle):
+    right = data.draw(st.sampled_from([whole, checkpoint])).read_bytes()
+    path.write_bytes(data.draw(damaged_bytes(right)))
+    read_all(path)
+
+
+def read_all(path: Path) -> None:
+    """Each reader of model files reads it, or refuses it."""
+    readers: list[Callable[[Path], object]] = [read_header, load_bundle, load_checkpoint, head]
+    for read in readers:
         try:
             read(path)
-        except InvalidBundle:
-            continue
+        except (InvalidBundle, InvalidCheckpoint) as error:
+            assert error.message
+    try:
+        check_bundle(path)
+    except InvalidBundle:
+        return
+    load_bundle(path)  # what is taken in can be used
+
+
+def head(path: Path) -> BundleHeader:
+    with path.open("rb") as file:
+        return read_head(file, path.name)
 
 
 @FUZZ
 @given(data=st.data())
 def test_a_model_file_that_says_other_things(
-    tmp_path: Path, whole: Path, data: st.DataObject
+    tmp_path: Path, whole: Path, checkpoint: Path, data: st.DataObject
 ) -> None:
     """Its checksums are right, as whoever makes such a file on purpose would see to."""
-    file = open_tensor_file(whole)
+    file = open_tensor_file(data.draw(st.sampled_from([whole, checkpoint])))
     document = data.draw(damaged_json(json.loads(file.text)))
     path = tmp_path / "model.safetensors"
     write_tensor_file(path, json.dumps(document), file.read())
-    for read in (read_header, load_bundle):
-        try:
-            read(path)
-        except InvalidBundle:
-            continue
+    read_all(path)
 
 
 @pytest.mark.parametrize("length", [2**40, 2**63 - 1, 2**64 - 1, 0])

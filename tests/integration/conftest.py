@@ -157,3 +157,12 @@ def events_are_whole(jobs: Jobs, job_id: str, tenant: str = "default") -> list[s
     events = jobs.events(tenant, job_id, limit=10_000)
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     return [event.type for event in events]
+
+
+def store(backend: Backend, name: str) -> str:
+    """An artifact of this name with a text in it; the name."""
+    with backend.store.create(name) as staging:
+        with staging.open("content") as stream:
+            stream.write(b"text")
+        staging.commit()
+    return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -168,11 +169,12 @@ def test_damage_is_found(store: ArtifactStore, url: str, tmp_path: Path, data: b
 
 def test_damage_is_found_after_the_file_was_used(store: ArtifactStore, url: str) -> None:
     publish(store)
-    store.local_path(NAME, "a.bin")
+    path = store.local_path(NAME, "a.bin")
     if url.startswith("memory"):
-        store.local_path(NAME, "a.bin").write_bytes(b"the cached copy")
-    else:
-        damage(url, NAME, "a.bin", b"another")
+        path.write_bytes(b"the copy")
+        assert store.local_path(NAME, "a.bin").read_bytes() == DATA  # fetched anew
+        path.write_bytes(b"the copy")
+    damage(url, NAME, "a.bin", b"another")
 
     with pytest.raises(CorruptArtifact):
         store.local_path(NAME, "a.bin")
@@ -392,8 +394,20 @@ def test_files_are_written_to_the_disk_before_they_get_their_name(tmp_path: Path
         patch.setattr(Path, "rename", rename)
         publish(store, "jobs/1/a", **{"a.bin": DATA})
 
-    # the files, the new parents in their own parents, the folder itself, its name
+    # the files, the folder itself, the new parents in their own parents, its name
     after = seen[seen.index("a.bin") :]
-    staged = after[4]
-    assert after == ["a.bin", "manifest.json", "store", "jobs", staged, "renamed", "1"]
+    staged = after[2]
+    assert after == ["a.bin", "manifest.json", staged, "store", "jobs", "renamed", "1"]
     assert staged.startswith("tmp")
+
+
+def test_copies_that_were_fetched_go_with_their_store() -> None:
+    store = ArtifactStore(f"memory://bucket-{next(_BUCKETS)}")
+    publish(store, **{"a.bin": b"a deleted model is nowhere"})
+    path = store.local_path(NAME, "a.bin")
+    assert path.read_bytes() == b"a deleted model is nowhere"
+
+    del store
+    gc.collect()
+
+    assert not path.exists() and not path.parent.parent.exists()

@@ -14,13 +14,15 @@ import sqlalchemy as sa
 from textgen.errors import InvalidOption
 from worker.backend import Backend
 from worker.billing.budgets import Budgets
-from worker.billing.invoices import Invoice, Invoices
+from worker.billing.estimate import estimated
+from worker.billing.invoice import Invoice
+from worker.billing.invoices import Invoices
 from worker.billing.months import bounds
 from worker.billing.prices import KindPrices, PriceList, Prices
 from worker.billing.tables import invoices as invoice_table
 from worker.errors import InsufficientQuota, NotFound
 from worker.jobs import Job, Jobs
-from worker.jobs.origin import Origin
+from worker.jobs.origin import Origin, Reserved
 from worker.storage.database import Database
 from worker.tenants.options import NewTenant
 from worker.tenants.tenants import Tenants
@@ -53,10 +55,11 @@ def invoices(database: Database, budgets: Budgets) -> Invoices:
 
 
 def submit(jobs: Jobs, budgets: Budgets) -> Job:
-    def admit(connection: sa.Connection, now: float, kind: Any, spec: Any) -> int:
-        return budgets.admit(connection, now, "acme", kind, spec)
+    def admit(connection: sa.Connection, now: float, kind: Any, spec: Any) -> Reserved:
+        needed = estimated(connection, "acme", kind, spec)
+        return Reserved(budgets.admit(connection, now, "acme", kind, needed))
 
-    return jobs.submit("acme", "training", HOUR, origin=Origin("k", "req_1", admit))
+    return jobs.submit("acme", "training", HOUR, origin=Origin("k", "req_1", admit=admit))
 
 
 class TestBudget:

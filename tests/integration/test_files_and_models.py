@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from worker.backend import Backend
 from worker.errors import Conflict, NotFound
+from worker.storage import windows
 from worker.storage.files import FileRow
 from worker.storage.models import NewModel, add_model, put_alias
 
@@ -63,6 +65,22 @@ class TestFiles:
             backend.files.create(
                 "default", filename="a", purpose="x", artifact=row.artifact, file="content", bytes=3
             )
+
+    def test_a_search_looks_at_so_many(
+        self, backend: Backend, upload: Upload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(windows, "WINDOW", 3)
+        rows = [upload() for _ in range(5)]
+        upload("other")
+
+        first = backend.files.search("default", rows[0].id.upper(), purpose="fine-tune")
+        second = backend.files.search(
+            "default", rows[0].id, purpose="fine-tune", after=first.following
+        )
+        assert (first.items, first.looked_at_all) == ([], False)
+        assert (second.items, second.following) == ([rows[0]], None)
+        every = backend.files.search("default", ".TXT", purpose="fine-tune", limit=2)
+        assert every.items == rows[:2:-1] and every.following == rows[3].id
 
     def test_pages(self, backend: Backend, upload: Upload) -> None:
         rows = [upload(purpose=purpose) for purpose in ("batch", "fine-tune", "batch", "batch")]
@@ -129,6 +147,43 @@ class TestModels:
         assert [model.id for model in models] == ["ft:c", "ft:b", "ft:a"]
         assert models[0] == backend.models.get("default", "ft:c")
         assert backend.models.resolve("other", "ft:a").tenant == "other"
+
+    def test_a_search(self, backend: Backend) -> None:
+        add(backend, "ft:a", "ft:b", "ft:b:ckpt-step-9", "ft:Verse%")
+        add(backend, "ft:a", tenant="other")
+        header = {"objectives": ["causal", "infill"], "licence": "CC0-1.0"}
+        backend.models.add("default", NewModel("ft:away", "default", "a", "f", header=header), "x9")
+
+        def found(text: str = "", **asked: Any) -> list[str]:
+            return [model.id for model in backend.models.search("default", text, **asked).items]
+
+        assert found() == ["ft:away", "ft:Verse%", "ft:b:ckpt-step-9", "ft:b", "ft:a"]
+        assert found(origin="finished") == ["ft:away", "ft:Verse%", "ft:b", "ft:a"]
+        assert found(origin="checkpoint") == ["ft:b:ckpt-step-9"]
+        assert found(origin="imported") == found(objective="infill") == ["ft:away"]
+        assert found("VERSE%") == ["ft:Verse%"] and found("cc0") == found("X9") == ["ft:away"]
+        assert found("x9", origin="checkpoint") == []
+
+    def test_a_search_goes_on_from_a_key(self, backend: Backend) -> None:
+        add(backend, *(f"ft:{number}" for number in range(5)))
+
+        first = backend.models.search("default", limit=3)
+        second = backend.models.search("default", limit=3, after=first.following)
+
+        ids = [model.id for page in (first, second) for model in page.items]
+        assert ids == [f"ft:{number}" for number in reversed(range(5))]
+        assert second.following is None and second.looked_at_all
+
+    def test_a_search_looks_at_so_many(
+        self, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(windows, "WINDOW", 3)
+        add(backend, "ft:old", *(f"ft:{number}" for number in range(4)))
+
+        first = backend.models.search("default", "old")
+        assert (first.items, first.looked_at_all) == ([], False)
+        second = backend.models.search("default", "old", after=first.following)
+        assert [model.id for model in second.items] == ["ft:old"]
 
     def test_an_alias_moves_in_one_step(self, backend: Backend) -> None:
         add(backend, "ft:a", "ft:b")

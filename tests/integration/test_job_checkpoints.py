@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.integration.conftest import run
@@ -165,6 +167,13 @@ def test_a_training_stands_for_its_newest_checkpoint_and_then_for_its_model(
     assert models.resolve("default", job.id).id == "ft:x:ckpt-step-1000"
     with pytest.raises(NotFound):
         models.resolve("other", job.id)
+
+    assert models.resolve("default", f"{job.id}:best").file == "checkpoint.safetensors"
+    newest = model_of(job, 1100)
+    save(jobs, job, 1100, replace(newest, header={**newest.header, "best_file": "best"}))
+    best = models.resolve("default", f"{job.id}:best")
+    assert (best.id, best.artifact, best.file) == (newest.id, newest.artifact, "best")
+    assert models.resolve("default", job.id).file == newest.file
 
     final = NewModel(id="ft:x", owned_by="default", artifact="jobs/j/1/model", file="m")
     with backend.database.write() as connection:

@@ -30,6 +30,7 @@ class Counts:
     completion_tokens: int = 40
     characters_in: int = 0
     characters_out: int = 0
+    compute_seconds: float = 0.0
 
 
 def publish_with(backend: Backend) -> Callable[[Connection], None]:

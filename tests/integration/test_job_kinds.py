@@ -13,7 +13,7 @@ from worker.jobs import Job, Jobs, Kind
 from worker.processes.service import CHILD_RUNS
 from worker.storage.models import NewModel, add_model
 
-KINDS: tuple[Kind, ...] = ("scoring", "evaluation")
+KINDS: tuple[Kind, ...] = ("scoring", "evaluation", "examination")
 ERROR = {"code": "boom", "message": "It broke.", "param": None}
 
 
@@ -46,7 +46,9 @@ def test_one_that_is_lost_goes_back_and_may_be_tried_again(
     again = jobs.retry("default", lost.id)
 
     assert (again.kind, again.retry_of, again.metadata) == (kind, lost.id, {"a": "b"})
-    assert again.id.startswith({"scoring": "score-", "evaluation": "eval-"}[kind])
+    assert again.id.startswith(
+        {"scoring": "score-", "evaluation": "eval-", "examination": "exam-"}[kind]
+    )
 
 
 def test_a_scoring_can_be_paused_and_an_evaluation_cannot(jobs: Jobs) -> None:

@@ -22,6 +22,7 @@ class Counts:
     completion_tokens: int = 20
     characters_in: int = 0
     characters_out: int = 0
+    compute_seconds: float = 0.0
 
 
 def start(jobs: Jobs) -> Job:
@@ -101,3 +102,59 @@ def test_an_outage_is_not_the_fault_of_a_line(jobs: Jobs) -> None:
         shard.prepare(Models(Database("postgresql+psycopg://127.0.0.1:1/nothing")), Settings())
 
     assert not shard.complete
+
+
+class TestACancelledBatchKeepsItsFinishedShards:
+    """Whoever holds it: it waits, with the wish, for a worker that puts them together."""
+
+    @pytest.fixture
+    def job(self, jobs: Jobs) -> Job:
+        job = start(jobs)
+        jobs.plan_shards(job, {}, [2, 2])
+        jobs.finish_shard(job, 1, "a", Counts(2, 0))
+        return job
+
+    def test_when_its_worker_is_lost(
+        self, jobs: Jobs, job: Job, expire: Callable[[Job], None]
+    ) -> None:
+        jobs.request_cancel("default", job.id)
+        expire(job)
+
+        (lost,) = jobs.recover_expired()
+
+        assert (lost.state, lost.cancel_requested_at is not None) == ("queued", True)
+        self.ends(jobs)
+
+    def test_when_its_worker_is_lost_too_often(
+        self, jobs: Jobs, job: Job, settings: Settings, expire: Callable[[Job], None]
+    ) -> None:
+        jobs.request_cancel("default", job.id)
+        expire(job)
+        jobs.recover_expired()
+        states = []
+        for _ in range(settings.max_losses - 1):
+            expire(again(jobs))
+            states += [each.state for each in jobs.recover_expired()]
+
+        assert states == ["queued"] * (settings.max_losses - 2) + ["cancelled"]
+
+    @pytest.mark.parametrize("drained", [True, False])
+    def test_when_nobody_works_on_it(self, jobs: Jobs, job: Job, drained: bool) -> None:
+        if drained:
+            jobs.requeue(job, "drain")
+        else:
+            jobs.request_pause("default", job.id)
+            jobs.paused(job)
+
+        asked = [jobs.request_cancel("default", job.id).state for _ in range(2)]
+
+        assert asked == ["queued", "queued"]
+        self.ends(jobs)
+
+    def ends(self, jobs: Jobs) -> None:
+        job = again(jobs)
+        assert job.cancel_requested_at is not None
+        assert [shard.artifact for shard in jobs.shards_done(job)] == ["a"]
+        assert jobs.cancelled(job, {"kept": 2}).result == {"kept": 2}
+        states = [event.type for event in jobs.events("default", job.id, limit=100)]
+        assert states[-1] == "cancelled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -107,7 +108,7 @@ def test_lines_wait_where_the_engine_has_no_room(
 ) -> None:
     """Another model works and fills the memory; the lines are sent again until it has ended."""
     other = Heard()
-    long = line(batch_job, 99, "two", max_tokens=100_000).request
+    long = line(batch_job, 99, "two", n=SLOTS, max_tokens=1_000_000).request
     link.submit(long, store.local_path("two", "model.safetensors"), other, interactive=True)
     while not other.updates:
         time.sleep(0.01)
@@ -138,6 +139,27 @@ def test_lines_begin_again_when_their_engine_dies(
     assert finish(flight, shard) >= 1
     assert shard.counts().completed == 20
     assert shard.counts().completion_tokens == 20 * 500
+
+
+def test_the_files_of_its_models_stay_while_a_batch_runs(
+    link: EngineLink, store: ArtifactStore, batch_job: Job, tmp_path: Path
+) -> None:
+    """An engine that makes room for another model reads one again later."""
+    copies = tmp_path / "copies"
+    remote = ArtifactStore(f"local://{tmp_path / 'artifacts'}", copies, cache_bytes=1)
+    shard = Shard(0, batch_job, [BatchLine(0, "l0", {})])
+    flight = LinesInFlight(link, remote)
+
+    flight.add(shard, [line(batch_job, 0, "one")])
+    (copy,) = copies.glob("??/*")
+    finish(flight, shard)
+    os.utime(copy, (0, copy.stat().st_mtime))
+    remote.tidy_copies()
+    assert copy.exists()
+    flight.cancel()
+
+    remote.tidy_copies()
+    assert not copy.exists()
 
 
 def test_no_more_texts_are_with_the_engine_than_may_be(

@@ -203,6 +203,21 @@ class TestSleep:
 
         assert backend.jobs.list("default").items[0].state == "queued"
 
+    def test_a_pass_judges_by_the_time_it_began_at(
+        self, backend: Backend, expire: Callable[[Job], None]
+    ) -> None:
+        """The machine slept for ten seconds between two of its statements."""
+        submit(backend.jobs, 1)
+        expire(run(backend.jobs))
+        clocks = [lambda: backend.jobs.clock() - 10, backend.jobs.clock]
+
+        states = []
+        for clock in clocks:
+            Reconciler(backend, CountedWakeups(), clock=clock).tick()
+            states.append(backend.jobs.list("default").items[0].state)
+
+        assert states == ["running", "queued"]
+
     def test_the_running_reconciler_sees_the_clock_jump(self, backend: Backend) -> None:
         submit(backend.jobs, 1)
         job = run(backend.jobs)
@@ -212,7 +227,7 @@ class TestSleep:
         reconciler = Reconciler(
             replace(backend, settings=settings),
             CountedWakeups(),
-            wall=lambda: time.time() + (3600 if ahead.is_set() else 0),
+            clock=lambda: backend.jobs.clock() + (3600 if ahead.is_set() else 0),
         )
         thread = threading.Thread(target=reconciler.run, args=(stop,))
         thread.start()

@@ -3,24 +3,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from tests.integration.conftest import run
+from tests.integration.conftest import run, store
 from worker.backend import Backend
-from worker.processes.sweep import Sweep
+from worker.batches.shard import ShardCounts
+from worker.errors import NotFound
+from worker.processes.sweep import KEEP_SESSIONS_SECONDS, Sweep
 from worker.storage.artifacts import ArtifactStore
+from worker.storage.key_rows import AT_ONCE, SESSION_NAME, forget_sessions
+from worker.storage.keys import Keys
 from worker.storage.models import NewModel, add_model
-
-
-def store(backend: Backend, name: str) -> str:
-    with backend.store.create(name) as staging:
-        with staging.open("content") as stream:
-            stream.write(b"text")
-        staging.commit()
-    return name
+from worker.storage.tables import api_keys
 
 
 @pytest.fixture
@@ -33,6 +32,12 @@ def test_only_what_nothing_points_to_goes(backend: Backend, sweep: Sweep) -> Non
     for _ in range(2):
         jobs.submit("default", "training", {})
     finished, live = run(jobs), run(jobs)
+    jobs.submit("default", "batch", {})
+    batch = jobs.claim("batch", "w1")
+    assert batch is not None
+    jobs.plan_shards(batch, {}, [3, 3])
+    jobs.finish_shard(batch, 0, f"jobs/{batch.id}/1/shard-0", ShardCounts(3, 0, 3, 3, 3, 3, 0.1))
+    jobs.fail(batch, {"code": "poison", "message": "", "param": None})
     kept = {
         store(backend, f"jobs/{finished.id}/1/step-10"),
         store(backend, f"jobs/{finished.id}/1/model"),
@@ -42,10 +47,18 @@ def test_only_what_nothing_points_to_goes(backend: Backend, sweep: Sweep) -> Non
     }
     orphans = {
         store(backend, f"jobs/{finished.id}/1/step-9"),
+        store(backend, f"jobs/{finished.id}/1/step-8"),
+        store(backend, f"jobs/{batch.id}/1/shard-0"),  # of a batch that failed half-way
         store(backend, "jobs/ftjob-none/1/step-1"),
         store(backend, "files/unknown"),
     }
-    jobs.save_checkpoint(finished, artifact=f"jobs/{finished.id}/1/step-10", step=10, metrics={})
+    for step in (8, 10):
+        named = f"jobs/{finished.id}/1/step-{step}"
+        checkpoint = NewModel(f"ft:a:ckpt-step-{step}", "default", named, "content")
+        jobs.save_checkpoint(
+            finished, artifact=named, step=step, metrics={}, publish_model=checkpoint
+        )
+    backend.models.delete("default", "ft:a:ckpt-step-8")  # while its training runs
     new = NewModel("ft:a", "default", f"jobs/{finished.id}/1/model", "content")
     jobs.succeed(finished, {}, lambda connection: add_model(connection, "default", new, 1.0))
     backend.files.create(
@@ -56,6 +69,88 @@ def test_only_what_nothing_points_to_goes(backend: Backend, sweep: Sweep) -> Non
     sweep.run()
 
     assert set(backend.store.list()) == kept
+
+
+def test_sessions_that_ended_long_ago_go(backend: Backend, sweep: Sweep) -> None:
+    keys = Keys(backend.database)
+    long_ago = -KEEP_SESSIONS_SECONDS - 60
+    kept = [
+        keys.create("acme", name, ["read"], expires_in=seconds)[0].id
+        for name, seconds in (
+            (SESSION_NAME, 3600),
+            (SESSION_NAME, -60),  # its usage is shown yet, with its name
+            ("a program's", long_ago),
+            ("a program's", None),
+        )
+    ]
+    gone = keys.create("acme", SESSION_NAME, ["read"], expires_in=long_ago)[0]
+    signed_out = keys.create("acme", SESSION_NAME, ["read"], expires_in=long_ago)[0]
+    keys.revoke("acme", signed_out.id)
+
+    sweep.run()
+
+    assert sorted(key.id for key in keys.list("acme")) == sorted(kept)
+    with pytest.raises(NotFound):
+        keys.get("acme", gone.id)
+
+
+def test_many_sessions_go_in_one_pass(backend: Backend) -> None:
+    with backend.database.write() as connection:
+        connection.execute(
+            sa.insert(api_keys),
+            [
+                {
+                    "id": f"key-{number}",
+                    "tenant": "acme",
+                    "name": SESSION_NAME,
+                    "secret_sha256": b"",
+                    "scopes": ["read"],
+                    "created_at": 1.0,
+                    "expires_at": 2.0,
+                }
+                for number in range(2 * AT_ONCE + 5)
+            ],
+        )
+
+    assert forget_sessions(backend.database, KEEP_SESSIONS_SECONDS) == 2 * AT_ONCE + 5
+    assert Keys(backend.database).list("acme") == []
+
+
+def test_no_empty_folders_are_left(backend: Backend, sweep: Sweep) -> None:
+    root = backend.settings.home / "artifacts"
+    kept = store(backend, "files/known")
+    backend.files.create("default", filename="a", purpose="batch", artifact=kept, file="content")
+    store(backend, "jobs/ftjob-none/1/step-1")
+    (root / "jobs" / "ftjob-other" / "2").mkdir(parents=True)
+
+    Sweep(backend).run()
+    assert (root / "jobs" / "ftjob-other" / "2").is_dir()  # somebody may be about to use it
+
+    sweep.run()
+    assert list((root / "jobs").iterdir()) == []
+    assert list(backend.store.list()) == [kept]
+
+
+def test_a_folder_that_is_swept_away_is_made_again(tmp_path: Path) -> None:
+    """While others publish into it."""
+    store = ArtifactStore(str(tmp_path))
+    over = threading.Event()
+
+    def sweep() -> None:
+        while not over.is_set():
+            store.remove_empty_folders("jobs", -1)
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    try:
+        for number in range(100):
+            with store.create(f"jobs/a/{number}/step-1") as staging:
+                staging.commit()
+    finally:
+        over.set()
+        sweeper.join()
+
+    assert len(list(store.list("jobs"))) == 100
 
 
 def test_young_ones_stay(backend: Backend) -> None:

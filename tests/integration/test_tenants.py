@@ -14,8 +14,10 @@ from alembic.config import Config
 from textgen.errors import InvalidOption
 from worker.backend import Backend
 from worker.errors import Conflict, NotFound, Unauthenticated
-from worker.jobs import Jobs
+from worker.jobs import Hold, Jobs
 from worker.migrations import upgrade
+from worker.processes.presence import Presence
+from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.keys import Keys
 from worker.storage.models import NewModel, add_model
@@ -114,6 +116,38 @@ class TestAudit:
 
 
 class TestShares:
+    def test_a_single_job_goes_before_the_rest_of_a_thousand(
+        self, tenants: Tenants, jobs: Jobs, database: Database, settings: Settings
+    ) -> None:
+        Presence(database, settings).register("w1", "a", "train", {"training": 1})
+        make(tenants, "flood", weight=5)
+        make(tenants, "single")
+        for _ in range(1000):
+            jobs.submit("flood", "training", {})
+        assert claimed(jobs, 3) == ["flood"] * 3
+
+        one = jobs.submit("single", "training", {})
+        told, last = jobs.waiting(one), jobs.waiting(jobs.list("flood", limit=1).items[0])
+
+        assert told is not None and (told.reason, told.position) == ("behind_others", 0)
+        assert last is not None and (last.reason, last.position) == ("behind_others", 997)
+        assert claimed(jobs, 2) == ["single", "flood"]
+
+    def test_nobody_waits_behind_a_suspended_tenant(
+        self, tenants: Tenants, jobs: Jobs, database: Database, settings: Settings
+    ) -> None:
+        Presence(database, settings).register("w1", "a", "train", {"training": 1})
+        make(tenants, "acme")
+        held = [jobs.submit("acme", "training", {}) for _ in range(4)]
+        free = [jobs.submit("default", "training", {}) for _ in range(2)]
+
+        tenants.suspend("acme")
+        places = [told and told.position for told in map(jobs.waiting, free)]
+        behind = jobs.waiting(held[-1])
+
+        assert places == [0, 1]
+        assert behind is not None and behind.position >= 3
+
     def test_the_weight_decides_between_tenants(self, tenants: Tenants, jobs: Jobs) -> None:
         make(tenants, "heavy", weight=3)
         make(tenants, "light")
@@ -136,6 +170,7 @@ class TestShares:
         assert claimed(jobs, 3) == ["default"]
         told = jobs.waiting(waiting)
         assert told is not None and told.reason == "quota"
+        assert told.hold == Hold(suspended=True)
         assert jobs.get("acme", running.id).state == "running"
         tenants.resume("acme")
         assert claimed(jobs, 3) == ["acme"]
@@ -150,6 +185,7 @@ class TestShares:
 
         assert [job.tenant for job in first if job is not None] == ["acme", "default", "acme"]
         assert told is not None and told.reason == "quota"
+        assert told.hold == Hold(suspended=False, running_limit=2)
         assert first[0] is not None
         jobs.succeed(first[0], {})
         assert claimed(jobs, 2) == ["acme"]

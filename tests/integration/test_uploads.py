@@ -14,7 +14,8 @@ from worker.errors import Conflict, NotFound, TooLarge
 from worker.processes.sweep import Sweep
 from worker.storage.ids import new_id
 from worker.storage.tables import uploads as table
-from worker.storage.uploads import Upload, Uploads
+from worker.storage.upload_rows import Upload
+from worker.storage.uploads import Uploads
 
 DATA = [b"first ", b"second ", b"third"]
 WHOLE = b"".join(DATA)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -17,18 +18,20 @@ import pytest
 import redis
 
 from tests.stack import ROOT, free_port
+from worker.settings import Settings
 from worker.stack.embedded_redis import prepare_redis
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
 from worker.storage.models import NewModel, add_model
 
 MEBIBYTE = 2**20
+STREAMS = 4 * Settings().web_threads
 
 
 class WebProcess:
     """`python -m web.server` in a home of its own."""
 
-    def __init__(self, home: Path, broker_url: str) -> None:
+    def __init__(self, home: Path, broker_url: str, **settings: str) -> None:
         self.home = home
         self.broker_url = broker_url
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -39,6 +42,7 @@ class WebProcess:
                 "TEXTGEN_HOME": str(home),
                 "TEXTGEN_BROKER_URL": broker_url,
                 "PORT": self.url.rpartition(":")[2],
+                **settings,
             },
         )
 
@@ -181,26 +185,68 @@ def test_without_a_generation_worker_the_answer_is_503(web: WebProcess) -> None:
 
 
 def test_sigterm_ends_open_event_streams(web: WebProcess) -> None:
-    followed = threading.Event()
-    ended = threading.Event()
+    """Also those that have begun at this moment: the signal comes with their first line."""
+    followed, ended = threading.Semaphore(0), threading.Semaphore(0)
     with web.client() as client:
         body = {"model": "lstm-tiny", "training_file": upload(client, 1)}
         job_id = client.post("/v1/fine_tuning/jobs", json=body).json()["id"]
 
         def follow() -> None:
             with client.stream("GET", f"/v1/jobs/{job_id}/events?stream=true") as answer:
-                for _ in answer.iter_lines():
-                    followed.set()
-            ended.set()
+                lines = answer.iter_lines()
+                next(lines)
+                followed.release()
+                for _ in lines:
+                    pass
+            ended.release()
 
-        reader = threading.Thread(target=follow)
-        reader.start()
-        assert followed.wait(5)
+        readers = [threading.Thread(target=follow) for _ in range(20)]
+        for reader in readers:
+            reader.start()
+        assert all(followed.acquire(timeout=30) for _ in readers)
         web.process.send_signal(signal.SIGTERM)
 
-        assert web.process.wait(15) == 0
-        reader.join(5)
-        assert ended.is_set()
+        assert web.process.wait(30) == 0
+        assert all(ended.acquire(timeout=30) for _ in readers)
+
+
+def test_open_event_streams_hold_no_threads(web: WebProcess) -> None:
+    process = psutil.Process(web.process.pid).children()[0]
+    with web.client() as client, ExitStack() as stack:
+        body = {"model": "lstm-tiny", "training_file": upload(client, 1)}
+        job_id = client.post("/v1/fine_tuning/jobs", json=body).json()["id"]
+        before = process.num_threads()
+        path = f"{web.url}/v1/jobs/{job_id}/events?stream=true&progress=true"
+        headers = dict(client.headers)
+        lines = []
+        for _ in range(30):
+            answer = stack.enter_context(httpx.stream("GET", path, headers=headers, timeout=10))
+            lines.append(answer.iter_lines())
+            assert "event: progress" in lines[-1]  # and so all that was there before
+        assert process.num_threads() <= before + 3
+
+        began = time.perf_counter()
+        client.post(f"/v1/jobs/{job_id}/cancel")
+        for each in lines:
+            assert "event: cancelled" in each
+            assert list(each)[-2] == "data: {}"  # the answer has a whole end
+        assert time.perf_counter() - began < 2
+
+
+def test_what_never_becomes_a_stream_keeps_no_place(web: WebProcess) -> None:
+    """A process has so many places for streams: no refusal and no HEAD may keep one."""
+    with web.client() as client:
+        body = {"model": "lstm-tiny", "training_file": upload(client, 1)}
+        job_id = client.post("/v1/fine_tuning/jobs", json=body).json()["id"]
+        path = f"/v1/jobs/{job_id}/events?stream=true"
+        for _ in range(STREAMS + 1):
+            assert client.head(path).status_code == 200
+            assert client.get(path, headers={"Last-Event-ID": "x"}).status_code == 400
+            assert client.head("/live").status_code == 200
+
+        with client.stream("GET", path) as answer:
+            assert answer.status_code == 200
+            assert next(answer.iter_lines()).startswith(":")
 
 
 def test_polls_are_quick(web: WebProcess) -> None:

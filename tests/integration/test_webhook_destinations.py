@@ -149,6 +149,29 @@ class TestDestinations:
             sender.post(receiver.url, {}, b"{}")
         assert time.monotonic() - began < 5
 
+    def test_the_machines_certificates_are_read_once_and_when_they_are_needed(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Reading them takes longer than all the rest of a service's start."""
+        made: list[ssl.SSLContext] = []
+        real = ssl.create_default_context
+
+        def make() -> ssl.SSLContext:
+            made.append(real())
+            return made[-1]
+
+        monkeypatch.setattr(ssl, "create_default_context", make)
+        senders = [Sender(LOOPBACK), Sender(LOOPBACK)]
+        port = receiver.server_address[1]
+
+        for sender in senders:
+            assert sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") == 200
+        assert made == []
+        for sender in senders:
+            with pytest.raises(UnreachableDestination):
+                sender.post(f"https://127.0.0.1:{port}/", {}, b"{}")
+        assert len(made) <= 1  # none where a test before this one needed them
+
     def test_nobody_there(self, sender: Sender) -> None:
         with pytest.raises(UnreachableDestination):
             sender.post("http://127.0.0.1:1/", {}, b"{}")

@@ -48,7 +48,7 @@ def endpoints(database: Database, sender: Sender) -> Endpoints:
 
 @pytest.fixture
 def deliverer(database: Database, sender: Sender) -> Deliverer:
-    return Deliverer(database, sender)
+    return Deliverer(database, sender, hold_seconds=60.0)
 
 
 def subscribe(endpoints: Endpoints, receiver: Receiver, tenant: str = "acme") -> Endpoint:
@@ -188,7 +188,7 @@ class TestDelivery:
         ids = {end(jobs) for _ in range(3)}
         with pytest.raises(KeyboardInterrupt):
             Deliverer(database, Dying(LOOPBACK), hold_seconds=0.3).deliver_one()
-        other = Deliverer(database, Sender(LOOPBACK))
+        other = Deliverer(database, Sender(LOOPBACK), hold_seconds=60.0)
 
         assert not other.deliver_one()  # it is held still, and no other of its endpoint goes
         time.sleep(0.4)
@@ -206,7 +206,9 @@ class TestDelivery:
         stop = threading.Event()
         several = [Database(database_url) for _ in range(2)]
         threads = [
-            threading.Thread(target=Deliverer(each, Sender(LOOPBACK)).run, args=(stop,))
+            threading.Thread(
+                target=Deliverer(each, Sender(LOOPBACK), hold_seconds=60.0).run, args=(stop,)
+            )
             for each in several
         ]
         for thread in threads:

@@ -166,3 +166,31 @@ def test_what_cannot_be_used_is_refused(kind: type[KneserNey] | type[Ppm]) -> No
             kind.learn(["ab"], order=order)
     with pytest.raises(InvalidInput, match="surrogate"):
         kind.learn(["a\ud800"])
+
+
+@pytest.mark.parametrize("kind", [KneserNey, Ppm])
+@given(texts=TRAINING, held_out=HELD_OUT, order=ORDERS)
+def test_documents_are_read_between_boundaries(
+    kind: type[KneserNey] | type[Ppm], texts: list[str], held_out: str, order: int
+) -> None:
+    """As one that learnt the boundary as a character of its own."""
+    model = kind.learn(texts, order=order, documents=True)
+    plain = kind.learn([f"\U0010ffff{text}\U0010ffff" for text in texts], order=order)
+    wanted = plain.nats(f"\U0010ffff{held_out}\U0010ffff")[1:]
+
+    assert model.nats(held_out).tolist() == pytest.approx(wanted.tolist(), abs=1e-12)
+    assert model.nats_per_character([held_out], ends=True) == pytest.approx(wanted.mean())
+    if held_out:
+        assert model.nats_per_character([held_out]) == pytest.approx(wanted[:-1].mean())
+    assert model.distribution(held_out).sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", [KneserNey, Ppm])
+def test_short_documents_are_known_by_their_beginnings_and_ends(
+    kind: type[KneserNey] | type[Ppm],
+) -> None:
+    names = ["anna", "berta", "clara", "dora", "emma"]
+    nats = kind.learn(names * 20, documents=True).nats("dora")
+    assert nats[0] == pytest.approx(math.log(5), abs=0.1)  # one of five
+    assert nats[-1] < 0.1  # after "dora" there is nothing
+    assert kind.learn(names * 20).nats("dora")[0] > math.log(5) + 0.15  # the commonness of a "d"

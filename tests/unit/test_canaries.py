@@ -105,9 +105,9 @@ def test_a_model_scores_canaries(make_bundle: BundleMaker) -> None:
     [
         ("no hole", "123", "0123456789", "needs {} once"),
         ("{} and {}", "123", "0123456789", "needs {} once"),
-        ("{}", "", "0123456789", "at least 1"),
+        ("{}", "", "0123456789", "1 to 100"),
         ("{}", "aab", "aab", "twice"),
-        ("{}", "a", "a", "at least 2"),
+        ("{}", "a", "a", "2 to 200"),
         ("{}", "12x", "0123456789", "not in 'alphabet'"),
     ],
 )

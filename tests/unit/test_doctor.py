@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen.corpus.doctor import examine
+from textgen.corpus.documents import document_hash
 from textgen.corpus.report import Report
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
@@ -147,13 +148,15 @@ def test_it_says_what_counting_alone_gets(tmp_path: Path, format: CorpusFormat) 
     assert found is not None
     # Only the numbers are hard to guess: about 4 digits in 53 characters.
     assert 0.02 < found.lower < 0.5
-    lines = PLAIN.splitlines()
     cut = len(PLAIN) * 9 // 10
-    train, rest = (
-        ([PLAIN[:cut]], [PLAIN[cut:]]) if format == "text" else (lines[:4500], lines[4500:])
-    )
-    assert found.kneser_ney == KneserNey.learn(train).nats_per_character(rest)
-    assert found.ppm == Ppm.learn(train).nats_per_character(rest)
+    train, rest, separate = [PLAIN[:cut]], [PLAIN[cut:]], format == "lines"
+    if separate:  # as a training deals them out
+        held = [document_hash(line) < 2**64 // 10 for line in PLAIN.splitlines()]
+        train = [line for line, out in zip(PLAIN.splitlines(), held, strict=True) if not out]
+        rest = [line for line, out in zip(PLAIN.splitlines(), held, strict=True) if out]
+    for kind, nats in ((KneserNey, found.kneser_ney), (Ppm, found.ppm)):
+        model = kind.learn(train, documents=separate)
+        assert nats == model.nats_per_character(rest, ends=True)
     assert f"{found.lower:.2f} nats a character" in report.as_text()
     assert json.loads(json.dumps(report.as_dict()))["to_beat"]["ppm"] == found.ppm
 
@@ -162,3 +165,36 @@ def test_counting_is_left_out_where_nobody_asks_or_the_text_is_short(tmp_path: P
     assert look(tmp_path, PLAIN).to_beat is None
     (tmp_path / "short.txt").write_text(PLAIN[:900])
     assert examine(Source(tmp_path / "short.txt")).to_beat is None
+
+
+def test_what_is_drawn_of_a_text(tmp_path: Path) -> None:
+    lines = ["a" * 3, "ab" * 50, "a" * 3, "", "c" * 12_345]
+    report = look(tmp_path, "\n".join(lines))
+
+    assert report.length_counts[0] == (1, 1) and report.length_counts[2] == (4, 2)
+    assert report.length_counts[-1] == (12_345, 1)
+    assert sum(count for _, count in report.length_counts) == len(lines)
+    assert report.covering == {"50": 1, "90": 1, "99": 1, "99.9": 3, "100": 4}
+
+
+def test_a_recommended_time_reads_the_text_some_times(tmp_path: Path) -> None:
+    report = look(tmp_path, PLAIN)
+
+    assert [each.seconds for each in report.times] == sorted(each.seconds for each in report.times)
+    chosen = next(t for t in report.times if t.seconds == report.recommended_seconds)
+    assert chosen.passes >= 3
+    assert all(each.passes < 3 for each in report.times if each.seconds < chosen.seconds)
+
+
+def test_who_listens_can_end_it(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text(PLAIN * 3)
+    told: list[int] = []
+
+    def hear(lines: int) -> None:
+        told.append(lines)
+        if len(told) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        examine(Source(tmp_path / "long.txt"), count=False, on_lines=hear)
+    assert told == [5000, 10_000]

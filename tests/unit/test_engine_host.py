@@ -131,7 +131,7 @@ def test_running_requests_go_on_while_a_model_is_loaded(
     """Also while one and the same model is wanted twice, and one request has gone meanwhile."""
     first, second = stored(tmp_path, make_bundle, 1), stored(tmp_path, make_bundle, 2)
     host = new_host()
-    host.submit(request("a", tokens=10_000), str(first), True)
+    host.submit(request("a", tokens=1_000_000), str(first), True)
     loaded(host)
     for name in ("b", "c"):
         host.submit(request(name), str(second), True)
@@ -139,14 +139,14 @@ def test_running_requests_go_on_while_a_model_is_loaded(
 
     steps = 0
     while host.loading and steps < 9_000:
-        assert any(delta.id == "a/0" for delta in host.step())
+        assert any(delta.id == "a/0" for delta in (*host.step(), *host.tell("a")))
         if steps == 0:
             host.cancel("b")
         assert not host.settle()
         steps += 1
 
     assert steps >= 1
-    names = {delta.id for _ in range(6) for delta in host.step()}
+    names = {delta.id for _ in range(6) for delta in (*host.step(), *host.tell("a"))}
     assert names == {"a/0", "c/0"}
     host.cancel("a")
     assert not host.busy
@@ -161,3 +161,24 @@ def test_what_an_engine_holds_grows_with_its_model_and_its_slots(
 
     assert few > parameters
     assert many - few >= 504 * 2 * 64 * 4  # hidden and cell of each slot
+
+
+def test_what_a_host_says_of_itself(tmp_path: Path, make_bundle: BundleMaker) -> None:
+    path = stored(tmp_path, make_bundle, 1)
+    host = new_host()
+    assert host.state.models == ()
+
+    host.submit(request("a", tokens=1_000_000), str(path), True)
+    assert (host.state.running, host.state.waiting) == (0, 1)
+    loaded(host)
+    host.step()
+    [model] = host.state.models
+    assert (model.artifact, model.bytes) == ("a", host.models[str(path)])
+    assert (host.state.running, host.state.waiting, host.state.slots) == (1, 0, 4)
+    for name in ("b", "c", "d", "e"):
+        host.submit(request(name, tokens=1_000_000), str(path), True)
+    host.step()
+    assert (host.state.running, host.state.waiting) == (4, 1)
+    for name in ("a", "b", "c", "d", "e"):
+        host.cancel(name)
+    assert (host.state.running, host.state.waiting) == (0, 0)

@@ -143,6 +143,10 @@ def test_an_estimate_follows_what_was_asked() -> None:
     )
 
     assert timed.compute_seconds == 90
+    # A short text is read as often as there is time, unless the passes are counted.
+    short = estimate("training", {"hyperparameters": {"max_seconds": 90}}, 1000)
+    once = estimate("training", {"hyperparameters": {"max_seconds": 90, "n_epochs": 1}}, 1000)
+    assert short.tokens_in == timed.tokens_in > once.tokens_in == 1000
     assert large.compute_seconds == pytest.approx(2 * small.compute_seconds)
     assert estimate("batch", {}, 500).characters_in == 500
     assert estimate("scoring", {"input": ["abc", "d"]}, 0).characters_in == 4

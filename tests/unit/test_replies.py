@@ -14,7 +14,7 @@ from textgen.engine.context import conversation_ids
 from textgen.engine.engine import Delta, Engine, Request
 from textgen.errors import InvalidOption
 from textgen.options import RowKind, SamplingOptions
-from textgen.tokenizers import CharTokenizer, with_marks
+from textgen.tokenizers import ByteTokenizer, CharTokenizer, with_marks
 
 TOKENIZER = with_marks(CharTokenizer(ALPHABET), ("system", "user", "assistant"))
 IDS = TOKENIZER.special_ids
@@ -100,3 +100,55 @@ def test_a_model_that_learnt_no_conversations_refuses(make_bundle: BundleMaker) 
         conversation_ids(CharTokenizer(ALPHABET), [Turn("abc", mark="user")])
     assert caught.value.code == "not_a_chat_model"
     assert not engine.busy
+
+
+SAID = [Turn("abc", mark="user"), Turn("程序", mark="system"), Turn("a.", mark="user")]
+
+
+@pytest.mark.parametrize("options", [{}, {"stop": ("a", "b", "c")}, {"max_tokens": 3}])
+def test_a_conversation_goes_on_from_the_state_of_a_reply(
+    make_bundle: BundleMaker, options: dict[str, object]
+) -> None:
+    """As it would after all that was said and shown; whether the reply ended or was cut off."""
+    engine = Engine(speaker(make_bundle), slots=2)
+
+    def said(turns: list[Turn], **given: object) -> tuple[str, Delta]:
+        wanted = SamplingOptions(**{"max_tokens": 40, **options})
+        ids = conversation_ids(TOKENIZER, turns)
+        engine.submit(Request("r", ids, wanted, 5, task="reply", return_state=True, **given))
+        deltas = run(engine)
+        return texts(deltas)["r"], deltas[-1]
+
+    turns, state = [], None
+    for turn in SAID:
+        turns.append(turn)
+        whole, last = said(turns)
+        assert last.state is not None
+        text, again = said([turn], start=state)
+        assert text == whole
+        assert again.state is not None
+        assert again.state.values.tobytes() == last.state.values.tobytes()
+        assert again.state.token == last.state.token
+        assert again.state.tokens == last.state.tokens
+        turns.append(Turn(text, mark="assistant"))
+        state = again.state
+
+
+def test_a_character_that_was_cut_does_not_begin_the_next_reply(make_bundle: BundleMaker) -> None:
+    tokenizer = with_marks(ByteTokenizer(), ("system", "user", "assistant"))
+    bundle = make_bundle(tokenizer=tokenizer, documents=True)
+    bundle = Bundle(bundle.header.model_copy(update={"rows": "messages"}), tokenizer, bundle.model)
+    with torch.no_grad():
+        bundle.model.output.bias[:] = -90.0
+        bundle.model.output.bias["我".encode()[0]] = 90.0
+    engine = Engine(bundle, slots=1)
+    ids = conversation_ids(tokenizer, [Turn("", mark="user")])
+    state = None
+    for _ in range(2):
+        options = SamplingOptions(max_tokens=1)
+        engine.submit(Request("r", ids, options, 5, task="reply", return_state=True, start=state))
+        (delta,) = run(engine)
+        assert delta.text == "\ufffd"
+        state = delta.state
+        assert state is not None
+        assert len(state.pending) == 1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textgen.training.streams import IGNORED, TextStreams
+from textgen.training.streams import IGNORED, Beginnings, TextStreams
 
 
 @pytest.mark.parametrize(("size", "batch", "length"), [(1000, 4, 16), (997, 7, 10), (40, 3, 64)])
@@ -45,3 +45,44 @@ def test_targets_that_do_not_count_are_ignored() -> None:
     following = (batch.inputs + 1) % 100
     assert batch.targets[following % 3 == 0].equal(following[following % 3 == 0])
     assert batch.targets[following % 3 != 0].eq(IGNORED).all()
+
+
+END = 0
+
+
+def documents(lengths: list[int]) -> np.ndarray:
+    """Texts of 1, 2, 3, … up to their lengths, an end after each."""
+    return np.concatenate([[*range(1, length + 1), END] for length in lengths]).astype(np.uint16)
+
+
+def test_some_rows_begin_a_document_with_nothing_before_it() -> None:
+    tokens = documents([3, 9, 30, 5, 14] * 40)
+    plain = TextStreams(tokens, 8, 16)
+    streams = TextStreams(tokens, 8, 16, beginnings=Beginnings(END, 0.25, seed=1))
+    begun = moved = 0
+    before = np.zeros(8, bool)
+    for step in range(60):
+        batch, unmoved = streams.batch(step), plain.batch(step)
+        assert batch.fresh is not None
+        now = batch.fresh.numpy() & (batch.inputs[:, 0] == END).numpy()
+        for row in range(8):
+            if not batch.fresh[row]:
+                assert batch.inputs[row].equal(unmoved.inputs[row])
+            elif before[row] and batch.inputs[row].equal(unmoved.inputs[row]):
+                moved += 1  # back where it would have been, and the state is none of that place
+            else:
+                assert batch.inputs[row, 0] == END
+                begun += 1
+        before = now
+        assert batch.inputs[:, 1:].equal(batch.targets[:, :-1])
+        again = streams.batch(step)
+        assert again.inputs.equal(batch.inputs)
+        assert again.fresh is not None and again.fresh.equal(batch.fresh)
+    assert 60 * 8 * 0.1 < begun < 60 * 8 * 0.3
+    assert moved > begun / 2
+
+
+def test_inside_a_long_document_every_reader_goes_on() -> None:
+    tokens = documents([500])[:-1]
+    streams = TextStreams(tokens, 2, 16, beginnings=Beginnings(END, 1.0, seed=1))
+    assert not any(streams.batch(step).fresh.any() for step in range(20))  # type: ignore[union-attr]

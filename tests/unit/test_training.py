@@ -16,6 +16,7 @@ from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidBundle, InvalidCheckpoint, InvalidOption, TrainingDiverged
 from textgen.options import Hyperparameters
+from textgen.reading_options import CorpusFormat
 from textgen.training import planning
 from textgen.training.run import checkpoints
 from textgen.training.train import train_files
@@ -186,6 +187,32 @@ def test_a_full_disk_costs_a_checkpoint_but_not_the_training(
     bundle = load_bundle(finished(tmp_path, told, checkpoint_seconds=(0, 0)))
     assert [failed["step"] for failed in told.all("checkpoint_failed")] == [3, 4, 20]
     assert bundle.header.plan == told.plan
+
+
+def test_a_checkpoint_tells_where_the_best_weights_are_while_they_are_others(
+    tmp_path: Path,
+) -> None:
+    told = Listener()
+    letters = "".join(random.Random(0).choices("ab", k=400))
+    wanted = small(max_steps=80, learning_rate=0.05)
+    path = train_files(
+        [text_file(tmp_path, "ab" * 400)],
+        validation_sources=[text_file(tmp_path, letters, "other.txt")],
+        folder=tmp_path / "work",
+        preset="lstm-tiny",
+        hyperparameters=wanted,
+        device="cpu",
+        on_event=told,
+    )  # the better it knows the one, the worse it does on the other
+    assert path is not None
+    last = told.all("checkpoint")[-1]
+    best = load_bundle(Path(last["best"]))
+    assert same_weights(best, load_bundle(path))
+    assert best.header.training is None
+    losses = [each["valid_loss"] for each in told.all("metrics") if "valid_loss" in each]
+    assert (
+        best.header.metrics["valid_loss"] == min(losses) < losses[-2]
+    )  # the last is the best again
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
@@ -366,9 +393,16 @@ class TestContinuing:
             train(tmp_path, base=foreign)
 
 
-def test_documents_are_learnt_with_their_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [("lines", None), (None, "lines"), ("lines", "text")],
+    ids=["by the source", "by the hyperparameters", "by the source, whatever they say"],
+)
+def test_documents_are_learnt_with_their_ends(
+    tmp_path: Path, said: CorpusFormat | None, wanted: CorpusFormat | None
+) -> None:
     lines = "\n".join(f"line {i % 13} of many" for i in range(300))
-    source = Source(text_file(tmp_path, lines, "lines.txt").path, format="lines")
-    path = train_files([source], folder=tmp_path / "work", hyperparameters=small())
+    source = Source(text_file(tmp_path, lines, "lines.txt").path, format=said)
+    path = train_files([source], folder=tmp_path / "work", hyperparameters=small(format=wanted))
     assert path is not None
     assert load_bundle(path).header.documents

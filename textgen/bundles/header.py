@@ -63,6 +63,9 @@ class BundleHeader(Options):
     classification: dict[str, Any] | None = Field(
         None, description="how well it does, class by class, on the validation rows"
     )
+    licence: str | None = Field(
+        None, max_length=1000, description="what others may do with it: SPDX, or a line of text"
+    )
     copy_index: int | None = Field(
         None, ge=1, description="longer copies of the training text than this can be told"
     )

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from textgen.corpus.copies import Copies
 from textgen.corpus.documents import MOST_LABELS, Document, Labelled, text_of
 from textgen.corpus.encode import MIN_TRAIN_TOKENS
-from textgen.corpus.encoding import BLOCK, Encoding, detect_encoding
+from textgen.corpus.encoding import BLOCK, Encoding
 from textgen.corpus.labels import check_labels
 from textgen.corpus.oddities import Tally, find_oddities
 from textgen.corpus.report import Report, Suggestion, ToBeat
 from textgen.corpus.sources import Source, read_documents
+from textgen.corpus.splits import DocumentSplitter, HashExtremes, SplitName
 from textgen.corpus.tokenizer_choice import choose_tokenizer
-from textgen.costs import parameters, training_bytes
+from textgen.costs import parameters, tokens_per_second, training_bytes
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm
 from textgen.options import Hyperparameters
@@ -28,6 +29,10 @@ from textgen.tokenizers import CharTokenizer
 
 _COUNTED = 1_000_000  # characters that the models by counting see
 _FEWEST_COUNTED = 1_000
+_HEARD_EVERY = 5_000  # lines
+_COVERED = (50, 90, 99, 99.9, 100)  # percent of the text
+_TIMES = (60.0, 300.0, 1800.0, 7200.0)  # seconds of training to choose among
+_ENOUGH_PASSES = 3
 
 
 def examine(
@@ -37,12 +42,14 @@ def examine(
     threads: int = 1,
     device: str = "cpu",
     count: bool = True,
+    on_lines: Callable[[int], None] | None = None,
 ) -> Report:
     """Look at ``source`` with a training of ``seconds`` on ``threads`` in mind.
 
-    ``count`` also says what counting alone gets, which takes some seconds.
+    ``count`` also says what counting alone gets, which takes some seconds. ``on_lines`` is told
+    now and then how many lines were read, and may raise to end it.
     """
-    encoding = detect_encoding(source.path, source.encoding, name=source.shown)
+    encoding = source.find_encoding()
     tally, copies = Tally(), Copies(documents=source.has_documents)
     classes = Counter[str]()
     start: list[str] = []
@@ -50,12 +57,15 @@ def examine(
     for text in _lines(source, encoding, classes):
         tally.line(text)
         copies.line(text)
+        if on_lines is not None and tally.lines % _HEARD_EVERY == 0:
+            on_lines(tally.lines)
         if room > 0:
             start.append(text[:room])
             room -= len(text)
     tally.flush()
     counts = tally.characters.counts()
     _check(source, counts)
+    times = tuple(_suggestion(counts, each, threads, device) for each in _TIMES)
     return Report(
         name=source.shown,
         format=source.kind,
@@ -67,17 +77,21 @@ def examine(
         empty_lines=tally.empty,
         duplicate_lines=tally.duplicates,
         longest_line=tally.longest,
+        length_counts=_length_counts(tally),
         line_lengths={str(percent): _length(tally, percent) for percent in (50, 90, 99)},
         letters=letters(counts),
         commonest={
             character: round(count / counts.total(), 4)
             for character, count in counts.most_common(10)
         },
+        covering=_covering(counts),
         near_duplicates=copies.near,
         repeated=copies.repeated,
         personal_data=dict(sorted(tally.personal.items())),
         findings=tuple(find_oddities(tally, counts, encoding)),
         suggestion=_suggestion(counts, seconds, threads, device),
+        times=times,
+        recommended_seconds=_recommended(times),
         to_beat=_to_beat(start, source.has_documents),
         classes=dict(classes.most_common()),
     )
@@ -91,6 +105,33 @@ def _length(tally: Tally, percent: int) -> int:
         if left <= 0:
             return length
     return tally.longest
+
+
+def _length_counts(tally: Tally) -> tuple[tuple[int, int], ...]:
+    """How many lines are how long: bounds that double, the last one that of the longest."""
+    bins = Counter[int]()
+    for length, count in tally.lengths.items():
+        bins[max(length - 1, 0).bit_length()] += count
+    found = [(1 << power, bins[power]) for power in range(min(bins), max(bins) + 1)]
+    found[-1] = (max(tally.longest, 1), found[-1][1])
+    return tuple(found)
+
+
+def _covering(counts: Counter[str]) -> dict[str, int]:
+    """How many of the commonest symbols make up how much of the text."""
+    found, seen, symbols = dict[str, int](), 0, 0
+    left = [(f"{percent:g}", percent * counts.total() / 100) for percent in _COVERED]
+    for _, count in counts.most_common():
+        seen, symbols = seen + count, symbols + 1
+        while left and seen >= left[0][1]:
+            found[left.pop(0)[0]] = symbols
+    return found
+
+
+def _recommended(times: tuple[Suggestion, ...]) -> float:
+    """The shortest time that reads the text often enough, else the longest."""
+    enough = [each.seconds for each in times if each.passes >= _ENOUGH_PASSES]
+    return enough[0] if enough else times[-1].seconds
 
 
 def letters(counts: Counter[str]) -> dict[str, float]:
@@ -113,24 +154,36 @@ def _kind(character: str) -> str:
 
 
 def _to_beat(texts: list[str], documents: bool) -> ToBeat | None:
-    """Two models by counting, learnt from the first nine tenths; None where there is too little.
+    """Two models by counting, held to what a training is held to; None where there is too little.
 
-    Documents are each predicted from their own beginning.
+    One text is measured on its tail, documents on those that a training of the defaults holds out.
     """
-    if not documents:
+    if documents:
+        train, rest = _dealt(texts)
+    else:
         whole = "".join(texts)
         cut = len(whole) * 9 // 10
         train, rest = [whole[:cut]], [whole[cut:]]
-    else:
-        cut = len(texts) * 9 // 10
-        train, rest = texts[:cut], texts[cut:]
     if sum(map(len, train)) < _FEWEST_COUNTED or not any(rest):
         return None
+    kneser_ney = KneserNey.learn(train, documents=documents)
+    ppm = Ppm.learn(train, documents=documents)
     return ToBeat(
         characters=sum(map(len, texts)),
-        kneser_ney=KneserNey.learn(train).nats_per_character(rest),
-        ppm=Ppm.learn(train).nats_per_character(rest),
+        kneser_ney=kneser_ney.nats_per_character(rest, ends=True),
+        ppm=ppm.nats_per_character(rest, ends=True),
     )
+
+
+def _dealt(texts: list[str]) -> tuple[list[str], list[str]]:
+    extremes = HashExtremes()
+    for text in texts:
+        extremes.add(text)
+    fraction = Hyperparameters().validation_fraction
+    parts: dict[SplitName, list[str]] = {"train": [], "valid": []}
+    for part, document in DocumentSplitter.by_fraction(extremes, fraction, 0).deal(texts):
+        parts[part].append(text_of(document))
+    return parts["train"], parts["valid"]
 
 
 def _lines(source: Source, encoding: Encoding, classes: Counter[str]) -> Iterator[str]:
@@ -185,6 +238,7 @@ def _suggestion(counts: Counter[str], seconds: float, threads: int, device: str)
     wanted = Hyperparameters(max_seconds=seconds)
     stats = CorpusStats(int(tokens * (1 - wanted.validation_fraction)), vocab_size)
     preset, events = choose_preset(stats, wanted, threads=threads, device=device)
+    speed = tokens_per_second(preset.model, vocab_size, threads=threads, device=device)
     return Suggestion(
         tokenizer=chosen.name,
         vocab_size=vocab_size,
@@ -193,6 +247,7 @@ def _suggestion(counts: Counter[str], seconds: float, threads: int, device: str)
         batch_size=preset.batch_size,
         memory_bytes=training_bytes(preset, vocab_size),
         seconds=seconds,
+        passes=round(seconds * speed / max(stats.tokens, 1), 2),
         reasons=(
             f"tokenizer = {chosen.name}: {chosen.reason}",
             *(event.message for event in events),

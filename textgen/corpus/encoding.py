@@ -23,6 +23,7 @@ _BOMS = (  # the longer first: UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+PARQUET = b"PAR1"
 _SIGNATURES = (
     (b"%PDF-", "a PDF"),
     (b"PK\x03\x04", "a zip archive or an Office document"),
@@ -33,7 +34,6 @@ _SIGNATURES = (
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"SQLite format 3\x00", "an SQLite database"),
-    (b"PAR1", "a Parquet file"),
 )
 # Encodings of Python that are not a way to write a text file, or need unbounded time.
 _REFUSED = {"idna", "punycode", "unicode-escape", "unicode_escape", "raw-unicode-escape"}
@@ -73,6 +73,13 @@ def detect_encoding(path: Path, declared: str | None = None, *, name: str = "") 
     head = _head(path)
     if not head:
         raise InvalidCorpus(f"{shown} is empty; give a file with text.", code="empty_file")
+    if head.startswith(PARQUET):
+        raise InvalidCorpus(
+            f"{shown} is a Parquet file; give it a name that ends in .parquet, or the option "
+            "'format' with the value parquet.",
+            code="binary_file",
+            param="format",
+        )
     for signature, what in _SIGNATURES:
         if head.startswith(signature):
             raise _binary(shown, f"is {what}")
@@ -220,7 +227,8 @@ def _high_bytes_before(path: Path, offset: int) -> int:
 
 def _binary(shown: str, what: str) -> InvalidCorpus:
     return InvalidCorpus(
-        f"{shown} {what}; give a plain text, .jsonl or .csv file.", code="binary_file"
+        f"{shown} {what}; give a plain text, or a .jsonl, .csv or .parquet file.",
+        code="binary_file",
     )
 
 

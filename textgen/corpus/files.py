@@ -14,7 +14,7 @@ from textgen.corpus.cleaning import Cleaning
 from textgen.corpus.dataset import FORMAT
 from textgen.corpus.documents import Document, Labelled, kind_of
 from textgen.corpus.duplicates import Deduplicator
-from textgen.corpus.encoding import Encoding, detect_encoding
+from textgen.corpus.encoding import Encoding
 from textgen.corpus.labels import check_known, check_there_may_be_none, labels_are_wanted
 from textgen.corpus.personal_data import Masker, recogniser_versions
 from textgen.corpus.sources import Source, read_documents
@@ -57,9 +57,7 @@ class CorpusFiles:
         self.labels: Collection[str] | None = None  # that rows may have; None: any
         self.objectives = options.objectives
         self.marks = marks_of(tuple(options.weights))
-        self.encodings = [
-            detect_encoding(source.path, source.encoding, name=source.shown) for source in self.all
-        ]
+        self.encodings = [source.find_encoding() for source in self.all]
 
     def _one_kind(self) -> bool:
         if not self.by_part["train"]:

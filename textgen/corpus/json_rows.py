@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from textgen.corpus.columns import short
 from textgen.corpus.documents import (
     BadRow,
     Document,
@@ -108,8 +109,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def short(value: str) -> str:
-    """A name or value as messages show it."""
-    return repr(value if len(value) <= 40 else value[:37] + "...")

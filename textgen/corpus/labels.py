@@ -31,8 +31,8 @@ def check_there_may_be_none(objectives: Collection[str] | None, source: Source) 
     if objectives is not None and "classify" in objectives:
         raise InvalidCorpus(
             f"'objectives' has 'classify', but {source.shown} has no labels: give rows "
-            '{"text": "...", "label": "..."}, or a csv file with columns text and label, or '
-            "name its columns in the options 'column' and 'label_column'.",
+            '{"text": "...", "label": "..."}, or a csv or parquet file with columns text and '
+            "label, or name its columns in the options 'column' and 'label_column'.",
             code="no_labels",
             param="objectives",
         )

@@ -24,6 +24,7 @@ class Suggestion:
     batch_size: int
     memory_bytes: int
     seconds: float
+    passes: float  # over the text in that time, about
     reasons: tuple[str, ...]
 
 
@@ -31,9 +32,9 @@ class Suggestion:
 class ToBeat:
     """What counting alone gets: a model that ends above it has learnt less than that."""
 
-    characters: int  # looked at, from the start of the file; the last tenth was predicted
-    kneser_ney: float  # of order 5, nats per character
-    ppm: float  # of order 5, nats per character
+    characters: int  # looked at, from the start of the file; a tenth of them was predicted
+    kneser_ney: float  # of order 5, nats per character; the end of a document counts as one
+    ppm: float  # of order 5, the same
 
     @property
     def lower(self) -> float:
@@ -55,14 +56,18 @@ class Report:
     empty_lines: int
     duplicate_lines: int
     longest_line: int
+    length_counts: tuple[tuple[int, int], ...]  # (bound, lines up to it and above the one before)
     line_lengths: dict[str, int]  # "50", "90", "99": as many percent are no longer than this
     letters: dict[str, float]  # the shares of kinds of characters
     commonest: dict[str, float]  # the ten commonest characters with their shares
+    covering: dict[str, int]  # "50" to "100": as many symbols make up so many percent of the text
     near_duplicates: int | None  # documents among the first some; None for one text
     repeated: float | None  # of one text, the share that stands in passages that came before
     personal_data: dict[str, int]  # how many places look like each kind
     findings: tuple[Finding, ...]
     suggestion: Suggestion
+    times: tuple[Suggestion, ...]  # the same for shorter and longer trainings
+    recommended_seconds: float  # the shortest of them that reads the text about three times
     to_beat: ToBeat | None  # None where the text is too short, or it was not asked for
     classes: dict[str, int]  # rows of each label, the commonest first; none where rows have none
 
@@ -136,6 +141,7 @@ class Report:
             "To beat:",
             f"  {found.lower:.2f} nats a character ({found.lower / math.log(2):.2f} bits) without "
             f"any training, by counting: 5-grams {found.kneser_ney:.2f}, PPM {found.ppm:.2f}",
-            f"  (learnt from nine tenths of {found.characters:,} characters, measured on the rest; "
+            f"  (learnt from nine tenths of {found.characters:,} characters, measured on the rest, "
+            "where the end of a document counts as a character; "
             "a model whose validation loss ends higher needs more time or more text)",
         ]

@@ -1,7 +1,7 @@
-"""Reading training texts: one text, a text a line, JSON lines, or columns of a CSV file.
+"""Reading training texts: one text, a text a line, JSON lines, columns of a CSV or Parquet file.
 
 Everything streams: memory is bounded by the longest line, and that by ``MAX_LINE``. Whatever is
-wrong with a file is an InvalidCorpus that names the file, the line, and the way out.
+wrong with a file is an InvalidCorpus that names the file, the line or row, and the way out.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+from textgen.corpus.columns import ColumnOptions, choose_columns
 from textgen.corpus.documents import (
     BadRow,
     Document,
@@ -21,12 +22,18 @@ from textgen.corpus.documents import (
     prompt_and_completion,
 )
 from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
-from textgen.corpus.json_rows import READERS, kind_of_row, short, strict_json
+from textgen.corpus.json_rows import READERS, kind_of_row, strict_json
+from textgen.corpus.parquet import check_parquet, parquet_rows
 from textgen.errors import InvalidCorpus
 from textgen.reading_options import CorpusFormat, ReadingOptions
 
 MAX_LINE = 16 << 20  # characters
-_SUFFIXES: dict[str, CorpusFormat] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+_SUFFIXES: dict[str, CorpusFormat] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,8 @@ class Source:
 
     path: Path
     format: CorpusFormat | None = None  # None: from the suffix of its name
-    column: str | None = None  # of a csv file; None: "text", or the only one
-    prompt_column: str | None = None  # of a csv file, with the next one; None: "prompt"
+    column: str | None = None  # of a table (csv, parquet); None: "text", or the only one
+    prompt_column: str | None = None  # of a table, with the next one; None: "prompt"
     completion_column: str | None = None  # None: "completion"
     label_column: str | None = None  # None: "label", where there is a column "text" too
     labels: bool = True  # False: rows of texts with labels are rows of texts
@@ -60,19 +67,28 @@ class Source:
         """Whether it holds many documents rather than one text."""
         return self.kind != "text"
 
+    @property
+    def column_options(self) -> ColumnOptions:
+        """Which columns of a table were named."""
+        return ColumnOptions(
+            self.column,
+            self.prompt_column,
+            self.completion_column,
+            self.label_column,
+            self.labels,
+        )
 
-def source_of(path: Path, options: ReadingOptions, name: str | None = None) -> Source:
-    """The file, to be read as the options say."""
-    return Source(
-        path=path,
-        name=name,
-        format=options.format,
-        column=options.column,
-        prompt_column=options.prompt_column,
-        completion_column=options.completion_column,
-        label_column=options.label_column,
-        encoding=options.encoding,
-    )
+    def find_encoding(self) -> Encoding:
+        """How its characters are written. InvalidCorpus where it is no file of its kind."""
+        if self.kind == "parquet":
+            check_parquet(self.path, self.shown)
+            return Encoding("utf-8", reason="strings of a Parquet file are UTF-8")
+        return detect_encoding(self.path, self.encoding, name=self.shown)
+
+    def read_as(self, options: ReadingOptions) -> Source:
+        """This file, read as the options say where it does not say it itself."""
+        unsaid = [name for name in ReadingOptions.model_fields if getattr(self, name) is None]
+        return replace(self, **{name: getattr(options, name) for name in unsaid})
 
 
 def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator[Document]:
@@ -90,10 +106,14 @@ def read_documents(source: Source, encoding: Encoding | None = None) -> Iterator
 
 
 def read_rows(source: Source, encoding: Encoding | None = None) -> Iterator[tuple[int, Document]]:
-    """``read_documents``, each with the number from 1 of the line on which it ends.
+    """``read_documents``, each with the number from 1 of its row, or the line on which it ends.
 
     Of a source that has documents.
     """
+    if source.kind == "parquet":
+        if encoding is None:
+            source.find_encoding()
+        return parquet_rows(source.path, source.shown, source.column_options, MAX_LINE)
     pieces = _pieces(source, encoding)
     if source.kind == "jsonl":
         return _json_documents(source, pieces)
@@ -104,7 +124,7 @@ def read_rows(source: Source, encoding: Encoding | None = None) -> Iterator[tupl
 
 def _pieces(source: Source, encoding: Encoding | None) -> Iterator[str]:
     if encoding is None:
-        encoding = detect_encoding(source.path, source.encoding, name=source.shown)
+        encoding = source.find_encoding()
     return decode_file(source.path, encoding, name=source.shown)
 
 
@@ -169,44 +189,16 @@ def _csv_documents(source: Source, pieces: Iterator[str]) -> Iterator[tuple[int,
 
 def _csv_reader(source: Source, header: list[str]) -> Callable[[Sequence[str]], Document | None]:
     """How a row becomes a document: a column, a prompt and a completion, a text and a label."""
-    named = source.prompt_column is not None or source.completion_column is not None
-    plain = source.column is None and source.label_column is None and "text" not in header
-    if named and source.label_column is not None:
-        raise InvalidCorpus(
-            "'label_column' is given together with the columns of prompts and completions; rows "
-            "have either labels or completions. Leave one of them out.",
-            param="label_column",
-        )
-    if named or (plain and {"prompt", "completion"} <= {*header}):
-        prompt = _column(source, header, source.prompt_column or "prompt", "prompt_column")
-        answer = _column(
-            source, header, source.completion_column or "completion", "completion_column"
-        )
-        return lambda row: prompt_and_completion(row[prompt], row[answer])
-    wanted = source.column
-    if wanted is None:
-        wanted = header[0] if len(header) == 1 else "text"
-    index = _column(source, header, wanted, "column")
-    label = source.label_column
-    if label is None and source.column is None and "label" in header:
-        label = "label"
-    if label is None or not source.labels:
-        return lambda row: row[index]
-    place = _column(source, header, label, "label_column")
-    return lambda row: Labelled(row[index], label_text(row[place]))
-
-
-def _column(source: Source, header: list[str], wanted: str, option: str) -> int:
-    if header.count(wanted) == 1:
-        return header.index(wanted)
-    problem = "no column" if wanted not in header else "more than one column"
-    columns = ", ".join(short(name) for name in header[:20])
-    raise InvalidCorpus(
-        f"{source.shown} has {problem} named {short(wanted)}; its columns are {columns}. "
-        f"Name the right one in the option {option!r}.",
-        code="missing_column",
-        param=option,
-    )
+    chosen = choose_columns(source.shown, header, source.column_options)
+    place = {key: header.index(column) for key, column in chosen.items()}
+    if "prompt" in place:
+        prompt, completion = place["prompt"], place["completion"]
+        return lambda row: prompt_and_completion(row[prompt], row[completion])
+    text = place["text"]
+    if "label" not in place:
+        return lambda row: row[text]
+    label = place["label"]
+    return lambda row: Labelled(row[text], label_text(row[label]))
 
 
 def _refuse(source: Source, number: int, what: str, code: str) -> NoReturn:

@@ -93,13 +93,15 @@ class ContextMaker:
         """What is read for a request, at least one id."""
         if request.task == "classify":
             return self.classification(request.prompt)
-        if request.task == "reply":
-            return _joined([self._end], request.prompt)
         if request.task == "embed":
             return self._framed(request.prompt, [])
-        if request.start is not None:  # the prompt as it stands: all before it has been read
-            rest = self._tokenizer.encode(request.start.rest)
-            return _joined([request.start.token], rest, request.prompt)
+        unread: list[npt.ArrayLike] = []  # of the text that it goes on from, whose last token it is
+        if request.start is not None:
+            unread = [[request.start.token], self._tokenizer.encode(request.start.rest)]
+        if request.task == "reply":  # the end is that of the conversation, or turn, before
+            return _joined(*unread, [self._end], request.prompt)
+        if request.start is not None:  # the prompt as it stands
+            return _joined(*unread, request.prompt)
         return self.make(request.prompt, request.suffix)
 
     def echoed(self, request: Request) -> EchoedPrompt:
@@ -198,14 +200,29 @@ def writing_not_learnt(labels: Sequence[str]) -> InvalidOption:
     )
 
 
+_LEARN_INFILL = (
+    'train with the hyperparameter objectives {"causal": 1, "infill": 1}; a model that you have '
+    "can learn it too, by a training that goes on from it."
+)
+
+
 def suffix_not_learnt() -> InvalidOption:
     """The error for a gap that the model cannot fill."""
     return InvalidOption(
-        "'suffix' is given, but this model has not learnt to fill gaps. Leave it out, or train "
-        'with the hyperparameter objectives {"causal": 1, "infill": 1}; a model that you have can '
-        "learn it too, by a training that goes on from it.",
+        "'suffix' is given, but this model has not learnt to fill gaps. Leave it out, or "
+        f"{_LEARN_INFILL}",
         code="suffix_not_learnt",
         param="suffix",
+    )
+
+
+def gaps_not_learnt() -> InvalidOption:
+    """The error for a model that is to insert into texts and cannot."""
+    return InvalidOption(
+        "This model has not learnt to fill gaps, so it can insert nothing. Use one that has, or "
+        f"{_LEARN_INFILL}",
+        code="suffix_not_learnt",
+        param="model",
     )
 
 

@@ -8,11 +8,14 @@ of rows (`textgen.engine.kernels`), and randomness is a function of (seed, choic
 
 from __future__ import annotations
 
+import time
+
 import torch
 
 from textgen.bundles.bundle import Bundle
 from textgen.engine.context import ContextMaker, label_ids
 from textgen.engine.embedding import TextsToEmbed
+from textgen.engine.figures import EngineFigures
 from textgen.engine.folded import FoldedModel
 from textgen.engine.kernels.choice import check_int8, choose_kernel
 from textgen.engine.kernels.kernel import KernelName, Weights
@@ -24,6 +27,7 @@ from textgen.engine.sampling import RowSampler
 from textgen.engine.scorer import Scorer
 from textgen.engine.state_keeper import StateKeeper
 from textgen.engine.states import state_values
+from textgen.engine.time_share import TimeShare
 from textgen.engine.vocabulary import Vocabulary
 from textgen.engine.waiting import WaitingRoom, check_sizes
 from textgen.errors import InvalidInput
@@ -33,6 +37,7 @@ from textgen.tokenizers import Tokenizer
 
 __all__ = ["Delta", "Engine", "Request"]
 
+BURST_SECONDS = 0.001  # that a step may go on drawing where others may come in at any time
 PREFIX_CACHE_BYTES = 64 * 2**20
 
 
@@ -49,6 +54,7 @@ class Engine:
     and between weights. ``numerics`` names all that it depends on beside model and request.
     ``threads`` are the native kernel's, by default torch's number; they change no text.
     int8 weights are two to four times faster; InvalidOption where they cost more than 0.01 nats.
+    ``figures`` is where it notes waits, tokens and steps, one of its own by default.
     """
 
     def __init__(
@@ -62,7 +68,10 @@ class Engine:
         kernel: KernelName | Auto = "auto",
         weights: Weights = "float32",
         threads: int | None = None,
+        figures: EngineFigures | None = None,
     ) -> None:
+        self.figures = EngineFigures() if figures is None else figures
+        self._drawn_at: float | None = None  # when those that write had their last tokens
         reserve = slots // 4 if interactive_reserve is None else interactive_reserve
         check_sizes(slots, reserve, queue)
         self.tokenizer: Tokenizer = bundle.tokenizer
@@ -101,6 +110,7 @@ class Engine:
         self._scorer = Scorer(vocabulary)
         self._waiting = WaitingRoom(queue)
         self._ids: set[str] = set()  # of all requests that have not ended
+        self._time = TimeShare()
         self._running = Running(
             self.tokenizer,
             rows,
@@ -148,6 +158,7 @@ class Engine:
 
     def cancel(self, request_id: str) -> None:
         """End a request without a further delta; its slot is free at once. Unknown ids pass."""
+        self._time.drop(request_id)
         if request_id not in self._ids:
             return
         self._ids.remove(request_id)
@@ -160,17 +171,44 @@ class Engine:
             return
         self._give_back(self._running.remove(request_id))
 
+    def tell(self, request_id: str) -> Delta | None:
+        """The text of a ``gathered`` request that was not told yet; None where there is none."""
+        return self._running.tell(request_id)
+
     @torch.inference_mode()
-    def step(self) -> list[Delta]:
-        """Admit, read one chunk of prompts and of other texts, draw one token a running request."""
+    def step(self, seconds: float = 0.0) -> list[Delta]:
+        """Admit, read one chunk of prompts and of other texts, draw one token a running request.
+
+        Where nothing else is to be done it goes on drawing for about so many ``seconds``, up to the
+        end of a text, as long as all are ``gathered`` ones that ask for a temperature alone.
+        """
+        began = time.perf_counter()
         deltas = self._admit()
         if self._prompts:
             deltas += self._read()
         if self._to_embed:
             deltas += self._embed()
-        if self._running:
-            deltas += self._draw()
+        texts = len(self._running)
+        if texts:
+            deltas += self._draw(0.0 if self._prompts or self._to_embed else seconds)
+        ended = time.perf_counter()
+        if texts:
+            self._note_draw(texts, ended, began if self._drawn_at is None else self._drawn_at)
+        self._drawn_at = ended if self._running else None
+        self._time.advance(ended - began)
         return deltas
+
+    def _note_draw(self, texts: int, now: float, before: float) -> None:
+        steps, new = self._running.last_steps, self._running.last_new
+        self.figures.drew(texts, new, steps, now - before)
+
+    def take_seconds(self, request_id: str) -> float:
+        """A request's share of the time of all steps since this was last asked for it.
+
+        A step's time is shared evenly among the requests that hold a slot in it. Until it is asked
+        for, the share of a request that has ended is kept; that of a cancelled one is not.
+        """
+        return self._time.take(request_id)
 
     def _admit(self) -> list[Delta]:
         """Give free slots to waiting requests; requests for no tokens end here, without one."""
@@ -190,7 +228,7 @@ class Engine:
                 continue
             if echoed:
                 deltas.append(answer.echo(echoed))
-            self._batch_running += not request.interactive
+            self._enter(answer)
             context = self._context.of(request)
             if request.task == "embed":
                 self._to_embed.add(answer, context)
@@ -210,7 +248,7 @@ class Engine:
         if delta is not None and delta.finish_reason is not None:
             self._ids.remove(request.id)
             return [delta]
-        self._batch_running += not request.interactive
+        self._enter(answer)
         self._running.add(Ready(answer, None, token, length=1))
         return [] if delta is None else [delta]
 
@@ -236,16 +274,23 @@ class Engine:
             deltas.append(answer.embedded(vector))
         return deltas
 
-    def _draw(self) -> list[Delta]:
-        """One token for every row."""
-        deltas, ended = self._running.draw()
+    def _draw(self, seconds: float) -> list[Delta]:
+        """One token for every row, or several."""
+        deltas, ended = self._running.draw(seconds)
         for answer in ended:
             if not self._states.waits(answer.request.id):
                 self._end(answer)
         return deltas
 
+    def _enter(self, answer: Answer) -> None:
+        waited = time.perf_counter() - answer.arrived
+        self.figures.waited(waited, interactive=answer.request.interactive)
+        self._batch_running += not answer.request.interactive
+        self._time.enter(answer.request.id)
+
     def _end(self, answer: Answer) -> None:
         self._ids.remove(answer.request.id)
+        self._time.leave(answer.request.id)
         self._give_back(answer)
 
     def _give_back(self, answer: Answer) -> None:

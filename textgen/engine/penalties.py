@@ -41,6 +41,10 @@ class Biases:
         for token, bias in given.items():
             biases[token] += bias
 
+    def used(self, row: int) -> bool:
+        """Whether a row has any."""
+        return bool(self._used[row])
+
     def move(self, source: int, target: int) -> None:
         """Copy a row onto another."""
         self._used[target] = self._used[source]
@@ -83,7 +87,7 @@ class Penalties:
         self._values[row] = (
             options.repetition_penalty, options.frequency_penalty, options.presence_penalty
         )  # fmt: skip
-        if not self._used(row):
+        if not self.used(row):
             return
         if self._counts.shape[1] == 0:
             shape = (self._capacity, columns)
@@ -94,10 +98,14 @@ class Penalties:
         there = np.flatnonzero(np.bincount(prompt, minlength=1))
         self._seen[row, torch.from_numpy(there).to(self._device)] = 1
 
+    def used(self, row: int) -> bool:
+        """Whether a row has any."""
+        return tuple(self._values[row].tolist()) != _NEUTRAL
+
     def move(self, source: int, target: int) -> None:
         """Copy a row onto another."""
         self._values[target] = self._values[source]
-        if self._used(source):
+        if self.used(source):
             self._counts[target] = self._counts[source]
             self._seen[target] = self._seen[source]
 
@@ -110,9 +118,6 @@ class Penalties:
         indices = torch.from_numpy(users).to(self._device)
         again, often, present = values.unsqueeze(2).unbind(1)
         return PenaltyUsers(indices, again, often, present, self._counts, self._seen)
-
-    def _used(self, row: int) -> bool:
-        return tuple(self._values[row].tolist()) != _NEUTRAL
 
 
 @dataclass(frozen=True, slots=True)

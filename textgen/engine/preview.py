@@ -27,14 +27,15 @@ def preview(
 
     Temperature 0 takes the likeliest token; ``no_repeat`` draws no token that is in the text
     already, while there are others. ``documents`` and ``rows`` say what the model learnt from: its
-    context is that of the engine, so that an empty ``seed_text`` begins with a token it has seen.
+    context is that of the engine, so that an empty ``seed_text`` begins with a token it has seen,
+    and where a document ends another one begins on a new line.
     """
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    banned = list(tokenizer.generation_banned(documents=False))
+    banned = list(tokenizer.generation_banned(documents=documents))
     context = ContextMaker(tokenizer, documents=documents, rows=rows)
     ids: list[int] = context.make(tokenizer.encode(seed_text)).tolist()
-    drawn: list[int] = []
+    texts: list[list[int]] = [[]]
     hidden: Hidden | None = None
     fresh = torch.tensor([ids], device=device)  # (1, T)
     was_training = model.training
@@ -43,12 +44,18 @@ def preview(
         logits, hidden = model(fresh, hidden)
         scores = logits[0, -1].double().cpu()  # (V,)
         scores[banned] = -torch.inf
-        if no_repeat and len(set(ids + drawn) | set(banned)) < tokenizer.vocab_size:
-            scores[ids + drawn] = -torch.inf
-        drawn.append(_draw(scores, temperature, generator))
-        fresh = torch.tensor([drawn[-1:]], device=device)
+        if no_repeat and len(set(ids + texts[-1]) | set(banned)) < tokenizer.vocab_size:
+            scores[ids + texts[-1]] = -torch.inf
+        token = _draw(scores, temperature, generator)
+        if token == tokenizer.end_id:
+            ids, hidden = context.make(tokenizer.encode("")).tolist(), None
+            fresh = torch.tensor([ids], device=device)
+            texts.append([])
+        else:
+            texts[-1].append(token)
+            fresh = torch.tensor([[token]], device=device)
     model.train(was_training)
-    return tokenizer.decode(drawn)
+    return "\n".join(map(tokenizer.decode, texts))
 
 
 def _draw(scores: torch.Tensor, temperature: float, generator: torch.Generator) -> int:

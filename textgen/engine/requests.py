@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,10 +33,13 @@ class Request:
     model for the text ``prompt``, or its vector, whatever ``options`` and ``seed``.
     With ``logprobs`` every drawn token is told with its log-probability and so many of the
     likeliest; with ``echo`` those of the prompt too. With ``ranked`` the last delta has their mean.
-    With ``start`` the text goes on from there: ``prompt``, which may be empty, is what follows it.
+    With ``start`` the text goes on from there: ``prompt``, which may be empty, is what follows it;
+    to ``reply`` it is the turns that follow, and the text before is a turn that has ended.
     With ``return_state`` the last delta has the state at the text's end, also where no tokens are
     drawn. To ``choose`` from ``alternatives`` nothing is written: the answer is so many of the
     likeliest next tokens.
+    Of a ``gathered`` one only the first text and the last come by themselves; what lies between is
+    told by `Engine.tell`.
     ``interactive`` requests come before others and have slots that no other may take; those of
     several tenants take turns.
     """
@@ -55,6 +59,7 @@ class Request:
     start: TextState | None = None
     return_state: bool = False
     alternatives: int = 0
+    gathered: bool = False
 
     @property
     def scored(self) -> bool:
@@ -111,12 +116,14 @@ class Answer:
     """The text of one request, token by token."""
 
     __slots__ = (
-        "_decoder", "_end", "_length", "_logprobs", "_matcher", "_remaining", "_sum",
-        "_unreported", "echoed", "pending", "prompt_tokens", "request",
+        "_asks", "_decoder", "_end", "_length", "_logprobs", "_matcher", "_may_hold", "_remaining",
+        "_sum", "_told", "_unreported", "arrived", "echoed", "held", "pending", "prompt_tokens",
+        "request",
     )  # fmt: skip
 
     def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
         stop = request.options.stop
+        self.arrived = time.perf_counter()
         self.request = request
         self.prompt_tokens = len(request.prompt)
         if request.suffix is not None:
@@ -130,10 +137,43 @@ class Answer:
         self._matcher = StopMatcher(stop, shown=shown) if stop else None
         self._remaining = request.options.max_tokens
         self._unreported = 0
+        self._told = False  # whether some text was
+        self.held: list[int] = []  # tokens that were drawn and not looked at yet
+        asks = request.scored or request.return_state or not request.writes
+        self._asks = asks  # for more of a step than a token
+        self._may_hold = request.gathered and self._matcher is None and not asks
         self.echoed: EchoedPrompt | None = None  # while it is fed
         self._logprobs: list[TokenLogprob] = []  # that were not told yet
         self._length = 0  # of the text, in characters
         self._sum = 0.0  # of the drawn tokens' log-probabilities
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step has to do nothing for it but draw."""
+        return not self._asks and self.echoed is None
+
+    @property
+    def holds(self) -> bool:
+        """Whether tokens that end nothing may be put into ``held``, ``left`` - 1 of them."""
+        return self._told and self._may_hold and self.echoed is None
+
+    @property
+    def left(self) -> int:
+        """Tokens that may yet be drawn."""
+        return self._remaining - len(self.held)
+
+    def tell(self) -> Delta | None:
+        """The text of the tokens that are held; None where they show none."""
+        text = self._decode_held()
+        return self._delta(text, None) if text else None
+
+    def _decode_held(self) -> str:
+        text = self._decoder.push_all(self.held)
+        self._remaining -= len(self.held)
+        self._unreported += len(self.held)
+        self._length += len(text)
+        self.held.clear()
+        return text
 
     def take(self, token: int, scored: Scored | None = None) -> Delta | None:
         """Add a drawn token; None where it shows no text and is not the last.
@@ -143,8 +183,9 @@ class Answer:
         """
         if self.echoed is not None:
             return self._read(self.echoed, scored)
+        before = self._decode_held() if self.held else ""
         if token == NOTHING_LEFT:
-            return self._finish("", "stop")
+            return self._finish(before, "stop")
         options = self.request.options
         self._remaining -= 1
         self._unreported += 1
@@ -155,6 +196,7 @@ class Answer:
             self._note(scored)
             self._sum += 0.0 if scored.logprob is None else scored.logprob
         self._length += len(text)
+        text = before + text
         if self._matcher is not None and options.max_tokens - self._remaining > options.min_tokens:
             text = self._matcher.push(text)
             if self._matcher.stopped:
@@ -216,6 +258,7 @@ class Answer:
 
     def _delta(self, text: str, reason: FinishReason | None) -> Delta:
         tokens, self._unreported = self._unreported, 0
+        self._told = self._told or bool(text)
         logprobs, self._logprobs = tuple(self._logprobs), []
         mean = None
         if self.request.ranked and reason is not None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from textgen.engine.folded import Shape
+from textgen.engine.plain_draws import PlainDraws
 
 
 class RowState:
@@ -29,6 +32,19 @@ class Rows(ABC):
 
     def __init__(self, state: RowState) -> None:
         self.state = state
+
+    def draw_by(self, draws: PlainDraws) -> bool:  # noqa: ARG002 - for those that can
+        """Whether `burst` is there and draws the rows of ``draws``, whose arrays it reads."""
+        return False
+
+    def burst(self, count: int, steps: int, seconds: float) -> npt.NDArray[np.int64]:
+        """Up to ``steps`` steps that each draw a token of the first ``count`` rows and feed it.
+
+        It ends early after ``seconds``, a token of ``stops``, or where a row is not drawn here,
+        for which nothing stands in the answer. The tokens (steps, count), NOTHING_LEFT where none
+        may come; a view until the next call. The last step's logits are in the state.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def step(self, count: int) -> Tensor:

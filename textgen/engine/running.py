@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from textgen.engine.logprobs import Scored
 from textgen.engine.reading import Ready
 from textgen.engine.requests import Answer, Delta
 from textgen.engine.rows import Rows
@@ -44,6 +50,13 @@ class Running:
         self._labels = labels
         self._ends_in_gaps_only = ends_in_gaps_only
         self._answers: list[Answer] = []
+        self._by_id: dict[str, Answer] = {}
+        self._draws = sampler.draws
+        self._draws.drawable[banned.numpy(force=True)] = False
+        self._by_kernel = rows.draw_by(self._draws)
+        self._crew: _Crew | None = None  # None: rows have changed
+        self._new = 0  # rows that have drawn nothing yet
+        self.last_steps = self.last_new = 0  # of the last draw: its steps, rows that were new
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -51,7 +64,9 @@ class Running:
     def add(self, ready: Ready) -> None:
         """Give a request whose prompt is read the next row."""
         row = len(self._answers)
+        self._new += 1
         self._answers.append(ready.answer)
+        self._by_id[ready.answer.request.id] = ready.answer
         self._rows.set(row, ready.state, ready.token)
         self._begin_drawing(row)
 
@@ -59,28 +74,89 @@ class Running:
         """Take a request out, which must be here."""
         return self._retire([each.request.id for each in self._answers].index(request_id))
 
-    def draw(self) -> tuple[list[Delta], list[Answer]]:
-        """One token for every row; what came of it, and the answers that ended."""
-        logits = self._rows.step(len(self._answers))
+    def tell(self, request_id: str) -> Delta | None:
+        """The text of a request that was not told yet; None where there is none."""
+        answer = self._by_id.get(request_id)
+        return None if answer is None else answer.tell()
+
+    def draw(self, seconds: float = 0.0) -> tuple[list[Delta], list[Answer]]:
+        """A token for every row; what came of it, and the answers that ended.
+
+        Where the kernel draws them all and no text has to be looked at, for so many ``seconds``.
+        """
+        crew = self._crew = self._crew or self._gather()
+        self.last_new = min(self._new, len(self._answers))  # some may have been taken out
+        self._new, self.last_steps = 0, 1
+        if not crew.plain:
+            return self._draw_with_options()
+        steps = crew.left if crew.all_hold else 1
+        drawn = self._rows.burst(len(self._answers), steps, seconds)
+        crew.left -= len(drawn)
+        self.last_steps = len(drawn)
+        *before, last = drawn.tolist()
+        for tokens in before:
+            crew.put(tokens)
+        if crew.all_hold and crew.left and not self._any_stops(drawn[-1]):
+            crew.put(last)
+            return [], []
+        return self._take(last, {}, {})
+
+    def _gather(self) -> _Crew:
+        """What the present rows have in common."""
+        stops = self._draws.stops
+        stops[:] = False
+        stops[self._tokenizer.end_id] = True
+        for each in self._answers:
+            stops[list(each.request.options.stop_token_ids)] = True
+        return _Crew(
+            plain=bool(self._draws.rows[: len(self._answers)].all())
+            and all(each.plain for each in self._answers),
+            all_hold=all(each.holds for each in self._answers),
+            left=min(each.left for each in self._answers),
+            hold=[each.held.append for each in self._answers],
+        )
+
+    def _any_stops(self, tokens: npt.NDArray[np.int64]) -> bool:
+        return bool(self._draws.stops[tokens].any() or (tokens < 0).any())
+
+    def _draw_with_options(self) -> tuple[list[Delta], list[Answer]]:
+        """One token for every row, by torch where its options ask for more than the kernel does."""
+        count = len(self._answers)
+        by_kernel = self._draws.rows[:count]
+        if by_kernel.any():
+            positions = self._draws.positions[:count].copy()
+            tokens = torch.from_numpy(self._rows.burst(count, 1, 0.0)[0].copy())
+            self._draws.positions[:count] = positions
+            logits = self._rows.state.logits[:count]
+        else:
+            logits = self._rows.step(count)
         self._scorer.look(self._answers, logits)
         textless = classified(self._answers, logits, self._labels)
         self._forbid(logits)
         textless |= chosen_from(self._answers, logits, self._tokenizer)
         drawn = self._sampler.draw(logits)
-        fed = {
-            row: each.echoed.next
-            for row, each in enumerate(self._answers)
-            if each.echoed is not None
-        }
-        for row, token in fed.items():
-            drawn[row] = token
+        if by_kernel.any():
+            drawn = torch.where(torch.from_numpy(by_kernel), tokens, drawn)
+        for row, each in enumerate(self._answers):
+            if each.echoed is not None:
+                drawn[row] = each.echoed.next
         tokens = drawn.clamp(min=0)  # where a text ends for want of tokens, any will do
-        self._rows.state.tokens[: len(tokens)] = tokens
-        logprobs = self._scorer.read(tokens)
+        self._rows.state.tokens[:count] = tokens
+        return self._take(drawn.tolist(), self._scorer.read(tokens), textless)
+
+    def _take(
+        self, drawn: Sequence[int], logprobs: Mapping[int, Scored], textless: Mapping[int, Delta]
+    ) -> tuple[list[Delta], list[Answer]]:
+        """Give every answer its token; what came of it, and the answers that ended."""
         deltas, ended = [], []
-        for row, (answer, token) in enumerate(zip(self._answers, drawn.tolist(), strict=True)):
+        self._crew = None
+        for row, (answer, token) in enumerate(zip(self._answers, drawn, strict=True)):
+            fed = answer.echoed is not None
             if row in textless:
                 delta: Delta | None = textless[row]
+            elif answer.holds and answer.left > 1 and token >= 0 and not answer.ends_by(token):
+                answer.held.append(token)
+                continue
             else:
                 delta = answer.take(token, logprobs.get(row))
             if delta is not None and delta.finish_reason is not None:
@@ -92,8 +168,7 @@ class Running:
                     delta = self._states.follow(row, answer, token, delta)
             if delta is not None:
                 deltas.append(delta)
-        for row in fed:
-            if self._answers[row].echoed is None:
+            if fed and answer.echoed is None:
                 self._begin_drawing(row)
         return deltas, [self._retire(row) for row in reversed(ended)]
 
@@ -110,12 +185,36 @@ class Running:
         request = answer.request
         options = request.options if answer.echoed is None else SamplingOptions()
         self._sampler.set(row, options, request.seed, request.choice, request.prompt)
+        ends_nowhere = self._ends_in_gaps_only and request.suffix is None
+        self._draws.rows[row] &= self._by_kernel and not ends_nowhere
+        self._crew = None
 
     def _retire(self, row: int) -> Answer:
         """Free a row; the last one takes its place."""
         retired, last = self._answers[row], self._answers.pop()
+        del self._by_id[retired.request.id]
+        self._crew = None
         if row < len(self._answers):
             self._answers[row] = last
             self._rows.move(len(self._answers), row)
             self._sampler.move(len(self._answers), row)
         return retired
+
+
+@dataclass(slots=True)
+class _Crew:
+    """What the present rows have in common; kept while they stay the same.
+
+    ``plain``: the kernel draws them all, and a step has to do nothing else. ``all_hold``: no text
+    has to be looked at for the next ``left`` - 1 tokens that stop nothing, which go into ``hold``.
+    """
+
+    plain: bool
+    all_hold: bool
+    left: int
+    hold: list[Callable[[int], None]]
+
+    def put(self, tokens: Sequence[int]) -> None:
+        """Give every row its token."""
+        for hold, token in zip(self.hold, tokens, strict=True):
+            hold(token)

@@ -23,9 +23,10 @@ from textgen.engine.filters import FILTERS, Filter, Users
 from textgen.engine.guard import Guard
 from textgen.engine.guards import GuardUsers, guards_of
 from textgen.engine.penalties import Biases, BiasUsers, Penalties, PenaltyUsers
+from textgen.engine.plain_draws import PlainDraws
 from textgen.engine.randomness import stream_key, uniform
 from textgen.engine.requests import NOTHING_LEFT
-from textgen.engine.temperatures import Temperatures, TemperatureUsers
+from textgen.engine.temperatures import GREEDY_BELOW, Temperatures, TemperatureUsers
 from textgen.engine.vocabulary import Vocabulary
 from textgen.options import SamplingOptions
 
@@ -55,14 +56,13 @@ class RowSampler:
         self._copies = copies
         self._columns = len(vocabulary) if columns is None else columns
         self._device = device
-        self._keys = np.zeros(capacity, np.uint64)
-        self._positions = np.zeros(capacity, np.uint64)
+        self.draws = PlainDraws(capacity, self._columns)
+        self._keys, self._positions = self.draws.keys, self.draws.positions
         self._guards: list[list[Guard]] = [[] for _ in range(capacity)]
         self._biases = Biases(capacity, device)
         self._penalties = Penalties(capacity, device)
         self._temperatures = Temperatures(capacity)
         self._filters = [filter_type(capacity) for filter_type in filters]
-        self._arrays = [self._keys, self._positions, *(each.values for each in self._filters)]
         self._batch: _Batch | None = None  # None: rows have changed
 
     def check(self, options: SamplingOptions) -> None:
@@ -89,12 +89,16 @@ class RowSampler:
         self._temperatures.set(row, options)
         for each in self._filters:
             each.values[row] = each.value(options)
+        self.draws.rows[row] = self._is_plain(row, options)
+        heat = options.temperatures[0]
+        self.draws.heat[row] = 0 if heat < GREEDY_BELOW else heat
         self._batch = None
 
     def move(self, source: int, target: int) -> None:
         """Copy a row onto another."""
-        for array in self._arrays:
-            array[target] = array[source]
+        self.draws.move(source, target)
+        for each in self._filters:
+            each.values[target] = each.values[source]
         self._guards[target] = self._guards[source]
         self._biases.move(source, target)
         self._penalties.move(source, target)
@@ -137,6 +141,12 @@ class RowSampler:
         for users in batch.filters:
             chances = users.apply(chances, logits)
         return draw_by_inverse(chances, torch.from_numpy(numbers).to(logits.device))
+
+    def _is_plain(self, row: int, options: SamplingOptions) -> bool:
+        """Whether a row asks for one temperature and nothing else."""
+        changed = self._guards[row] or self._biases.used(row) or self._penalties.used(row)
+        narrowed = any(each.values[row] != each.unused for each in self._filters)
+        return not (changed or narrowed) and len(options.temperatures) == 1
 
     def _gather(self, rows: int) -> _Batch:
         guarded = [(row, self._guards[row]) for row in range(rows) if self._guards[row]]

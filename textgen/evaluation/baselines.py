@@ -3,6 +3,7 @@
 Both learn from the training texts and stay as they are while they predict: PPM, which is adaptive
 by nature, is frozen on what it is measured on. The alphabet is that of the training texts and
 one unknown symbol, as the char tokenizer has it: every other character costs what that costs.
+Documents are read as a model reads them: after a boundary, which also ends each.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _LONGEST = 12  # characters of an n-gram; the memory grows with each
+_BOUNDARY = 0x110000  # of documents; no character has this code point
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,10 @@ class CharacterModel(ABC):
         self._levels = levels
         self._totals = [level.sums(level.counts) for level in levels]  # (contexts,) each
         self.size = len(alphabet) + 1  # symbols, with the unknown one, which is the last
+        self._documents = bool(alphabet[-1] == _BOUNDARY)
 
     @classmethod
-    def _learn(cls, texts: Iterable[str], length: int) -> Self:
+    def _learn(cls, texts: Iterable[str], length: int, documents: bool) -> Self:
         pieces = [code_points(text) for text in texts]
         alphabet = np.unique(np.concatenate([np.empty(0, "<u4"), *pieces]))
         if len(alphabet) == 0:
@@ -72,6 +75,9 @@ class CharacterModel(ABC):
                 code="corpus_too_small",
                 param="texts",
             )
+        if documents:
+            alphabet = np.append(alphabet, np.uint32(_BOUNDARY))
+            pieces = [_bounded(piece, _BOUNDARY) for piece in pieces]
         gap = np.full(1, -1, np.int64)  # between texts: no n-gram crosses it
         symbols = np.concatenate(
             [part for piece in pieces for part in (np.searchsorted(alphabet, piece), gap)]
@@ -79,19 +85,27 @@ class CharacterModel(ABC):
         return cls(alphabet, _count(symbols, len(alphabet) + 1, length))
 
     def nats(self, text: str) -> Floats:
-        """What each character of ``text`` costs, (N,); the first is predicted from nothing."""
-        symbols = self._symbols(text)
-        return -np.log(self._chances(self._ids(symbols), symbols))
+        """What each character of ``text`` costs, (N,), and of a document its end, (N + 1,).
 
-    def nats_per_character(self, texts: Iterable[str]) -> float:
+        The first is predicted from nothing, or from the boundary before a document.
+        """
+        symbols = self._symbols(code_points(text))
+        if not self._documents:
+            return -np.log(self._chances(self._ids(symbols), symbols))
+        bounded = _bounded(symbols, len(self._alphabet) - 1)
+        return -np.log(self._chances(self._ids(bounded), bounded))[1:]
+
+    def nats_per_character(self, texts: Iterable[str], *, ends: bool = False) -> float:
         """The mean over all characters of held-out ``texts``, each read from its beginning.
 
-        InvalidCorpus where there are none.
+        With ``ends`` the end of a document counts as a character. InvalidCorpus where there are
+        none.
         """
         total, count = 0.0, 0
         for text in texts:
-            total += float(self.nats(text).sum())
-            count += len(text)
+            length = len(text) + (ends and self._documents)
+            total += float(self.nats(text)[:length].sum())
+            count += length
         if count == 0:
             raise InvalidCorpus(
                 "'texts' holds no character to predict; give 1 or more.",
@@ -103,7 +117,10 @@ class CharacterModel(ABC):
     def distribution(self, context: str) -> Floats:
         """The chances (size,) of what may follow ``context``: by code point, the unknown last."""
         every = np.arange(self.size)
-        read = self._symbols(context[-len(self._levels) :])
+        read = self._symbols(code_points(context))
+        if self._documents:
+            read = np.append(len(self._alphabet) - 1, read)
+        read = read[-len(self._levels) :]
         contexts = [ids[-1:].repeat(self.size) for ids in self._ids(np.append(read, 0))]
         return self._chances(contexts, every)
 
@@ -111,8 +128,7 @@ class CharacterModel(ABC):
     def _chances(self, contexts: list[Ints], symbols: Ints) -> Floats:
         """Of ``symbols`` (N,), ``contexts[n]`` (N,) being the n-grams before them, -1 for none."""
 
-    def _symbols(self, text: str) -> Ints:
-        points = code_points(text)
+    def _symbols(self, points: npt.NDArray[np.uint32]) -> Ints:
         places = np.minimum(np.searchsorted(self._alphabet, points), len(self._alphabet) - 1)
         return np.where(self._alphabet[places] == points, places, len(self._alphabet))
 
@@ -134,10 +150,10 @@ class KneserNey(CharacterModel):
     """
 
     @classmethod
-    def learn(cls, texts: Iterable[str], *, order: int = 5) -> Self:
+    def learn(cls, texts: Iterable[str], *, order: int = 5, documents: bool = False) -> Self:
         """From n-grams of up to ``order`` characters; InvalidCorpus where there is no text."""
         _check(order, 1)
-        return cls._learn(texts, order)
+        return cls._learn(texts, order, documents)
 
     def __init__(self, alphabet: npt.NDArray[np.uint32], levels: tuple[_Level, ...]) -> None:
         super().__init__(alphabet, levels)
@@ -171,10 +187,10 @@ class Ppm(CharacterModel):
     """
 
     @classmethod
-    def learn(cls, texts: Iterable[str], *, order: int = 5) -> Self:
+    def learn(cls, texts: Iterable[str], *, order: int = 5, documents: bool = False) -> Self:
         """With contexts of up to ``order`` characters; InvalidCorpus where there is no text."""
         _check(order, 0)
-        return cls._learn(texts, order + 1)
+        return cls._learn(texts, order + 1, documents)
 
     def __init__(self, alphabet: npt.NDArray[np.uint32], levels: tuple[_Level, ...]) -> None:
         super().__init__(alphabet, levels)
@@ -208,6 +224,11 @@ class Ppm(CharacterModel):
             if n:
                 gone_counts = np.where(context >= 0, self._excluded[n - 1][context], 0.0)
         return np.where(searching, escaped / (self.size - gone_symbols), chances)
+
+
+def _bounded(piece: npt.NDArray[Any], boundary: int) -> npt.NDArray[Any]:
+    """A document between two boundaries."""
+    return np.concatenate([[boundary], piece, [boundary]]).astype(piece.dtype)
 
 
 def _check(order: int, least: int) -> None:

@@ -19,12 +19,12 @@ from textgen.bundles.bundle import Bundle
 from textgen.corpus.documents import Dialogue, Document, text_of, texts_of
 from textgen.evaluation.report import Bias, Direction, Exchange, TermPair
 from textgen.evaluation.scoring import score_documents
+from textgen.scripts import UNSPACED
 
 FEWEST_FOR_INTERVAL = 10  # rows
 _SHOWN = 200  # characters of a row, around the term
-# Scripts that put no space between words: there a term is looked for anywhere.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # noqa: E501
-_NO_EDGE = re.compile(rf"[{_UNSPACED}\W]")
+# Where a script has no spaces a term is looked for anywhere.
+_NO_EDGE = re.compile(rf"[{UNSPACED}\W]")
 
 Gaps = npt.NDArray[np.float64]
 

@@ -10,13 +10,15 @@ from textgen.options import Options
 
 PartName = Literal[
     "prediction", "context", "calibration", "rows", "tasks", "classes", "samples",
-    "memorisation", "canaries", "baselines", "bias",
+    "memorisation", "canaries", "baselines", "bias", "traces",
 ]  # fmt: skip
 PARTS: tuple[PartName, ...] = (
     "prediction", "context", "calibration", "rows", "tasks", "classes", "samples",
-    "memorisation", "canaries", "baselines", "bias",
+    "memorisation", "canaries", "baselines", "bias", "traces",
 )  # fmt: skip
 Term = Annotated[str, Field(min_length=1, max_length=100)]
+# c (the cell, through tanh) or h (what the layer gives out), the layer, the unit from 0
+TracedUnit = Annotated[str, Field(pattern=r"^[ch][1-8]:[0-9]{1,4}$")]
 Prompt = Annotated[str, Field(max_length=10_000)]
 
 
@@ -100,14 +102,25 @@ class EvaluationOptions(Options):
     )
     bias_rows: int = Field(2_000, ge=10, le=50_000, description="rows of each list of terms")
     resamples: int = Field(1_000, ge=100, le=10_000, description="of the bootstrap")
+    trace_tokens: int = Field(
+        300, ge=2, le=2_000, description="of the text's beginning, shown token by token"
+    )
+    trace_units: int = Field(
+        5, ge=0, le=50, description="of the LSTM to show along them: those that vary most"
+    )
+    units: tuple[TracedUnit, ...] = Field(
+        (),
+        max_length=50,
+        description="others to show: c1:17 is the cell of unit 17 of layer 1, h1:17 its output",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="the same seed gives the same report")
 
-    @field_validator("parts", mode="before")
+    @field_validator("parts", "units", mode="before")
     @classmethod
     def _names_with_commas(cls, value: object) -> object:
         return tuple(value.split(",")) if isinstance(value, str) else value
 
-    @field_validator("parts", "top_k")
+    @field_validator("parts", "top_k", "units")
     @classmethod
     def _each_once(cls, value: tuple[object, ...]) -> tuple[object, ...]:
         return tuple(dict.fromkeys(value))

@@ -12,6 +12,7 @@ from textgen.evaluation.charts import line_chart, reliability_chart
 from textgen.evaluation.classes_section import classes_section
 from textgen.evaluation.markup import interval, items, lines, optional, percent, span, table
 from textgen.evaluation.report import Bias, Overlaps, Report
+from textgen.evaluation.traces_section import traces_section
 
 _TITLES = {
     "prediction": "Prediction",
@@ -25,6 +26,7 @@ _TITLES = {
     "canaries": "Canaries",
     "baselines": "Models by counting",
     "bias": "Exchanged words",
+    "traces": "Token by token",
 }
 
 
@@ -270,4 +272,5 @@ _SECTIONS: dict[str, Callable[[Report], str]] = {
     "canaries": _canaries,
     "baselines": _baselines,
     "bias": _bias,
+    "traces": traces_section,
 }

@@ -30,12 +30,14 @@ from textgen.evaluation.report import (
     Prediction,
     Samples,
     TaskScores,
+    Traces,
     WorstRow,
 )
 from textgen.evaluation.samples import alike, diversity, limited, overlaps
 from textgen.evaluation.scoring import score_rows
 from textgen.evaluation.subject import NotMeasured, Subject
 from textgen.evaluation.tasks import evaluate_tasks, sample_tasks, score_answers
+from textgen.evaluation.traces import trace
 from textgen.objectives import OBJECTIVES, Passages
 from textgen.options import ObjectiveName
 
@@ -186,9 +188,9 @@ def _baselines(subject: Subject) -> Baselines:
     if characters == 0:
         raise NotMeasured(f"the first document has more than {most:,} characters")
     subject.check()
-    kneser_ney = KneserNey.learn(learnt).nats_per_character(pieces)
+    kneser_ney = KneserNey.learn(learnt, documents=separate).nats_per_character(pieces)
     subject.check()
-    ppm = Ppm.learn(learnt).nats_per_character(pieces)
+    ppm = Ppm.learn(learnt, documents=separate).nats_per_character(pieces)
     return Baselines(
         learnt_characters=sum(map(len, learnt)),
         left_out_characters=left_out,
@@ -216,6 +218,18 @@ def _bias(subject: Subject) -> tuple[Bias, ...]:
             on_row=subject.check,
         )
         for terms in options.terms
+    )
+
+
+def _traces(subject: Subject) -> Traces:
+    bundle, options = subject.bundle, subject.options
+    return trace(
+        bundle.model,
+        subject.text.ids[: options.trace_tokens],
+        bundle.tokenizer,
+        most=options.trace_units,
+        units=options.units,
+        on_token=subject.check,
     )
 
 
@@ -254,5 +268,6 @@ _MEASURES: Mapping[PartName, Callable[[Subject], Any]] = MappingProxyType(
         "canaries": _canaries,
         "baselines": _baselines,
         "bias": _bias,
+        "traces": _traces,
     }
 )

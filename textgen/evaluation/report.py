@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from textgen.evaluation.options import EvaluationOptions, PartName
+from textgen.evaluation.options import EvaluationOptions, PartName, TracedUnit
 from textgen.options import ObjectiveName, Options, RowKind
 
 
@@ -263,6 +263,37 @@ class Bias(Options):
     worst: tuple[Exchange, ...]
 
 
+class LikelyToken(Options):
+    """A token that could have come."""
+
+    text: str
+    probability: float
+
+
+class TokenTrace(Options):
+    """One token of a text, after all before it."""
+
+    text: str  # special ids by their names
+    nats: float | None  # its surprise; None for the first
+    likeliest: tuple[LikelyToken, ...]  # in its place
+
+
+class UnitTrace(Options):
+    """What one unit does along the tokens."""
+
+    unit: TracedUnit
+    spread: float  # standard deviation of its values
+    kinds: dict[str, float]  # of character that no cell follows better, with the correlation
+    values: tuple[float, ...]  # after each token, from -1 to 1
+
+
+class Traces(Options):
+    """A text token by token: Karpathy et al. (2015), §4.2."""
+
+    tokens: tuple[TokenTrace, ...]
+    units: tuple[UnitTrace, ...]
+
+
 class Report(Options):
     """All of one evaluation."""
 
@@ -281,6 +312,7 @@ class Report(Options):
     canaries: tuple[CanaryExposure, ...] = ()
     baselines: Baselines | None = None
     bias: tuple[Bias, ...] = ()
+    traces: Traces | None = None
     missing: dict[PartName, str] = Field(default_factory=dict)
     seconds: float = 0.0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +31,10 @@ class IncrementalDecoder(ABC):
     @abstractmethod
     def push(self, token: int) -> str:
         """The text that ``token`` completes, which may be empty."""
+
+    def push_all(self, tokens: Sequence[int]) -> str:
+        """The text that several tokens complete."""
+        return "".join(map(self.push, tokens))
 
     @property
     @abstractmethod

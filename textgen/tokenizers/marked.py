@@ -34,10 +34,11 @@ class MarkedTokenizer(Tokenizer):
         self.name = inner.name
         self.marks = tuple(marks)
         taken = set(inner.special_ids)
-        bad = [mark for mark in marks if not mark or len(mark) > _LONGEST_NAME or mark in taken]
+        bad = [mark for mark in marks if not _is_name(mark) or mark in taken]
         if bad or len(set(marks)) != len(marks):
             raise InvalidBundle(
-                f"The marks {list(marks)[:20]} of a tokenizer need names of their own.",
+                f"The marks {list(marks)[:20]} of a tokenizer need names of their own: texts of 1 "
+                f"to {_LONGEST_NAME} characters.",
                 param="tokenizer",
             )
         if len(marks) > _MOST:
@@ -95,6 +96,12 @@ class MarkedTokenizer(Tokenizer):
     def to_dict(self) -> dict[str, Any]:
         """The inner tokenizer's values and the marks."""
         return {**self.inner.to_dict(), "marks": list(self.marks)}
+
+
+def _is_name(mark: str) -> bool:
+    """Names are shown to people, so half a surrogate pair, which is no character, is none."""
+    whole = not any("\ud800" <= character <= "\udfff" for character in mark)
+    return 0 < len(mark) <= _LONGEST_NAME and whole
 
 
 class _MarkedDecoder(IncrementalDecoder):

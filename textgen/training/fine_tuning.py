@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textgen.bundles.bundle import Bundle
+from textgen.bundles.checkpoint import Checkpoint
 from textgen.bundles.header import BundleHeader
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.errors import InvalidOption
-from textgen.events import OnEvent, choice
+from textgen.events import Event, OnEvent, choice
 from textgen.options import PRESETS, SHAPE_OPTIONS, Hyperparameters, Preset
 from textgen.training.replay import DEFAULT_FRACTION
 
@@ -65,6 +67,28 @@ def say_what_is_not_practised(base: Base, wanted: Hyperparameters, on_event: OnE
             "will not know; name it in objectives to keep it"
         )
         on_event(choice("objectives", list(wanted.weights), reason))
+
+
+def licence_of(wanted: Hyperparameters, before: Bundle | Checkpoint | None) -> str | None:
+    """The licence of the new model: as given, else that of what it goes on from."""
+    if wanted.licence is not None or before is None:
+        return wanted.licence
+    return before.header.licence
+
+
+def say_licence(base: Base, wanted: Hyperparameters, on_event: OnEvent) -> None:
+    """An inherited licence is told, and one that takes the place of another."""
+    inherited = base.header.licence
+    if inherited is None:
+        return
+    if wanted.licence is None:
+        on_event(choice("licence", inherited, "the model to continue from has it"))
+    elif wanted.licence != inherited:
+        message = (
+            f"The model to continue from has the licence {inherited!r}, the new one "
+            f"{wanted.licence!r}: see to it that the first allows the second"
+        )
+        on_event(Event("licence", message, "warn", {"was": inherited, "now": wanted.licence}))
 
 
 def kept_of_old(

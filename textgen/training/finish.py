@@ -22,7 +22,9 @@ _DEFAULT_CHARACTERS = 400
 TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
 
 
-def new_header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> BundleHeader:
+def new_header(
+    plan: Plan, corpus: EncodedCorpus, model: TextGenerator, licence: str | None = None
+) -> BundleHeader:
     """What the files of a training say about it, before anything was measured."""
     return BundleHeader(
         model=plan.model,
@@ -37,6 +39,7 @@ def new_header(plan: Plan, corpus: EncodedCorpus, model: TextGenerator) -> Bundl
         objectives=tuple(plan.objectives),
         rows=corpus.kind,
         labels=corpus.labels if "classify" in plan.objectives else (),
+        licence=licence,
         generation_defaults=_defaults(plan, corpus),
     )
 
@@ -84,7 +87,7 @@ def finish(
         "copy_index": None if copies is None else copies.window - 1,
         "created": int(time.time()),
     }
-    header = new_header(plan, corpus, model).model_copy(update=update)
+    header = run.header.model_copy(update=update)
     path = folder / "model.safetensors"
     save_bundle(path, header, model.state_dict(), copies)
     return path

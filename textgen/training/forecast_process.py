@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from textgen.corpus.sources import source_of
+from textgen.corpus.sources import Source
 from textgen.errors import TextgenError
 from textgen.options import Hyperparameters
 
@@ -34,10 +34,10 @@ def _forecast(order: dict[str, Any], began: float) -> dict[str, Any]:
     wanted = Hyperparameters.parse(order["hyperparameters"])
     validation = order["validation"]
     return forecast(
-        [source_of(Path(order["path"]), wanted)],
+        [Source(Path(order["path"]))],
         order["preset"],
         wanted,
-        validation_sources=[] if validation is None else [source_of(Path(validation), wanted)],
+        validation_sources=[] if validation is None else [Source(Path(validation))],
         threads=order["threads"],
         starting_seconds=time.perf_counter() - began,
     ).as_dict()

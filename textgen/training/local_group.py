@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -90,12 +90,14 @@ def _follower(
         [sys.executable, "-m", "textgen.training.follower"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=0,  # so that nothing is left to write when it is gone
         env=environment,
     ) as process:
         try:
-            if process.stdin is not None:
-                process.stdin.write(json.dumps(where).encode() + b"\n")
-                process.stdin.flush()
+            # One that is gone already says nothing, which `_await_ready` tells.
+            with suppress(BrokenPipeError):
+                if process.stdin is not None:
+                    process.stdin.write(json.dumps(where).encode() + b"\n")
             yield process
         finally:
             process.kill()

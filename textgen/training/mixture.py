@@ -17,7 +17,7 @@ from textgen.options import ObjectiveName
 from textgen.plan import Plan
 from textgen.training.label_streams import LabelStreams
 from textgen.training.sampled_classes import SampledClasses
-from textgen.training.streams import Batch, Streams, TextStreams
+from textgen.training.streams import Batch, Beginnings, Streams, TextStreams
 from textgen.training.tasks import TaskStreams
 
 
@@ -108,9 +108,10 @@ def without_labels(objectives: Mapping[ObjectiveName, float]) -> dict[ObjectiveN
 def _streams(name: ObjectiveName, corpus: EncodedCorpus, rows: int, plan: Plan) -> Streams:
     """``rows`` rows of one objective on one text."""
     tokens, length = corpus.tokens("train"), plan.sequence_length
-    if name == "causal":
-        return TextStreams(tokens, rows, length, corpus.counted("train"))
     end_id = corpus.tokenizer.end_id
+    if name == "causal":
+        beginnings = Beginnings(end_id, plan.beginnings, plan.seed) if corpus.documents else None
+        return TextStreams(tokens, rows, length, corpus.counted("train"), beginnings)
     if name == "classify":
         texts = LabelledTexts(corpus, "train")
         return LabelStreams(texts, corpus.label_ids, rows, length, end_id, plan.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,16 @@ from textgen.errors import InvalidCheckpoint
 from textgen.training.optimizer import MOMENTS
 
 
+def learning(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters that change, with their names."""
+    return ((name, each) for name, each in model.named_parameters() if each.requires_grad)
+
+
 def moments(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """What the optimizer keeps of each parameter; nothing before its first step."""
     return {
         f"optimizer.{name}.{key}": value
-        for name, parameter in model.named_parameters()
+        for name, parameter in learning(model)
         for key, value in optimizer.state.get(parameter, {}).items()
     }
 
@@ -23,7 +28,7 @@ def moments(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Ten
 def moment_shapes(model: nn.Module) -> dict[str, Sequence[int]]:
     """Of what ``moments`` tells after any step."""
     shapes: dict[str, Sequence[int]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in learning(model):
         for key, shape in zip(MOMENTS, (parameter.shape, parameter.shape, ()), strict=True):
             shapes[f"optimizer.{name}.{key}"] = shape
     return shapes
@@ -34,7 +39,7 @@ def restore_moments(
 ) -> None:
     """As ``moments`` told them; InvalidCheckpoint where they are not of this model."""
     shapes = moment_shapes(model)
-    for name, parameter in model.named_parameters():
+    for name, parameter in learning(model):
         keys = {key: f"optimizer.{name}.{key}" for key in MOMENTS}
         optimizer.state[parameter] = {
             key: fitting(tensors.get(place), shapes[place], place, parameter.device)

@@ -37,6 +37,7 @@ from textgen.training.step_timing import fastest_way, step_seconds, ways
 _WHOLE_TEXTS = 0.9  # of the texts to be classified fit into one sequence, unless too long for it
 _LONGEST_SEQUENCE = 256
 _MEASURED, _MEASURED_ROWS = "lstm-small", 16  # what tells how fast this machine is
+_BEGINNINGS = 1 / 8  # docs/experiments.md says what comes of none
 _SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
 
 
@@ -183,6 +184,8 @@ def draft(
         objectives=wanted.weights,
         batch_size=preset.batch_size,
         sequence_length=preset.sequence_length,
+        beginnings=_BEGINNINGS if corpus.documents else 0.0,
+        freeze_embeddings=wanted.freeze_embeddings,
         total_steps=1,
         warmup_steps=0,
         decay_steps=0,

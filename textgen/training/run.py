@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from textgen.bundles.bundle import save_bundle
 from textgen.bundles.checkpoint import Checkpoint, save_checkpoint
 from textgen.bundles.header import BundleHeader, TrainingState
 from textgen.corpus.dataset import EncodedCorpus
@@ -44,11 +45,11 @@ class Run:
     ) -> None:
         self.plan = plan
         self.trainer = trainer
+        self.header = header
         self.best = BestWeights(trainer.model)
         self.metrics: dict[str, float | None] = {}  # the latest of each
         self._corpus = corpus
         self._replay = replay
-        self._header = header
         self._folder = folder
         self._on_event = on_event
         self._seconds = 0.0  # of training, through all restarts
@@ -208,16 +209,28 @@ class Run:
         path = self._folder / f"step-{step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         update = {"training": self._state(), "metrics": self.metrics, "created": int(time.time())}
-        header = self._header.model_copy(update=update)
+        header = self.header.model_copy(update=update)
         weights = self.trainer.model.state_dict()
         save_checkpoint(path, header, weights, self.trainer.state(), self.best.other_than(step))
+        best = self._save_best()
         self._saved_step = step
+        data = {"path": str(path), "step": step, "metrics": self.metrics, "best": best}
         took = time.monotonic() - started
-        data = {"path": str(path), "step": step, "metrics": self.metrics}
         self._on_event(Event("checkpoint", f"Checkpoint at step {step:,}", data=data))
         for old in checkpoints(self._folder)[:-KEPT_CHECKPOINTS]:
             old.unlink(missing_ok=True)
         return took
+
+    def _save_best(self) -> str | None:
+        """Write a model of the best weights where those of the checkpoint are others; its path."""
+        weights = self.best.other_than(self.trainer.step)
+        if weights is None:
+            return None
+        path = self._folder / "best.safetensors"
+        metrics = {**self.metrics, "valid_loss": self.best.loss}
+        update = {"metrics": metrics, "created": int(time.time())}
+        save_bundle(path, self.header.model_copy(update=update), weights)
+        return str(path)
 
     def _state(self) -> TrainingState:
         return TrainingState(

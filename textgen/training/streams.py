@@ -38,12 +38,34 @@ class Streams(Protocol):
         """What step ``step``, counted from 0, reads."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beginnings:
+    """How often a reader of documents is put at the beginning of one, with nothing before it.
+
+    A model that is asked for a text begins so, and would otherwise meet it at its first step alone.
+    """
+
+    end_id: int  # stands before each document
+    share: float  # of the rows of a step, where a document begins among what they would read
+    seed: int
+
+    def drawn(self, step: int, rows: int) -> npt.NDArray[np.bool_]:
+        """Which rows (B,) are to begin one in this step."""
+        if step < 0:
+            return np.zeros(rows, bool)
+        drawn: npt.NDArray[np.bool_] = (
+            np.random.default_rng([self.seed, step]).random(rows) < self.share
+        )
+        return drawn
+
+
 class TextStreams:
     """B readers, evenly spaced, who walk round the text T tokens a step.
 
-    The text is a ring, so no token is left out and the state of a stream is never cut: after one
-    epoch each reader goes on into the part of the next. ``counted`` says of every token whether
-    predicting it counts; None where all do.
+    The text is a ring, so no token is left out: after one epoch each reader goes on into the part
+    of the next. ``counted`` says of every token whether predicting it counts; None where all do.
+    With ``beginnings`` a reader now and then reads from the next document on for a step, and then
+    from where it would have been, both times from a state of zeros.
     """
 
     def __init__(
@@ -52,20 +74,38 @@ class TextStreams:
         batch_size: int,
         sequence_length: int,
         counted: npt.NDArray[np.uint8] | None = None,
+        beginnings: Beginnings | None = None,
     ) -> None:
         self._tokens = tokens
         self._counted = counted
+        self._beginnings = beginnings
         self._starts = (np.arange(batch_size) * tokens.size // batch_size)[:, None]  # (B, 1)
         self._offsets = np.arange(sequence_length + 1)[None]  # (1, T + 1)
         self._sequence_length = sequence_length
 
     def batch(self, step: int) -> Batch:
         """Targets are the inputs one token further on."""
-        places = self._starts + (self._offsets + step * self._sequence_length)  # (B, T + 1)
+        places, fresh = self._places(step), None
+        if self._beginnings is not None:
+            ahead, moved = self._ahead(step), self._ahead(step - 1) >= 0
+            places += np.maximum(ahead, 0)[:, None]
+            fresh = torch.from_numpy((ahead >= 0) | moved)
         places %= self._tokens.size
         ids = torch.from_numpy(self._tokens[places].astype(np.int64))
         targets = ids[:, 1:]
         if self._counted is not None:
             left_out = torch.from_numpy(self._counted[places[:, 1:]] == 0)
             targets = targets.masked_fill(left_out, IGNORED)
-        return Batch(ids[:, :-1], targets)
+        return Batch(ids[:, :-1], targets, fresh)
+
+    def _places(self, step: int) -> npt.NDArray[np.int64]:
+        """Where in the ring the rows read (B, T + 1), before they are moved."""
+        return self._starts + (self._offsets + step * self._sequence_length)
+
+    def _ahead(self, step: int) -> npt.NDArray[np.int64]:
+        """How far each row (B,) is moved to where a document begins; -1: not at all."""
+        assert self._beginnings is not None  # noqa: S101
+        drawn = self._beginnings.drawn(step, len(self._starts))
+        inputs = self._tokens[self._places(step)[:, :-1] % self._tokens.size]
+        ends = (inputs == self._beginnings.end_id) & drawn[:, None]
+        return np.where(ends.any(1), ends.argmax(1), -1)

@@ -14,6 +14,7 @@ from textgen.bundles.bundle import Bundle, load_bundle
 from textgen.bundles.checkpoint import Checkpoint, load_checkpoint
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.sources import Source
+from textgen.corpus.word_vectors import WordVectors
 from textgen.errors import InvalidCheckpoint
 from textgen.events import Event, OnEvent, ignore
 from textgen.model import TextGenerator
@@ -21,7 +22,7 @@ from textgen.numerics import computes_in, describe_numerics, pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.training.copies import check_copy_index, copy_index
-from textgen.training.fine_tuning import Base
+from textgen.training.fine_tuning import Base, licence_of, say_licence
 from textgen.training.finish import finish, new_header
 from textgen.training.group import Group
 from textgen.training.local_group import local_group, workers_here
@@ -36,6 +37,7 @@ from textgen.training.run import Run
 from textgen.training.steps import Steps
 from textgen.training.trainer import Trainer, new_model
 from textgen.training.transfer import fitted_to
+from textgen.training.word_vectors import begin_with_vectors, with_word_vectors
 
 
 def never() -> bool:
@@ -53,6 +55,7 @@ def train_files(
     hyperparameters: Hyperparameters | None = None,
     base: Path | None = None,
     replay: OldText | None = None,
+    embeddings: WordVectors | None = None,
     plan: Plan | None = None,
     resume: Path | None = None,
     device: str = "auto",
@@ -64,6 +67,8 @@ def train_files(
 ) -> Path | None:
     """Train on ``sources`` and return the finished bundle's path; all files lie under ``folder``.
 
+    What a source does not say of how it is read (its format, its column) the hyperparameters say.
+
     None where ``should_stop`` asked for an end; the ``checkpoint`` event came before. With that
     checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
     the same weights, bit for bit, as one that never stopped, on equal numerics.
@@ -71,7 +76,8 @@ def train_files(
     ``test_sources`` are measured once, at the end: nothing is chosen by them.
 
     ``base`` is a bundle to continue from: its shape stays, and its tokenizer but for characters
-    that it does not know yet. ``replay`` is what it learnt before and is not to forget. Torch's
+    that it does not know yet. ``replay`` is what it learnt before and is not to forget.
+    ``embeddings`` are what the embedding of a new model begins with. Torch's
     number of threads in this process becomes ``threads``, or less where that is faster, and the
     process keeps the memory that it frees (``textgen.allocator``). Checkpoints are as far apart
     as the first of ``checkpoint_seconds`` or 50 times what one takes, but not farther than the
@@ -91,6 +97,11 @@ def train_files(
     if plan is not None and wanted.objectives is None:
         wanted = wanted.model_copy(update={"objectives": dict(plan.objectives)})
     start = None if base is None else load_bundle(base)
+    wanted = with_word_vectors(wanted, embeddings, start, on_event)
+    sources, validation_sources, test_sources = (
+        [source.read_as(wanted) for source in part]
+        for part in (sources, validation_sources, test_sources)
+    )
     corpus = read_corpus(
         (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
     )
@@ -108,6 +119,8 @@ def train_files(
         group.tell("read", corpora=[(str(each.folder.resolve()), each.sha256) for each in read])
         if plan is None:
             known = None if base is None or start is None else Base(start.header, _sha256(base))
+            if known is not None:
+                say_licence(known, wanted, on_event)
             plan_it = make_plan if wanted.privacy is None else make_private_plan
             plan = plan_it(
                 corpus,
@@ -120,12 +133,21 @@ def train_files(
                 replay=old,
                 group=group,
             )
+            if embeddings is not None:
+                plan = plan.model_copy(update={"embeddings": embeddings.sha256()})
             # Training starts when the listener has returned.
             on_event(Event("plan", plan.summary(), data={"plan": plan.model_dump(mode="json")}))
         threads = min(threads, plan.threads)
         torch.set_num_threads(threads)
         here = _as_here(plan, where, threads, group.size, on_event)
-        run = _run(plan, here, corpus, old, start, checkpoint, where, folder, on_event, group)
+        licence = licence_of(wanted, checkpoint or start)
+        if checkpoint is None:
+            model = _first_model(plan, start, corpus, embeddings, on_event)
+        else:
+            model = checkpoint.model
+        run = _run(
+            plan, here, model, corpus, old, checkpoint, where, folder, on_event, group, licence
+        )
         finished = run.train(should_stop, checkpoint_seconds)
         group.tell("end")
     if not finished:
@@ -149,30 +171,42 @@ def _as_here(
     return plan.model_copy(update={"precision": precision})
 
 
+def _first_model(
+    plan: Plan,
+    start: Bundle | None,
+    corpus: EncodedCorpus,
+    embeddings: WordVectors | None,
+    on_event: OnEvent,
+) -> TextGenerator:
+    """The model before the first step."""
+    if start is not None:
+        model = fitted_to(start.model, plan.model, start.tokenizer, corpus.tokenizer)
+        model.set_dropouts(plan.model)
+        return model
+    model = new_model(plan)
+    begin_with_vectors(model, plan, corpus, embeddings, on_event)
+    return model
+
+
 def _run(
     plan: Plan,
     here: Plan,
+    model: TextGenerator,
     corpus: EncodedCorpus,
     replay: EncodedCorpus | None,
-    start: Bundle | None,
     checkpoint: Checkpoint | None,
     device: torch.device,
     folder: Path,
     on_event: OnEvent,
     group: Group,
+    licence: str | None,
 ) -> Run:
     """The training at its first step, or where the checkpoint left it."""
     check_replay(plan, replay)
     if checkpoint is not None:
         _check_belongs(checkpoint, plan, corpus)
-        model = checkpoint.model
-    elif start is not None:
-        model = fitted_to(start.model, plan.model, start.tokenizer, corpus.tokenizer)
-        model.set_dropouts(plan.model)
-    else:
-        model = new_model(plan)
     trainer = _trainer(here, model.to(device), corpus, replay, group)
-    header = new_header(plan, corpus, model)
+    header = new_header(plan, corpus, model, licence)
     run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
     if checkpoint is not None:
         run.restore(checkpoint)

@@ -52,6 +52,7 @@ class Trainer:
         self._weights = torch.tensor([part.weight for part in mixture.parts], device=self._device)
         self._hidden: Hidden | None = None
         self._mixture = mixture
+        model.embedding.weight.requires_grad_(not plan.freeze_embeddings)
         self._optimizer = Optimizer(model, plan.learning_rate, plan.weight_decay)
         model.embedding.sparse = plan.sampled_classes > 0
         # Short gradients are multiplied, so that small ones do not vanish (Micikevicius et al.

@@ -5,18 +5,20 @@ from __future__ import annotations
 import click
 
 from web.cli.api import connect, path_of
+from web.cli.completion import aliases, models
+from web.cli.language import _
 from web.cli.terminal import ago, json_option, print_json, print_table
 
 
 @click.command(epilog="Example: textgen alias novels ft:lstm-auto:…")
-@click.argument("name", required=False)
-@click.argument("model", required=False)
+@click.argument("name", required=False, shell_complete=aliases)
+@click.argument("model", required=False, shell_complete=models)
 @click.option("--remove", is_flag=True, help="Forget the name; the model stays.")
 @json_option
 def alias(name: str | None, model: str | None, remove: bool, as_json: bool) -> None:
     """Let NAME mean MODEL from now on; with NAME alone show it, with neither list all."""
     if remove and (name is None or model is not None):
-        raise click.UsageError("--remove needs NAME and nothing else.")
+        raise click.UsageError(_("--remove needs NAME and nothing else."))
     api = connect()
     if name is None:
         found = api.get("/v1/aliases")["data"]
@@ -24,7 +26,8 @@ def alias(name: str | None, model: str | None, remove: bool, as_json: bool) -> N
         if as_json:
             print_json(found)
         else:
-            print_table(("name", "model", "set"), rows, "No names yet: textgen alias NAME MODEL")
+            empty = _("No names yet: textgen alias NAME MODEL")
+            print_table((_("name"), _("model"), _("set")), rows, empty)
         return
     path = path_of("aliases", name)
     if remove:
@@ -33,5 +36,8 @@ def alias(name: str | None, model: str | None, remove: bool, as_json: bool) -> N
         answer = api.get(path) if model is None else api.put(path, {"model": model})
     if as_json:
         print_json(answer)
+    elif remove:
+        click.echo(_("%(name)s is forgotten") % {"name": name})
     else:
-        click.echo(f"{name} is forgotten" if remove else f"{answer['id']} is {answer['model']}")
+        told = {"name": answer["id"], "model": answer["model"]}
+        click.echo(_("%(name)s is %(model)s") % told)

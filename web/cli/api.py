@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from textgen.errors import TextgenError
+from web.cli.language import _, language
 from worker.settings import Settings, load_settings
 from worker.stack.home_lock import read_stack
 
@@ -30,9 +31,18 @@ class RequestFailed(TextgenError):
 
     default_code = "request_failed"
 
-    def __init__(self, message: str, *, status: int, code: str | None, param: str | None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None,
+        param: str | None,
+        doc_url: str | None = None,
+    ) -> None:
         super().__init__(message, code=code, param=param)
         self.status = status
+        self.doc_url = doc_url
 
 
 @dataclass(frozen=True)
@@ -67,20 +77,28 @@ def find_key(settings: Settings) -> str:
     return ""
 
 
-def connect() -> Api:
+def connect(timeout: httpx.Timeout = TIMEOUT) -> Api:
     """The API of the server that the environment or the home names."""
-    return Api(find_server(load_settings()))
+    return Api(find_server(load_settings()), timeout=timeout)
 
 
 class Api:
     """Calls the HTTP API; raises ServerUnreachable and RequestFailed, nothing else."""
 
-    def __init__(self, server: Server, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        transport: httpx.BaseTransport | None = None,
+        timeout: httpx.Timeout = TIMEOUT,
+    ) -> None:
         self.server = server
         self._client = httpx.Client(
             base_url=server.url,
-            headers={"Authorization": f"Bearer {server.key}"},
-            timeout=TIMEOUT,
+            headers={
+                "Authorization": f"Bearer {server.key}",
+                "Accept-Language": language(),  # in which errors are told
+            },
+            timeout=timeout,
             transport=transport,
         )
 
@@ -102,9 +120,11 @@ class Api:
 
     def upload(self, name: str, file: IO[bytes], purpose: str) -> Any:
         """Store a file; returns the file object."""
-        return self._call(
-            "POST", "/v1/files", data={"purpose": purpose}, files={"file": (name, file)}
-        )
+        return self.send("/v1/files", name, file, {"purpose": purpose})
+
+    def send(self, path: str, name: str, file: IO[bytes], fields: Mapping[str, str]) -> Any:
+        """The JSON answer to a form with a file."""
+        return self._call("POST", path, data=dict(fields), files={"file": (name, file)})
 
     def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Every element of a paged list."""
@@ -188,11 +208,18 @@ def _check(response: httpx.Response) -> None:
 def _refused(status: int, body: Mapping[str, Any]) -> RequestFailed:
     error = body.get("error")
     details: Mapping[str, Any] = error if isinstance(error, dict) else {}
-    message = str(details.get("message") or f"The server answered with status {status}.")
+    message = str(
+        details.get("message")
+        or _("The server answered with status %(status)s.") % {"status": status}
+    )
     if status == 401:
-        message += " The key is TEXTGEN_API_KEY, else the one in $TEXTGEN_HOME/credentials."
+        message += " " + _("The key is TEXTGEN_API_KEY, else the one in $TEXTGEN_HOME/credentials.")
     return RequestFailed(
-        message, status=status, code=details.get("code"), param=details.get("param")
+        message,
+        status=status,
+        code=details.get("code"),
+        param=details.get("param"),
+        doc_url=details.get("doc_url"),
     )
 
 

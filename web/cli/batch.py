@@ -10,17 +10,20 @@ import click
 from rich.console import Console
 
 from textgen.errors import InvalidInput
+from web.batch_lines import ENDPOINT, read_requests, write_requests
 from web.cli.api import Api, connect, path_of, save
-from web.cli.batch_files import ENDPOINT, merge, read_requests, write_requests, write_results
+from web.cli.batch_files import merge, write_results
+from web.cli.completion import model_argument
 from web.cli.follow import Left, follow
 from web.cli.generate import body_of
+from web.cli.language import _, said
 from web.cli.sampling import sampling_options
 from web.cli.terminal import json_option, notes, print_json
 from web.cli.train import say_how_to_come_back, say_not_done, upload
 
 
 @click.command(epilog="Example: textgen batch novels prompts.txt texts.csv --max-tokens 200")
-@click.argument("model")
+@model_argument
 @click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--column", default="prompt", show_default=True, help="Of prompts in a .csv file.")
@@ -40,7 +43,8 @@ def batch(model: str, source: Path, target: Path, column: str, as_json: bool, **
         if count == 0:
             raise InvalidInput(f"{source} has no prompts in it.")
         job = start(api, requests, console)
-        console.print(f"Batch {job['id']} with {count:,} prompts")
+        told = {"job": job["id"], "count": f"{count:,}"}
+        console.print(_("Batch %(job)s with %(count)s prompts") % told)
         try:
             ended = follow(api, job["id"], console)
         except Left:
@@ -81,13 +85,18 @@ def _report(
     if as_json:
         print_json(finished)
     elif ended["state"] == "succeeded":
-        click.echo(f"Done: {counts['completed']:,} texts in {target}")
+        written = {"count": f"{counts['completed']:,}", "file": target}
+        click.echo(_("Done: %(count)s texts in %(file)s") % written)
     if counts["failed"]:
-        console.print(f"{counts['failed']:,} lines failed; {target} says why.", soft_wrap=True)
+        failed = {"count": f"{counts['failed']:,}", "file": target}
+        console.print(_("%(count)s lines failed; %(file)s says why.") % failed, soft_wrap=True)
     if ended["state"] != "succeeded":
         for error in (finished["errors"] or {"data": []})["data"][:10]:
-            where = "" if error["line"] is None else f"line {error['line']}: "
-            console.print(f"  {where}{error['message']}", soft_wrap=True)
+            message = said(error["message"])
+            if error["line"] is not None:
+                told = {"line": error["line"], "message": message}
+                message = _("line %(line)s: %(message)s") % told
+            console.print(f"  {message}", soft_wrap=True)
         say_not_done(console, ended)
         return 1
     return 1 if counts["failed"] else 0

@@ -9,19 +9,21 @@ from typing import Any
 import click
 
 from web.cli.api import Api, connect
+from web.cli.completion import model_argument
+from web.cli.language import _
 from web.cli.terminal import json_option, print_json, print_table
 from web.cli.texts import given_texts, in_requests, texts_of_file
 
 
 @click.command(epilog='Example: textgen classify reviews "The soup was cold." --top-k 3')
-@click.argument("model")
+@model_argument
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option(
     "--file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Texts to classify: .txt has one a line, .jsonl and .csv have them in 'text'.",
+    help="Texts to classify: .txt has one a line, .jsonl, .csv and .parquet have them in 'text'.",
 )
-@click.option("--column", help="The text column of a .csv file.")
+@click.option("--column", help="The text column of a .csv or .parquet file.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Labels to show of each text.")
 @json_option
 def classify(
@@ -37,7 +39,10 @@ def classify(
     One text is shown with its labels; of several each line is label, probability and text.
     """
     if bool(texts) == (file is not None):
-        raise click.UsageError("Give either TEXT or --file, for example: textgen classify m 'Hi.'")
+        example = "textgen classify m 'Hi.'"
+        raise click.UsageError(
+            _("Give either TEXT or --file, for example: %(command)s") % {"command": example}
+        )
     given = given_texts(texts) if file is None else texts_of_file(file, column)
     results = classifications(connect(), model, given, top_k)
     if as_json:
@@ -46,7 +51,7 @@ def classify(
     if len(texts) == 1 and texts[0] != "-":
         only = next(results)
         rows = [(each["label"], f"{each['probability']:.4f}") for each in only["probabilities"]]
-        print_table(("label", "probability"), rows, "no labels")
+        print_table((_("label"), _("probability")), rows, _("no labels"))
         return 0
     for result in results:
         text = " ".join(result["text"].split())

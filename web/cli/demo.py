@@ -25,12 +25,15 @@ from rich.console import Console
 from rich.text import Text
 
 from textgen.errors import TextgenError
+from web.batch_lines import ENDPOINT, texts_of, write_requests
 from web.cli.api import Api, find_server, path_of
 from web.cli.batch import fetch, start
-from web.cli.batch_files import ENDPOINT, merge, texts_of, write_requests
+from web.cli.batch_files import merge
 from web.cli.demo_corpus import gather
 from web.cli.follow import Left, follow
 from web.cli.generate import defaults_of
+from web.cli.language import _, said
+from web.cli.spoken_help import in_language, show
 from web.cli.stack import Stack
 from web.cli.terminal import size, span
 from web.cli.train import upload
@@ -55,12 +58,13 @@ def demo(corpus: Path | None, seconds: float) -> int:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path = settings.home / "demo.log"
     with log_path.open("w") as log, Stack(settings, log) as stack:
-        console.print(f"Starting the service (its log: {log_path})")
+        console.print(_("Starting the service (its log: %(file)s)") % {"file": log_path})
         stack.start()
-        console.print(f"It runs at {stack.url} with a Redis of its own, SQLite and files")
+        running = _("It runs at %(url)s with a Redis of its own, SQLite and files")
+        console.print(running % {"url": stack.url})
         with _kept_running(stack):
             code = _show(Api(find_server(stack.settings)), console, settings.home, corpus, seconds)
-        console.print("Stopping the service")
+        console.print(_("Stopping the service"))
         stack.drain()
     if code == 0:
         _say_what_next(console, settings)
@@ -80,7 +84,8 @@ def _show(api: Api, console: Console, home: Path, corpus: Path | None, seconds: 
         return 1
     code = _batch(api, console, path)
     if code == 0:
-        console.print(f"All of this took {span(time.monotonic() - began)}.")
+        took = span(time.monotonic() - began)
+        console.print(_("All of this took %(time)s.") % {"time": took})
     return code
 
 
@@ -89,7 +94,8 @@ def _corpus(console: Console, home: Path, given: Path | None) -> Path:
         return given
     target = home / "demo" / "python-standard-library.txt"
     written = gather(target)
-    console.print(f"Gathered a text: the sources of Python's standard library, {size(written)}")
+    told = _("Gathered a text: the sources of Python's standard library, %(size)s")
+    console.print(told % {"size": size(written)})
     return target
 
 
@@ -102,14 +108,17 @@ def _train(api: Api, console: Console, path: Path, seconds: float) -> dict[str, 
         "alias": NAME,
     }
     job = api.post("/v1/fine_tuning/jobs", body)
-    console.print(f"Training for {span(seconds)} as job {job['id']}")
+    told = {"time": span(seconds), "job": job["id"]}
+    console.print(_("Training for %(time)s as job %(job)s") % told)
     ended = _follow(api, job["id"], console)
     if ended["state"] != "succeeded":
         error = ended["error"] if ended["error"] is not None else {"message": ended["state"]}
-        console.print(f"The training did not succeed: {error['message']}", style="red")
+        problem = _("The training did not succeed: %(message)s")
+        console.print(problem % {"message": said(error["message"])}, style="red")
         return None
     trained: dict[str, Any] = api.get(f"/v1/fine_tuning/jobs/{job['id']}")
-    console.print(f"Trained: {trained['fine_tuned_model']}, which the name {NAME!r} means now")
+    told = {"model": trained["fine_tuned_model"], "name": NAME}
+    console.print(_("Trained: %(model)s, which the name '%(name)s' means now") % told)
     return trained
 
 
@@ -118,7 +127,7 @@ def _follow(api: Api, job_id: str, console: Console) -> dict[str, Any]:
     try:
         return follow(api, job_id, console)
     except Left:
-        console.print("\nStopping")
+        console.print("\n" + _("Stopping"))
         api.post(path_of("jobs", job_id, "cancel"))
         raise
 
@@ -130,17 +139,16 @@ def _batch(api: Api, console: Console, corpus: Path) -> int:
         defaults = {"model": NAME, **defaults_of(api, NAME), "max_tokens": 300}
         write_requests(_requests(prompts_of(corpus), defaults), requests)
         job = start(api, requests, console)
-        console.print(f"Continuing {PROMPTS} prompts as batch {job['id']}")
+        told = {"count": PROMPTS, "job": job["id"]}
+        console.print(_("Continuing %(count)s prompts as batch %(job)s") % told)
         began = time.monotonic()
         _follow(api, job["id"], console)
         finished = api.get(path_of("batches", job["id"]))
         output, errors = fetch(api, finished, folder)
         _print_texts(console, requests, list(merge(requests, output, errors)))
     counts = finished["request_counts"]
-    console.print(
-        f"\n{counts['completed']} of {counts['total']} prompts continued in "
-        f"{span(time.monotonic() - began)}"
-    )
+    continued = _("%(completed)s of %(total)s prompts continued in %(time)s")
+    console.print("\n" + continued % {**counts, "time": span(time.monotonic() - began)})
     return 0 if finished["status"] == "completed" and counts["failed"] == 0 else 1
 
 
@@ -164,10 +172,10 @@ def _print_texts(console: Console, requests: Path, results: list[dict[str, Any]]
     with requests.open(encoding="utf-8") as file:
         asked = {line["custom_id"]: line["body"]["prompt"] for line in map(json.loads, file)}
     for result in results[:: max(1, len(results) // SHOWN)][:SHOWN]:
-        for text, _ in texts_of(result):
+        for text, _reason in texts_of(result):
             console.print()
             prompt = asked[result["custom_id"]]
-            shown = Text(indent(prompt + text, "  ", lambda _: True))
+            shown = Text(indent(prompt + text, "  ", lambda line: True))  # noqa: ARG005
             shown.stylize("bold", 2, 2 + len(prompt))
             console.print(shown, soft_wrap=True)
 
@@ -192,7 +200,7 @@ def _kept_running(stack: Stack) -> Iterator[None]:
 
 def _say_what_next(console: Console, settings: Settings) -> None:
     command = command_name(settings)
-    console.print("\nGo on with:")
+    console.print("\n" + _("Go on with:"))
     console.print(f"  {home_prefix(settings)}make serve", soft_wrap=True)
     console.print(f'  {command} generate {NAME} "import "', soft_wrap=True)
     console.print(f"  {command} train YOUR.txt --name mine", soft_wrap=True)
@@ -201,14 +209,14 @@ def _say_what_next(console: Console, settings: Settings) -> None:
 def main() -> None:
     """Run the demo and exit with its code."""
     try:
-        code = demo.main(standalone_mode=False)
+        code = in_language(demo).main(standalone_mode=False)
     except (Left, KeyboardInterrupt, click.Abort):
         sys.exit(1)
     except click.ClickException as error:
-        error.show()
+        show(error)
         sys.exit(2)
     except TextgenError as error:
-        sys.exit(f"Error: {error.message}")
+        sys.exit(_("Error: %(message)s") % {"message": said(error.message)})
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -10,9 +10,10 @@ import click
 
 from textgen.corpus.corpus_events import MUCH_OVERLAP, overlap_message
 from textgen.corpus.doctor import examine
-from textgen.corpus.sources import source_of
+from textgen.corpus.sources import Source
 from textgen.options import AUTO_PRESET, Hyperparameters
 from web.cli.forecast import forecast_apart
+from web.cli.language import _, reported
 from web.cli.terminal import json_option, print_json, span
 from web.cli.train import LIMITS, read_settings
 from worker.billing.plans_file import load_terms
@@ -27,7 +28,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("file", type=FILE)
 @click.option("--seconds", type=float, default=300.0, show_default=True, help="Time to train.")
 @click.option("--model", default=AUTO_PRESET, show_default=True, help="The preset to train.")
-@click.option("--column", help="The text column of a .csv file.")
+@click.option("--column", help="The text column of a .csv or .parquet file.")
 @click.option("--encoding", help="Of the file; detected where not given.")
 @click.option("--validation", type=FILE, help="The text that the training would be measured on.")
 @click.option(
@@ -65,7 +66,7 @@ def doctor(
     if not any(limit in given for limit in LIMITS):
         given["max_seconds"] = seconds
     wanted = Hyperparameters.parse(given)
-    report = examine(source_of(file, wanted), seconds, threads=available_cores())
+    report = examine(Source(file).read_as(wanted), seconds, threads=available_cores())
     found: dict[str, Any] | None = None
     if measure:
         found = forecast_apart(
@@ -74,12 +75,21 @@ def doctor(
     if as_json:
         print_json({**report.as_dict(), "forecast": found})
         return
-    click.echo(report.as_text())
+    click.echo("\n".join(map(told, report.as_text().splitlines())))
     if found is not None:
         click.echo("\n".join(forecast_lines(model, found)))
         costs = cost_line(found)
         if costs is not None:
             click.echo(costs)
+
+
+def told(line: str) -> str:
+    """A line of the report in the reader's language, as far to the right as it was."""
+    words = line.lstrip(" -")
+    parts = words.split(", ")
+    shares = [reported(part) for part in parts]  # of kinds of characters
+    known = all(share != part for share, part in zip(shares, parts, strict=True))
+    return line[: len(line) - len(words)] + (_(", ").join(shares) if known else reported(words))
 
 
 def cost_line(found: dict[str, Any]) -> str | None:
@@ -90,7 +100,10 @@ def cost_line(found: dict[str, Any]) -> str | None:
         used = Quantities(requests=1, compute_seconds=float(found["seconds"]))
         amount = prices.cost(currency, "trainings", used, time.time())
         told.append(f"{amount:.4f} {currency}")
-    return f"  It would cost about {' or '.join(told)} for its time" if told else None
+    if not told:
+        return None
+    amounts = _(" or ").join(told)
+    return "  " + _("It would cost about %(amounts)s for its time") % {"amounts": amounts}
 
 
 def forecast_lines(model: str, found: dict[str, Any]) -> list[str]:
@@ -98,16 +111,36 @@ def forecast_lines(model: str, found: dict[str, Any]) -> list[str]:
     corpus = found["corpus"]
     coverage, overlap = corpus["coverage"], corpus["overlap"]
     lines = [
-        f"A training of {model} here takes about {span(found['seconds'])}:",
-        f"  {found['model']}, {found['steps']:,} steps of {found['step_seconds'] * 1e3:.1f} ms on "
-        f"{found['threads']} threads; {span(found['preparing_seconds'])} to read and plan, "
-        f"{span(found['validating_seconds'])} to validate",
-        f"  tokenizer {corpus['tokenizer']}, {corpus['vocab_size']:,} ids: "
-        f"{coverage['unknown']:.2%} of the validation's characters are unknown to it, "
-        f"{coverage['spelt']:.2%} spelt in bytes",
+        _("A training of %(model)s here takes about %(time)s:")
+        % {"model": model, "time": span(found["seconds"])},
+        "  "
+        + _(
+            "%(model)s, %(steps)s steps of %(milliseconds)s ms on %(threads)s threads; "
+            "%(preparing)s to read and plan, %(validating)s to validate"
+        )
+        % {
+            "model": found["model"],
+            "steps": f"{found['steps']:,}",
+            "milliseconds": f"{found['step_seconds'] * 1e3:.1f}",
+            "threads": found["threads"],
+            "preparing": span(found["preparing_seconds"]),
+            "validating": span(found["validating_seconds"]),
+        },
+        "  "
+        + _(
+            "tokenizer %(tokenizer)s, %(ids)s ids: %(unknown)s of the validation's characters are "
+            "unknown to it, %(spelt)s spelt in bytes"
+        )
+        % {
+            "tokenizer": corpus["tokenizer"],
+            "ids": f"{corpus['vocab_size']:,}",
+            "unknown": f"{coverage['unknown']:.2%}",
+            "spelt": f"{coverage['spelt']:.2%}",
+        },
     ]
     if overlap is not None:
-        lines.append(f"  {overlap:.1%} of the validation text stands in the training text too")
+        shared = _("%(share)s of the validation text stands in the training text too")
+        lines.append("  " + shared % {"share": f"{overlap:.1%}"})
         if overlap > MUCH_OVERLAP:
-            lines.append(f"  - {overlap_message(overlap)}.")
+            lines.append(told(f"  - {overlap_message(overlap)}"))
     return lines

@@ -12,6 +12,8 @@ import click
 
 from textgen.evaluation.options import EvaluationOptions
 from web.cli.api import Api, connect, path_of, save
+from web.cli.completion import model_argument
+from web.cli.language import _
 from web.cli.options import given, reading_options, set_option, values_of
 from web.cli.terminal import json_option, notes, print_json, print_table
 from web.cli.train import succeeded, upload
@@ -20,7 +22,7 @@ SHOWN = 60  # characters of a text in the table
 
 
 @click.command("eval", epilog="Example: textgen eval novels --html novels.html --set samples=20")
-@click.argument("model")
+@model_argument
 @click.argument(
     "file",
     metavar="[FILE]",
@@ -58,26 +60,30 @@ def evaluate(
     if file is not None:
         body |= {"file": upload(api, file, "user_data", console)["id"], **given(reading)}
     started = api.post("/v1/evaluations", body)
-    on = "what its training held out" if file is None else file.name
-    console.print(f"Evaluation {started['id']} of {started['model']} on {on}", soft_wrap=True)
+    on = _("what its training held out") if file is None else file.name
+    told = {"job": started["id"], "model": started["model"], "text": on}
+    console.print(_("Evaluation %(job)s of %(model)s on %(text)s") % told, soft_wrap=True)
     if not succeeded(api, started["id"], console):
         return 1
     ended = api.get(path_of("evaluations", started["id"]))
     if page is not None:
         save(api, path_of("files", ended["page_file_id"], "content"), page)
     if as_json:
-        print_json({**ended, "report": _report(api, ended)})
+        print_json({**ended, "report": report_of(api, ended)})
         return 0
     summary = ended["summary"]
-    print_table(("measure", "value"), list(figures(summary)), "Nothing could be measured.")
+    headings = (_("measure"), _("value"))
+    print_table(headings, list(figures(summary)), _("Nothing could be measured."))
     for part, reason in summary.get("missing", {}).items():
-        console.print(f"{part}: not measured, {reason}", soft_wrap=True)
+        why = {"part": part, "reason": reason}
+        console.print(_("%(part)s: not measured, %(reason)s") % why, soft_wrap=True)
     if page is not None:
-        console.print(f"The whole report: {page}", soft_wrap=True)
+        console.print(_("The whole report: %(file)s") % {"file": page}, soft_wrap=True)
     return 0
 
 
-def _report(api: Api, ended: Mapping[str, Any]) -> dict[str, Any]:
+def report_of(api: Api, ended: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole report of an evaluation that has ended."""
     with tempfile.TemporaryFile() as file:
         api.download(path_of("files", ended["report_file_id"], "content"), file)
         file.seek(0)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from web.cli import completion
 from web.cli.api import connect, path_of, save
 from web.cli.deletions import confirm_deletion, yes_option
+from web.cli.language import _
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, size
 from web.cli.train import upload as upload_file
 
@@ -39,7 +41,8 @@ def show_list(as_json: bool) -> None:
         )
         for each in found
     ]
-    print_table(("file", "name", "size", "purpose", "made"), rows, "No files yet.")
+    headings = (_("file"), _("name"), _("size"), _("purpose"), _("made"))
+    print_table(headings, rows, _("No files yet."))
 
 
 @files.command(epilog="Example: textgen files upload novels.txt")
@@ -56,7 +59,7 @@ def upload(file: Path, purpose: str, as_json: bool) -> None:
 
 
 @files.command(epilog="Example: textgen files content file-… --out results.jsonl")
-@click.argument("file_id")
+@click.argument("file_id", shell_complete=completion.files)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
 def content(file_id: str, out: Path | None) -> None:
     """Print a file's content, or write it to a file."""
@@ -69,7 +72,7 @@ def content(file_id: str, out: Path | None) -> None:
 
 
 @files.command(epilog="Example: textgen files rm file-…")
-@click.argument("file_id")
+@click.argument("file_id", shell_complete=completion.files)
 @yes_option
 @json_option
 def rm(file_id: str, yes: bool, as_json: bool) -> None:
@@ -80,4 +83,4 @@ def rm(file_id: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"Deleted {answer['id']}")
+        click.echo(_("Deleted %(id)s") % {"id": answer["id"]})

@@ -1,4 +1,4 @@
-"""Following a job until it ends: its events as they come, a live bar below them.
+"""Following a job until it ends: its events as they come, below them a live bar and the losses.
 
 Leaving (Ctrl-C) never touches the job.
 """
@@ -12,24 +12,22 @@ from functools import partial
 from textwrap import indent
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from web.cli.api import Api, RequestFailed, ServerUnreachable, path_of
+from web.cli.language import _, language, padded, said
+from web.cli.losses import GONE, Losses
+from web.cli.state_names import named, waiting_for
 from web.cli.terminal import span
+from web.translation import translated_event
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 90.0  # a server may be restarted while we watch
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 QUIET = frozenset({"progress", "checkpoint", "plan"})
-WAITING = {
-    "behind_others": "its turn has not come yet",
-    "quota": "your quota is in use",
-    "no_worker": "no worker is running; start one with `textgen worker train` or `generate`",
-    "does_not_fit": "no worker is large enough for it",
-}
 
 
 class Left(Exception):
@@ -38,27 +36,39 @@ class Left(Exception):
 
 def follow(api: Api, job_id: str, console: Console, *, after: int = 0) -> dict[str, Any]:
     """Show the job until it ends (or is paused); return it. Raises Left on Ctrl-C."""
-    seen = after
+    seen, losses = after, Losses()
     with bar(console) as show:
         try:
             while True:
                 job = patiently(lambda: api.get(path_of("jobs", job_id)))
-                seen = print_events(api, job_id, console, seen)
+                try:
+                    seen = print_events(api, job_id, console, seen, losses.note)
+                except RequestFailed as error:
+                    if error.status != GONE:  # an old job's events may be removed
+                        raise
+                    console.print(Text(f"  {said(error.message)}", style="dim"), soft_wrap=True)
                 if job["state"] in ENDED or job["state"] == "paused":
                     return dict(job)
-                show(job)
+                show(job, losses.lines())
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             raise Left from None
 
 
-def print_events(api: Api, job_id: str, console: Console, after: int) -> int:
-    """Print the events behind number ``after``; return the number of the last."""
+def print_events(
+    api: Api,
+    job_id: str,
+    console: Console,
+    after: int,
+    note: Callable[[Mapping[str, Any]], None] = lambda event: None,  # noqa: ARG005
+) -> int:
+    """Print the events behind number ``after``, and ``note`` them; the number of the last."""
     path = path_of("jobs", job_id, "events")
     while True:
         page = patiently(partial(api.get, path, after=after, limit=100))
         for event in page["data"]:
             print_event(console, event)
+            note(event)
             after = event["id"]
         if not page["has_more"]:
             return after
@@ -69,12 +79,13 @@ def print_event(console: Console, event: Mapping[str, Any]) -> None:
     if event["level"] == "info" and not _worth_a_line(event):
         return
     if event["type"] == "sample":
-        console.print(Text("  a sample of what it writes now:", style="dim"))
+        console.print(Text("  " + _("a sample of what it writes now:"), style="dim"))
         sample = str(event["data"].get("text", event["message"]))
         console.print(Text(indent(sample, "    "), style="italic"), soft_wrap=True)
         return
     style = {"warn": "yellow", "error": "red"}.get(event["level"], "")
-    console.print(Text(f"  {event['message']}", style=style), soft_wrap=True)
+    message = translated_event(event["message"], event["level"], language())
+    console.print(Text(f"  {message}", style=style), soft_wrap=True)
 
 
 def _worth_a_line(event: Mapping[str, Any]) -> bool:
@@ -83,25 +94,45 @@ def _worth_a_line(event: Mapping[str, Any]) -> bool:
     return event["type"] not in QUIET
 
 
+Show = Callable[[Mapping[str, Any], Mapping[str, str]], None]
+
+
 @contextmanager
-def bar(console: Console) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def bar(console: Console) -> Iterator[Show]:
     """Yield a function that shows where a job is: a live bar, or lines now and then."""
     if not console.is_terminal:
         yield _Lines(console).show
         return
-    columns = (
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=None)
-        yield lambda job: _move(progress, task, job)
+    with _Bar(console) as progress:
+        yield progress.show
 
 
-def _move(progress: Progress, task: TaskID, job: Mapping[str, Any]) -> None:
-    done, total = share(job)
-    progress.update(task, completed=done, total=total, description=describe(job))
+class _Bar(Progress):
+    """A bar with the losses below it. Its own thread draws it, so what it shows is replaced."""
+
+    def __init__(self, console: Console) -> None:
+        self._losses = Text()
+        super().__init__(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self.add_task(_("starting"), total=None)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn, from above."""
+        yield from super().get_renderables()
+        if self._losses:
+            yield self._losses
+
+    def show(self, job: Mapping[str, Any], losses: Mapping[str, str]) -> None:
+        """Show where the job is."""
+        lines = [f"{padded(name, 15)} {line}" for name, line in losses.items()]
+        self._losses = Text("\n".join(lines), style="cyan", no_wrap=True, overflow="ellipsis")
+        done, total = share(job)
+        self.update(self._task, completed=done, total=total, description=describe(job))
 
 
 class _Lines:
@@ -112,7 +143,7 @@ class _Lines:
         self._next = time.monotonic()
         self._last = ""
 
-    def show(self, job: Mapping[str, Any]) -> None:
+    def show(self, job: Mapping[str, Any], losses: Mapping[str, str]) -> None:  # noqa: ARG002
         """Print a line if it is time for one and it says something new."""
         line = describe(job)
         if time.monotonic() < self._next or line == self._last:
@@ -142,42 +173,48 @@ def describe(job: Mapping[str, Any]) -> str:
         return _why_waiting(job.get("waiting"))
     progress, parts = job["progress"], []
     if progress.get("train_loss") is not None:
-        parts.append(f"loss {progress['train_loss']:.3f}")
+        parts.append(_("loss %(loss)s") % {"loss": f"{progress['train_loss']:.3f}"})
     if progress.get("epsilon_spent") is not None:
         parts.append(f"epsilon {progress['epsilon_spent']:.2f}")
     if progress.get("tokens_per_second") is not None:
-        parts.append(f"{progress['tokens_per_second']:,.0f} tokens/s")
+        rate = f"{progress['tokens_per_second']:,.0f}"
+        parts.append(_("%(rate)s tokens/s") % {"rate": rate})
     counts = progress.get("request_counts")
     if counts:
-        parts.append(f"{counts['completed']:,} of {counts['total']:,} lines")
+        told = {name: f"{count:,}" for name, count in counts.items()}
+        parts.append(_("%(completed)s of %(total)s lines") % told)
         if counts["failed"]:
-            parts.append(f"{counts['failed']:,} failed")
+            parts.append(_("%(failed)s failed") % told)
     if progress.get("part"):
-        parts.append(f"measuring {progress['part'].replace('_', ' ')}")
+        parts.append(_("measuring %(part)s") % {"part": progress["part"].replace("_", " ")})
     if progress.get("total"):
-        parts.append(f"{progress['done']:,} of {progress['total']:,} {progress['unit']}")
+        told = {name: f"{progress[name]:,}" for name in ("done", "total")}
+        parts.append(
+            _("%(done)s of %(total)s %(unit)s") % {**told, "unit": named(progress["unit"])}
+        )
     if progress.get("rate"):
         digits = 0 if progress["rate"] >= 10 else 1
-        parts.append(f"{progress['rate']:,.{digits}f} {progress['unit']}/s")
+        parts.append(f"{progress['rate']:,.{digits}f} {named(progress['unit'])}/s")
     if progress.get("seconds_left") is not None:
-        parts.append(f"{span(progress['seconds_left'])} left")
+        parts.append(_("%(time)s left") % {"time": span(progress["seconds_left"])})
     if not parts and progress.get("doing"):
         parts.append(str(progress["doing"]))
     if not parts:
         phase = job.get("phase")
-        parts.append(str(phase).replace("_", " ") if phase else job["state"])
+        parts.append(str(phase).replace("_", " ") if phase else named(job["state"]))
     return " · ".join(parts)
 
 
 def _why_waiting(waiting: Mapping[str, Any] | None) -> str:
     if not waiting:
-        return "waiting for a worker"
-    text = f"waiting: {WAITING.get(waiting['reason'], waiting['reason'])}"
+        return _("waiting for a worker")
+    parts = [_("waiting: %(why)s") % {"why": waiting_for(waiting)}]
     if waiting.get("position"):
-        text += f", place {waiting['position']} in the queue"
+        parts.append(_("place %(place)s in the queue") % {"place": waiting["position"]})
     if waiting.get("estimated_start"):
-        text += f", starts in about {span(waiting['estimated_start'] - time.time())}"
-    return text
+        until = span(waiting["estimated_start"] - time.time())
+        parts.append(_("starts in about %(time)s") % {"time": until})
+    return _(", ").join(parts)
 
 
 def patiently(call: Callable[[], Any]) -> Any:

@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from web.cli.api import Api, RequestFailed, connect, path_of
+from web.cli.completion import model_argument
 from web.cli.growing_text import GrowingText
 from web.cli.interactive import Conversation, lines_of_input
+from web.cli.language import _
 from web.cli.sampling import chosen_from, sampling_options
 from web.cli.terminal import json_option, print_json
 
@@ -27,7 +29,7 @@ def defaults_of(api: Api, model: str) -> dict[str, Any]:
 
 
 @click.command(epilog='Example: textgen generate novels "It was a dark and" --temperature 0.7')
-@click.argument("model")
+@model_argument
 @click.argument("prompt", default="")
 @click.option("--suffix", help="Fill the gap between PROMPT and this text.")
 @click.option(
@@ -46,15 +48,17 @@ def generate(model: str, prompt: str, as_json: bool, interactive: bool, **given:
     """
     if interactive and (as_json or given["suffix"] is not None or prompt == "-"):
         raise click.UsageError(
-            "--interactive reads its lines from standard input and writes text for people: it goes "
-            "with neither --json, nor --suffix, nor a PROMPT of -."
+            _(
+                "--interactive reads its lines from standard input and writes text for people: it "
+                "goes with neither --json, nor --suffix, nor a PROMPT of -."
+            )
         )
     api = connect()
     if interactive:
         growing = GrowingText(api, body_of(api, model, given), prompt)
         if sys.stdin.isatty():
             click.secho(f"{prompt}\n" if prompt else "", nl=False, bold=True)
-            click.secho("/help lists what a line can be.", err=True, dim=True)
+            click.secho(_("/help lists what a line can be."), err=True, dim=True)
         Conversation(growing).run(lines_of_input())
         return 0
     text = sys.stdin.read() if prompt == "-" else prompt

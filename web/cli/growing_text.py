@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from web.cli.api import Api, RequestFailed
+from web.cli.going_on import FORGOTTEN, StateStreams
+from web.cli.language import _
 
-FORGOTTEN = ("state_not_found", "state_of_another_model", "state_of_other_numerics")
 PART = "bytes:"  # how the text of a part of a character begins
 TAIL = 160  # characters that are shown of a long text
 
@@ -32,7 +33,7 @@ class GrowingText:
         self._body = dict(body)
         self._seed = self._body.pop("seed", None)
         self._written = 0
-        self._keeps_states = True
+        self._streams = StateStreams(api, "/v1/completions")
         self._places = [Place(text)]
         self.branches: dict[str, list[Place]] = {}
 
@@ -98,25 +99,9 @@ class GrowingText:
 
     def _stream(self, place: Place, further: str) -> Iterator[dict[str, Any]]:
         seed = {} if self._seed is None else {"seed": self._seed + self._written}
-        body = {**self._body, **seed, "stream": True}
-        if place.state is not None:
-            from_state = {"state_id": place.state, "prompt": further, "return_state": True}
-            try:
-                yield from self._api.stream("/v1/completions", {**body, **from_state})
-                return
-            except RequestFailed as error:
-                if error.code not in FORGOTTEN:
-                    raise
-        body["prompt"] = place.text + further
-        if self._keeps_states:
-            try:
-                yield from self._api.stream("/v1/completions", {**body, "return_state": True})
-                return
-            except RequestFailed as error:
-                if error.code != "states_off":
-                    raise
-                self._keeps_states = False
-        yield from self._api.stream("/v1/completions", body)
+        body = {**self._body, **seed}
+        whole = {**body, "prompt": place.text + further}
+        return self._streams.stream(place.state, {**body, "prompt": further}, whole)
 
     def _next_tokens(
         self, place: Place, count: int, token: int | None = None, whole: str = ""
@@ -160,7 +145,7 @@ def whole_characters(given: bytes) -> tuple[str, bytes]:
 def shown(text: str) -> str:
     """A token as people can read it: white space as it is written in programs."""
     if not text:
-        return "(the end of the text)"
+        return _("(the end of the text)")
     if text.startswith(PART):
-        return text.removeprefix(PART) + " (a part of a character)"
+        return _("%(bytes)s (a part of a character)") % {"bytes": text.removeprefix(PART)}
     return repr(text)

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from web.cli.language import _
 from web.cli.operator import open_operator, tenant_option
+from web.cli.state_names import named
 from web.cli.terminal import ago, json_option, notes, print_json, print_table
 from worker.settings import Settings
 from worker.storage.key_files import CREDENTIALS
@@ -59,10 +61,17 @@ def show_list(tenant: str | None, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        (key["id"], key["name"], " ".join(key["scopes"]), key["state"], ago(key["created_at"]))
+        (
+            key["id"],
+            key["name"],
+            " ".join(key["scopes"]),
+            named(key["state"]),
+            ago(key["created_at"]),
+        )
         for key in found
     ]
-    print_table(("key", "name", "may", "state", "made"), rows, "No keys.")
+    headings = (_("key"), _("name"), _("may"), _("state"), _("made"))
+    print_table(headings, rows, _("No keys."))
 
 
 @keys.command(epilog="Example: textgen keys rotate 3f2a90c1d4e5b687 --grace-hours 1")
@@ -82,7 +91,8 @@ def rotate(key_id: str, grace_hours: float, tenant: str | None, as_json: bool) -
     owner = operator.tenant(tenant)
     key, plaintext = operator.keys.rotate(owner, key_id, grace_seconds=grace_hours * 3600)
     if _replace_own(operator.settings, key_id, plaintext):
-        notes().print(f"{operator.settings.home / CREDENTIALS} has the new key.")
+        path = operator.settings.home / CREDENTIALS
+        notes().print(_("%(file)s has the new key.") % {"file": path})
     _print_new(key, plaintext, as_json)
 
 
@@ -97,7 +107,7 @@ def revoke(key_id: str, tenant: str | None, as_json: bool) -> None:
     if as_json:
         print_json(_shown(key))
     else:
-        click.echo(f"{key.id} ({key.name}) is revoked")
+        click.echo(_("%(key)s (%(name)s) is revoked") % {"key": key.id, "name": key.name})
 
 
 def _print_new(key: Key, plaintext: str, as_json: bool) -> None:
@@ -105,7 +115,8 @@ def _print_new(key: Key, plaintext: str, as_json: bool) -> None:
         print_json({**_shown(key), "key": plaintext})
         return
     click.echo(plaintext)
-    notes().print(f"Keep it: it is not shown again. It may {', '.join(key.scopes)}.")
+    told = _("Keep it: it is not shown again. It may %(scopes)s.")
+    notes().print(told % {"scopes": ", ".join(key.scopes)})
 
 
 def _replace_own(settings: Settings, key_id: str, plaintext: str) -> bool:

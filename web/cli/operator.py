@@ -8,13 +8,20 @@ import click
 
 from textgen.errors import TextgenError
 from web.cli.api import find_key
+from worker.backend import Backend
 from worker.billing.costs import Costs
 from worker.billing.invoices import Invoices
 from worker.billing.plans_file import load_terms
+from worker.client import connect
+from worker.jobs import Jobs
 from worker.settings import Settings, load_settings
+from worker.stack.embedded_redis import HOST, running_redis
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
+from worker.storage.files import Files
 from worker.storage.keys import DEFAULT_TENANT, Keys
+from worker.storage.models import Models
+from worker.storage.text_states import TextStates
 from worker.tenants.audit import AuditLog
 from worker.tenants.deletion import TenantDeletion
 from worker.tenants.tenants import Tenants
@@ -41,15 +48,39 @@ class Operator:
         own = find_key(self.settings)
         return self.keys.authenticate(own).tenant if own else DEFAULT_TENANT
 
+    def backend(self) -> Backend:
+        """Database and storage; the tables are not brought up to date."""
+        store = ArtifactStore(self.settings.effective_storage_url)
+        return Backend(
+            settings=self.settings,
+            database=self.database,
+            store=store,
+            files=Files(self.database, store),
+            jobs=Jobs(self.database, self.settings),
+            models=Models(self.database),
+        )
+
     def invoices(self) -> Invoices:
         """The bills, at the prices of the settings' plans file."""
         prices = load_terms(self.settings.plans_file).prices
         return Invoices(self.database, Costs(self.database, prices))
 
     def deletion(self) -> TenantDeletion:
-        """Deletes tenants, their artifacts too."""
+        """Deletes tenants, their artifacts and the states of their texts too."""
         store = ArtifactStore(self.settings.effective_storage_url)
-        return TenantDeletion(self.database, store, self.tenants)
+        return TenantDeletion(self.database, store, self.tenants, self._states())
+
+    def _states(self) -> TextStates | None:
+        """Those in the broker; None where the embedded one does not run."""
+        settings = self.settings
+        if not settings.broker_url:
+            redis = running_redis(settings.home / "redis")
+            if redis is None:
+                return None
+            settings = settings.with_broker(HOST, redis.port, redis.password)
+        return TextStates(
+            connect(settings), seconds=settings.state_seconds, bound=settings.tenant_state_bytes
+        )
 
 
 def open_operator() -> Operator:

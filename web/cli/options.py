@@ -12,10 +12,10 @@ from textgen.errors import InvalidOption
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 READING = (
-    click.option("--column", help="The text column of a .csv file."),
+    click.option("--column", help="The text column of a .csv or .parquet file."),
     click.option(
         "--format",
-        type=click.Choice(["lines", "jsonl", "csv"]),
+        type=click.Choice(["lines", "jsonl", "csv", "parquet"]),
         help="How FILE is read; its name says it otherwise.",
     ),
 )

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from web.cli.api import Api, connect, path_of, save
+from web.cli.completion import model_argument
+from web.cli.language import _
 from web.cli.options import given, reading_options
 from web.cli.terminal import json_option, notes, print_json, print_table
 from web.cli.train import succeeded, upload
@@ -19,7 +21,7 @@ SHOWN = 100  # characters of a row in the table
 
 
 @click.command(epilog="Example: textgen score logs today.log --worst 10")
-@click.argument("model")
+@model_argument
 @click.argument(
     "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
@@ -47,15 +49,16 @@ def score(
 ) -> int:
     """Tell how surprising each row of FILE is to MODEL, and show the oddest rows.
 
-    A row is a line of a .txt or .log file, an object of .jsonl, a row of .csv. Surprise is in nats
-    a character: minus the logarithm of how likely the model finds it.
+    A row is a line of a .txt or .log file, an object of .jsonl, a row of .csv or .parquet.
+    Surprise is in nats a character: minus the logarithm of how likely the model finds it.
     Ctrl-C stops watching, not the job.
     """
     api, console = connect(), notes()
     stored = upload(api, file, "user_data", console)
     body = {"model": model, "file": stored["id"], "worst": worst, **given(reading)}
     started = api.post("/v1/scores", body)
-    console.print(f"Scoring {started['id']} of {file.name}", soft_wrap=True)
+    told = {"job": started["id"], "file": file.name}
+    console.print(_("Scoring %(job)s of %(file)s") % told, soft_wrap=True)
     if not succeeded(api, started["id"], console):
         return 1
     ended = api.get(path_of("scores", started["id"]))
@@ -67,7 +70,7 @@ def score(
         return 0
     _print(summary)
     if output is not None:
-        console.print(f"Every row's score: {output}", soft_wrap=True)
+        console.print(_("Every row's score: %(file)s") % {"file": output}, soft_wrap=True)
     return 0
 
 
@@ -81,16 +84,32 @@ def _summary(api: Api, ended: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print(summary: Mapping[str, Any]) -> None:
     perplexity = summary["perplexity"]
-    click.echo(
-        f"{summary['rows']:,} rows, {summary['characters']:,} characters: "
-        f"{summary['nats_per_character']:.3f} nats a character "
-        f"({summary['bits_per_character']:.3f} bits)"
-        + ("" if perplexity is None else f", perplexity {perplexity:,.2f}")
-    )
+    told = {
+        "rows": f"{summary['rows']:,}",
+        "characters": f"{summary['characters']:,}",
+        "nats": f"{summary['nats_per_character']:.3f}",
+        "bits": f"{summary['bits_per_character']:.3f}",
+        "perplexity": "" if perplexity is None else f"{perplexity:,.2f}",
+    }
+    if perplexity is None:
+        found = _(
+            "%(rows)s rows, %(characters)s characters: %(nats)s nats a character (%(bits)s bits)"
+        )
+    else:
+        found = _(
+            "%(rows)s rows, %(characters)s characters: %(nats)s nats a character (%(bits)s bits), "
+            "perplexity %(perplexity)s"
+        )
+    click.echo(found % told)
     rows = [
         (row["line"], f"{row['nats_per_character']:.3f}", marked(row)) for row in summary["worst"]
     ]
-    print_table(("line", "nats/char", "row, the most surprising character in brackets"), rows, "")
+    headings = (
+        _("line"),
+        _("nats/char"),
+        _("row, the most surprising character in brackets"),
+    )
+    print_table(headings, rows, "")
 
 
 def marked(row: Mapping[str, Any]) -> str:

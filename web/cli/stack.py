@@ -58,7 +58,7 @@ class StackFailed(TextgenError):
 
 
 class Stop:
-    """Whether SIGTERM or SIGINT came; a second SIGINT means in a hurry."""
+    """Whether SIGTERM or SIGINT came; a second SIGINT, or SIGQUIT, means in a hurry."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -66,11 +66,12 @@ class Stop:
 
     def install(self) -> None:
         """Take the signals over."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._note)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.hurry = self.hurry or (self.asked and number == signal.SIGINT)
+        again = self.asked and number == signal.SIGINT
+        self.hurry = self.hurry or again or number == signal.SIGQUIT
         self.asked = True
 
 

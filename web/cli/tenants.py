@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from web.cli.language import _
 from web.cli.operator import Operator, open_operator
 from web.cli.options import set_option, values_of
+from web.cli.state_names import named
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, size
 from worker.tenants.options import NewTenant, TenantOptions
 from worker.tenants.tenants import Tenant
@@ -44,10 +46,11 @@ def show_list(as_json: bool) -> None:
         print_json([as_dict(tenant) for tenant in found])
         return
     rows = [
-        (each.id, each.name, each.status, each.weight, each.plan, ago(each.created_at))
+        (each.id, each.name, named(each.status), each.weight, each.plan, ago(each.created_at))
         for each in found
     ]
-    print_table(("tenant", "name", "state", "weight", "plan", "made"), rows, "No tenants.")
+    headings = (_("tenant"), _("name"), _("state"), _("weight"), _("plan"), _("made"))
+    print_table(headings, rows, _("No tenants."))
 
 
 @tenants.command(epilog="Example: textgen tenants show acme")
@@ -62,8 +65,8 @@ def show(tenant_id: str, as_json: bool) -> None:
         print_json({**as_dict(tenant), "contents": dict(contents.rows)})
         return
     rows = [(name, value) for name, value in as_dict(tenant).items() if value not in (None, "")]
-    rows += [(f"has {name}", count) for name, count in contents.rows.items()]
-    rows.append(("has bytes of files", size(contents.file_bytes)))
+    rows += [(_("has %(what)s") % {"what": name}, count) for name, count in contents.rows.items()]
+    rows.append((_("has bytes of files"), size(contents.file_bytes)))
     print_table(("", ""), rows, "")
 
 
@@ -103,17 +106,16 @@ def rm(tenant_id: str, yes: bool, as_json: bool) -> None:
     deletion = operator.deletion()
     found = deletion.contents(tenant_id)
     told = ", ".join(f"{count:,} {name}" for name, count in found.rows.items())
-    notes().print(
-        f"{tenant_id} has {told}; {size(found.file_bytes)} of files, {found.live_jobs} jobs that "
-        "are not finished."
-    )
+    has = _("%(tenant)s has %(rows)s; %(size)s of files, %(jobs)s jobs that are not finished.")
+    names = {"tenant": tenant_id, "rows": told}
+    notes().print(has % {**names, "size": size(found.file_bytes), "jobs": found.live_jobs})
     if not yes:
-        click.confirm("Delete all of it?", abort=True, err=True)
+        click.confirm(_("Delete all of it?"), abort=True, err=True)
     gone = deletion.delete(tenant_id)
     if as_json:
         print_json({"id": tenant_id, "deleted": True, "rows": dict(gone.rows)})
     else:
-        click.echo(f"Deleted {tenant_id}")
+        click.echo(_("Deleted %(id)s") % {"id": tenant_id})
 
 
 @tenants.command(epilog="Example: textgen tenants audit --tenant acme")
@@ -131,7 +133,8 @@ def audit(tenant: str | None, limit: int, as_json: bool) -> None:
         (each.type, each.subject, each.tenant, each.actor_key, ago(each.created_at))
         for each in entries
     ]
-    print_table(("what", "of", "tenant", "by key", "when"), rows, "Nothing was changed.")
+    headings = (_("what"), _("of"), _("tenant"), _("by key"), _("when"))
+    print_table(headings, rows, _("Nothing was changed."))
 
 
 def as_dict(tenant: Tenant) -> dict[str, Any]:
@@ -158,7 +161,8 @@ def _show(tenant: Tenant, as_json: bool) -> None:
     if as_json:
         print_json(as_dict(tenant))
     else:
-        click.echo(f"{tenant.id} ({tenant.name}) is {tenant.status}")
+        told = {"tenant": tenant.id, "name": tenant.name, "state": named(tenant.status)}
+        click.echo(_("%(tenant)s (%(name)s) is %(state)s") % told)
 
 
 def _all(operator: Operator) -> list[Tenant]:

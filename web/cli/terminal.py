@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from web.cli.language import _
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs instead of text for people."
 )
@@ -51,21 +53,24 @@ def ago(seconds: float | None, now: float | None = None) -> str:
     """How long ago a time (seconds since 1970) was, in the largest unit that fits."""
     if seconds is None:
         return ""
-    return f"{span((time.time() if now is None else now) - seconds)} ago"
+    length = (time.time() if now is None else now) - seconds
+    return _("%(time)s ago") % {"time": span(length)}
 
 
 def span(seconds: float) -> str:
     """A length of time in words: 45 s, 3 min 20 s, 2 h 5 min, 4 d."""
     whole = max(0, round(seconds))
     if whole < 60:
-        return f"{whole} s"
+        return _("%(seconds)s s") % {"seconds": whole}
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+        told = _("%(minutes)s min %(seconds)s s") if rest else _("%(minutes)s min")
+        return told % {"minutes": minutes, "seconds": rest}
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{hours // 24} d"
+        told = _("%(hours)s h %(minutes)s min") if minutes else _("%(hours)s h")
+        return told % {"hours": hours, "minutes": minutes}
+    return _("%(days)s d") % {"days": hours // 24}
 
 
 def size(count: float) -> str:

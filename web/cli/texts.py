@@ -25,7 +25,7 @@ def given_texts(given: Iterable[str]) -> Iterator[str]:
 
 
 def texts_of_file(path: Path, column: str | None) -> Iterator[str]:
-    """Rows of .jsonl and .csv, lines of other files; InvalidInput where there are none."""
+    """Rows of .jsonl, .csv, .parquet, lines of other files; InvalidInput where there are none."""
     source = Source(path, column=column, labels=False)
     if not source.has_documents:
         source = Source(path, format="lines", labels=False)

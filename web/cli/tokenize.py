@@ -7,11 +7,13 @@ import sys
 import click
 
 from web.cli.api import connect
+from web.cli.completion import model_argument
+from web.cli.language import _
 from web.cli.terminal import json_option, print_json, print_table
 
 
 @click.command(epilog='Example: textgen tokenize novels "It was a dark night."')
-@click.argument("model")
+@model_argument
 @click.argument("text")
 @json_option
 def tokenize(model: str, text: str, as_json: bool) -> int:
@@ -24,5 +26,5 @@ def tokenize(model: str, text: str, as_json: bool) -> int:
         return 0
     shown = [repr(token)[1:-1] for token in answer["token_strs"]]
     rows = list(zip(map(str, answer["tokens"]), shown, strict=True))
-    print_table(("id", "token"), rows, "no tokens")
+    print_table(("id", _("token")), rows, _("no tokens"))
     return 0

@@ -11,8 +11,12 @@ from rich.progress import Progress
 
 from textgen.options import AUTO_PRESET, Hyperparameters
 from web.cli.api import Api, connect, path_of
+from web.cli.completion import bases
 from web.cli.follow import Left, follow
+from web.cli.language import _, padded, said
+from web.cli.losses import losses_of
 from web.cli.options import set_option, values_of
+from web.cli.state_names import named
 from web.cli.terminal import json_option, notes, print_json
 
 DEFAULT_SECONDS = 300.0
@@ -40,7 +44,9 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
     """Store a file on the server, with a bar."""
     with (
         Progress(console=console, transient=True) as progress,
-        progress.open(path, "rb", description=f"uploading {path.name}") as file,
+        progress.open(
+            path, "rb", description=_("uploading %(file)s") % {"file": path.name}
+        ) as file,
     ):
         return dict(api.upload(path.name, file, purpose))
 
@@ -58,6 +64,7 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
     "--model",
     default=AUTO_PRESET,
     show_default=True,
+    shell_complete=bases,
     help="A preset to start from scratch, or the id or name of a model to continue from.",
 )
 @click.option("--max-seconds", type=float, help="Seconds of training [default: 300].")
@@ -78,6 +85,12 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
     help="A text that the model to continue from is not to forget; may be given several times. "
     "--set replay_fraction=0.2 alone takes the files that it was trained on.",
 )
+@click.option(
+    "--embeddings",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Word vectors to begin with: .vec of fastText, .txt of word2vec or GloVe. They are "
+    "trained further; --set freeze_embeddings=true leaves them as they are.",
+)
 @set_option("layers=2")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @json_option
@@ -89,11 +102,12 @@ def train(
     validation: Path | None,
     test: Path | None,
     replay: tuple[Path, ...],
+    embeddings: Path | None,
     pairs: tuple[str, ...],
     detach: bool,
     as_json: bool,
 ) -> int:
-    """Train a model on FILE (.txt, .jsonl or .csv) and show how it goes.
+    """Train a model on FILE (.txt, .jsonl, .csv or .parquet) and show how it goes.
 
     Several files are one corpus, in their order; they must be of one kind.
     Ctrl-C stops watching, not the training.
@@ -110,13 +124,17 @@ def train(
     for field, path in (("validation_file", validation), ("test_file", test)):
         if path is not None:
             body[field] = upload(api, path, "fine-tune", console)["id"]
+    if embeddings is not None:
+        body["embeddings_file"] = upload(api, embeddings, "user_data", console)["id"]
     if replay:
         body["replay_files"] = [upload(api, file, "fine-tune", console)["id"] for file in replay]
     if name is not None:
         body["alias"] = name
     job = api.post("/v1/fine_tuning/jobs", body)
     names = ", ".join(file.name for file in files)
-    console.print(f"Training {job['id']} on {names}", soft_wrap=True)
+    console.print(
+        _("Training %(job)s on %(files)s") % {"job": job["id"], "files": names}, soft_wrap=True
+    )
     if detach:
         return _detached(job, console, as_json)
     return watch(api, job["id"], name, console, as_json)
@@ -129,6 +147,7 @@ def watch(api: Api, job_id: str, name: str | None, console: Console, as_json: bo
     except Left:
         say_how_to_come_back(console, job_id)
         return 1
+    say_losses(api, job_id, console)
     if as_json:
         print_json(job)
     if job["state"] == "succeeded" and not as_json:
@@ -141,30 +160,43 @@ def watch(api: Api, job_id: str, name: str | None, console: Console, as_json: bo
     return 0 if job["state"] == "succeeded" else 1
 
 
+def say_losses(api: Api, job_id: str, console: Console) -> None:
+    """Print how the losses of a training fell."""
+    for name, line in losses_of(api, job_id).lines().items():
+        console.print(f"  {padded(name, 15)} {line}", style="cyan", soft_wrap=True)
+
+
 def say_done(model: str, name: str | None, command: str = "generate") -> None:
     """Print the new model and the command that uses it."""
-    click.echo(f"Done: {model}")
-    click.echo(f'Next: textgen {command} {model if name is None else name} "…"')
+    click.echo(_("Done: %(result)s") % {"result": model})
+    further = f'textgen {command} {model if name is None else name} "…"'
+    click.echo(_("Next: %(command)s") % {"command": further})
 
 
 def say_not_done(console: Console, job: dict[str, Any]) -> None:
     """Say how a job ended and what can be done."""
     job_id, error = job["id"], job.get("error")
+    names = {"job": job_id}
     if error:
-        console.print(f"{job_id} failed: {error['message']}", style="red", soft_wrap=True)
-        console.print(f"Its events: textgen jobs logs {job_id}", soft_wrap=True)
+        problem = _("%(job)s failed: %(message)s") % {**names, "message": said(error["message"])}
+        console.print(problem, style="red", soft_wrap=True)
+        console.print(_("Its events: textgen jobs logs %(job)s") % names, soft_wrap=True)
     elif job["state"] == "paused":
-        console.print(f"{job_id} is paused. Go on: textgen jobs resume {job_id}", soft_wrap=True)
+        told = _("%(job)s is paused. Go on: textgen jobs resume %(job)s") % names
+        console.print(told, soft_wrap=True)
     else:
-        console.print(f"{job_id} was {job['state']}.", soft_wrap=True)
+        told = _("%(job)s was %(state)s.") % {**names, "state": named(job["state"])}
+        console.print(told, soft_wrap=True)
 
 
 def say_how_to_come_back(console: Console, job_id: str) -> None:
     """The job goes on; how to watch it again, or stop it."""
+    again = f"textgen jobs show {job_id} --follow"
+    told = _("The job goes on. Watch it again: %(command)s") % {"command": again}
+    console.print(f"\n{told}", soft_wrap=True)
     console.print(
-        f"\nThe job goes on. Watch it again: textgen jobs show {job_id} --follow", soft_wrap=True
+        _("Stop it: %(command)s") % {"command": f"textgen jobs cancel {job_id}"}, soft_wrap=True
     )
-    console.print(f"Stop it: textgen jobs cancel {job_id}", soft_wrap=True)
 
 
 def succeeded(api: Api, job_id: str, console: Console) -> bool:
@@ -185,5 +217,6 @@ def _detached(job: dict[str, Any], console: Console, as_json: bool) -> int:
         print_json(job)
     else:
         click.echo(job["id"])
-        console.print(f"Watch it: textgen jobs show {job['id']} --follow", soft_wrap=True)
+        again = f"textgen jobs show {job['id']} --follow"
+        console.print(_("Watch it: %(command)s") % {"command": again}, soft_wrap=True)
     return 0

@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 
 from web.cli.api import find_key
+from web.cli.language import _
 from web.cli.stack import Stack
 from web.cli.terminal import span
 from worker.settings import Settings, load_settings
+from worker.stack.process_output import Log
 from worker.storage.database import Database
 from worker.storage.keys import Keys
 from worker.storage.signin_links import SigninLinks
@@ -31,19 +33,31 @@ def up() -> int:
     """
     settings = load_settings()
     os.umask(0o077)  # what the service writes is its owner's
-    click.echo(f"Starting textgen on {settings.home}")
+    tell(settings, _("Starting textgen on %(folder)s") % {"folder": settings.home})
     with Stack(settings, sys.stdout) as stack:
         stack.stop.install()
         stack.start()
-        click.echo(banner(stack))
+        tell(settings, banner(stack))
         stack.watch()
-        click.echo(
-            f"Stopping: running jobs keep what they have (up to {settings.drain_seconds:.0f} s; "
-            "Ctrl-C again stops at once)"
+        tell(
+            settings,
+            _(
+                "Stopping: running jobs keep what they have (up to %(seconds)s s; Ctrl-C again "
+                "stops at once)"
+            )
+            % {"seconds": f"{settings.drain_seconds:.0f}"},
         )
         stack.drain()
-    click.echo("Stopped.")
+    tell(settings, _("Stopped."))
     return 0
+
+
+def tell(settings: Settings, text: str) -> None:
+    """Say something among the lines of the processes, in their form."""
+    if settings.log_format == "json":
+        Log(sys.stdout, [], prefixed=False).write("up", text.strip())
+    else:
+        click.echo(text)
 
 
 def banner(stack: Stack) -> str:
@@ -51,16 +65,25 @@ def banner(stack: Stack) -> str:
     settings = stack.settings
     public = settings.public_url.rstrip("/") if settings.public_url else stack.url
     command = command_name(settings)
-    return f"""
-textgen is ready: {public}
-  Sign in (once, within {span(LINK_SECONDS)}): {public}/signin?token={sign_in_token(settings)}
-  Programs: base_url {public}/v1, the key is in {settings.home / "credentials"}
-
-Next, in another terminal:
-  {command} train FILE --name mine
-  {command} generate mine "Once upon a time"
-  {command} jobs
-"""
+    told = {
+        "url": public,
+        "time": span(LINK_SECONDS),
+        "link": f"{public}/signin?token={sign_in_token(settings)}",
+        "file": settings.home / "credentials",
+    }
+    lines = [
+        "",
+        _("textgen is ready: %(url)s") % told,
+        "  " + _("Sign in (once, within %(time)s): %(link)s") % told,
+        "  " + _("Programs: base_url %(url)s/v1, the key is in %(file)s") % told,
+        "",
+        _("Next, in another terminal:"),
+        f"  {command} train FILE --name mine",
+        f'  {command} generate mine "Once upon a time"',
+        f"  {command} jobs",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def sign_in_token(settings: Settings) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
 from web.cli.api import connect, save
+from web.cli.language import _
 from web.cli.operator import open_operator, tenant_option
 from web.cli.terminal import json_option, notes, print_json, print_table
 
@@ -51,8 +54,46 @@ def show(since: datetime | None, until: datetime | None, tenant: str | None, as_
         )
         for row in found["data"]
     ]
-    headings = ("kind", "requests", "characters in", "out", "tokens", "seconds", "GB hours")
-    print_table(headings, rows, "Nothing was used.")
+    headings = (
+        _("kind"),
+        _("requests"),
+        _("characters in"),
+        _("out"),
+        _("tokens"),
+        _("seconds"),
+        _("GB hours"),
+    )
+    print_table(headings, rows, _("Nothing was used."))
+
+
+@usage.command(epilog="Example: textgen usage quotas --tenant acme")
+@click.option("--tenant", help="Of this one; for the operator.")
+@json_option
+def quotas(tenant: str | None, as_json: bool) -> None:
+    """How the monthly quotas stand: used, set aside for jobs, left, and until when."""
+    asked = {} if tenant is None else {"project_id": tenant}
+    found = connect().get("/v1/usage/quotas", **asked)
+    if as_json:
+        print_json(found)
+        return
+    zone = ZoneInfo(found["time_zone"])
+    rows = [
+        (
+            row["name"],
+            *(f"{row[name]:,.0f}" for name in ("limit", "used", "reserved", "remaining")),
+            f"{datetime.fromtimestamp(row['resets_at'], zone):%Y-%m-%d %H:%M}",
+        )
+        for row in found["data"]
+    ]
+    headings = (
+        _("quota"),
+        _("a month"),
+        _("used"),
+        _("set aside"),
+        _("left"),
+        _("begins anew"),
+    )
+    print_table(headings, rows, _("There are no monthly quotas."))
 
 
 @usage.command(epilog="Example: textgen usage export --format csv --out november.csv")
@@ -83,17 +124,23 @@ def export(
 @tenant_option
 @click.option("--issue", is_flag=True, help="Freeze it; else it is a draft.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it there.")
-def invoice(month: str, tenant: str | None, issue: bool, out: Path | None) -> None:
+@json_option
+def invoice(month: str, tenant: str | None, issue: bool, out: Path | None, as_json: bool) -> None:
     """A month's bill as CSV, with the ids of the jobs of each line. Works on the database."""
     operator = open_operator()
     owner = operator.tenant(tenant)
     bills = operator.invoices()
     made = bills.issue(owner, month) if issue else bills.draft(owner, month)
-    if out is None:
-        click.echo(made.as_csv(), nl=False)
-    else:
+    if out is not None:
         out.write_text(made.as_csv(), encoding="utf-8")
-    notes().print(f"Issued as {made.id}" if made.id else "A draft; --issue freezes it")
+    if as_json:
+        print_json({**asdict(made), "total": str(made.total)})
+    elif out is None:
+        click.echo(made.as_csv(), nl=False)
+    if made.id:
+        notes().print(_("Issued as %(invoice)s") % {"invoice": made.id})
+    else:
+        notes().print(_("A draft; --issue freezes it"))
 
 
 @usage.command(epilog="Example: textgen usage credit inv_… 1.50 --tenant acme --reason refund")
@@ -102,13 +149,23 @@ def invoice(month: str, tenant: str | None, issue: bool, out: Path | None) -> No
 @tenant_option
 @click.option("--reason", required=True, help="Stands on the next invoice.")
 @click.option("--job", help="The job that it is about.")
+@json_option
 def credit(
-    invoice_id: str, amount: Decimal, tenant: str | None, reason: str, job: str | None
+    invoice_id: str,
+    amount: Decimal,
+    tenant: str | None,
+    reason: str,
+    job: str | None,
+    as_json: bool,
 ) -> None:
     """Give something back of an invoice, as a line of the next one."""
     operator = open_operator()
     owner = operator.tenant(tenant)
-    click.echo(operator.invoices().credit(owner, invoice_id, amount, reason, job_id=job))
+    made = operator.invoices().credit(owner, invoice_id, amount, reason, job_id=job)
+    if as_json:
+        print_json({"id": made, "invoice_id": invoice_id})
+    else:
+        click.echo(made)
 
 
 def _query(since: datetime | None, until: datetime | None, tenant: str | None) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from web.cli.api import connect, path_of
+from web.cli.completion import endpoints
+from web.cli.language import _
 from web.cli.terminal import ago, json_option, notes, print_json, print_table
 
 ROOT = "/v1/webhook_endpoints"
@@ -36,7 +38,8 @@ def create(url: str, name: str | None, events: tuple[str, ...], as_json: bool) -
         print_json(made)
         return
     click.echo(made["signing_secret"])
-    notes().print(f"{made['id']} is there. Keep its secret: it is not shown again.")
+    told = _("%(id)s is there. Keep its secret: it is not shown again.")
+    notes().print(told % {"id": made["id"]})
 
 
 @webhooks.command("list", epilog="Example: textgen webhooks list --json")
@@ -51,11 +54,12 @@ def show_list(as_json: bool) -> None:
         (each["id"], each["name"], each["url"], len(each["event_types"]), ago(each["created_at"]))
         for each in found
     ]
-    print_table(("endpoint", "name", "url", "events", "made"), rows, "No webhook endpoints.")
+    headings = (_("endpoint"), _("name"), _("url"), _("events"), _("made"))
+    print_table(headings, rows, _("No webhook endpoints."))
 
 
 @webhooks.command(epilog="Example: textgen webhooks log we_…")
-@click.argument("endpoint_id")
+@click.argument("endpoint_id", shell_complete=endpoints)
 @json_option
 def log(endpoint_id: str, as_json: bool) -> None:
     """What was sent there, the newest first."""
@@ -76,12 +80,20 @@ def log(endpoint_id: str, as_json: bool) -> None:
         )
         for each in found
     ]
-    headings = ("delivery", "event", "of", "state", "attempts", "last error", "made")
-    print_table(headings, rows, "Nothing was sent yet.")
+    headings = (
+        _("delivery"),
+        _("event"),
+        _("of"),
+        _("state"),
+        _("attempts"),
+        _("last error"),
+        _("made"),
+    )
+    print_table(headings, rows, _("Nothing was sent yet."))
 
 
 @webhooks.command(epilog="Example: textgen webhooks test we_… --event batch.completed")
-@click.argument("endpoint_id")
+@click.argument("endpoint_id", shell_complete=endpoints)
 @click.option("--event", default="batch.completed", show_default=True)
 @json_option
 def test(endpoint_id: str, event: str, as_json: bool) -> None:
@@ -91,11 +103,12 @@ def test(endpoint_id: str, event: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{endpoint_id} answered with status {answer['status_code']}")
+        told = {"endpoint": endpoint_id, "status": answer["status_code"]}
+        click.echo(_("%(endpoint)s answered with status %(status)s") % told)
 
 
 @webhooks.command(epilog="Example: textgen webhooks rotate we_… --keep-old")
-@click.argument("endpoint_id")
+@click.argument("endpoint_id", shell_complete=endpoints)
 @click.option("--keep-old", is_flag=True, help="Sign with both secrets for a day.")
 @json_option
 def rotate(endpoint_id: str, keep_old: bool, as_json: bool) -> None:
@@ -109,7 +122,7 @@ def rotate(endpoint_id: str, keep_old: bool, as_json: bool) -> None:
 
 
 @webhooks.command(epilog="Example: textgen webhooks rm we_…")
-@click.argument("endpoint_id")
+@click.argument("endpoint_id", shell_complete=endpoints)
 @json_option
 def rm(endpoint_id: str, as_json: bool) -> None:
     """Delete an endpoint, and what was to be sent there."""
@@ -117,4 +130,4 @@ def rm(endpoint_id: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"Deleted {answer['id']}")
+        click.echo(_("Deleted %(id)s") % {"id": answer["id"]})

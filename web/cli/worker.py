@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
+from worker.logs import set_up_logging
 from worker.processes.service import run_worker
 from worker.settings import load_settings
+from worker.tracing import set_up_tracing
 
 
 @click.group()
@@ -16,8 +16,10 @@ def worker() -> None:
 
 
 def _run(role: str) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    return run_worker(role, load_settings())
+    settings = load_settings()
+    set_up_logging(settings.log_format, role)
+    set_up_tracing(settings, role)
+    return run_worker(role, settings)
 
 
 @worker.command(epilog="Example: TEXTGEN_BROKER_URL=redis://… textgen worker train")

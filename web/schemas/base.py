@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from textgen.options import Options
 
+# In a field's JSON schema: the model that checks its content later. `openapi.py` makes a reference
+# of it, which outside that document would lead nowhere.
+OF = "x-of"
+
 
 class Body(Options):
     """A request body: strict about types, unknown fields refused with the nearest known one."""
@@ -36,6 +40,8 @@ Metadata = Annotated[
     Field(max_length=16),
 ]
 Id = Annotated[str, Field(min_length=1, max_length=300)]
+SUFFIX_PATTERN = r"^[A-Za-z0-9._-]+$"
+Suffix = Annotated[str, Field(min_length=1, max_length=64, pattern=SUFFIX_PATTERN)]
 
 
 class NoQuery(Query):
@@ -70,6 +76,7 @@ class ErrorDetail(Shape):
     type: str
     param: str | None
     code: str | None
+    doc_url: str | None = Field(None, description="where people read about the code")
 
 
 class ErrorEnvelope(Shape):
@@ -84,3 +91,6 @@ class JobError(Shape):
     code: str
     message: str
     param: str | None = None
+    request_id: str | None = Field(
+        None, description="of the request that made the job, as the service's log has it"
+    )

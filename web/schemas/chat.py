@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from web.schemas.base import Shape
 from web.schemas.completions import CompletionUsage
 
@@ -23,6 +25,9 @@ class ChatChoice(Shape):
     message: Reply
     logprobs: dict[str, Any] | None
     finish_reason: Literal["stop", "length"]
+    state_id: str | None = Field(
+        None, description="with return_state: to go on from the end of the reply"
+    )
 
 
 class ChatCompletion(Shape):

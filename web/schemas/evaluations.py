@@ -8,13 +8,10 @@ from pydantic import Field
 
 from textgen.evaluation.options import EvaluationOptions
 from textgen.reading_options import ReadingOptions
-from web.schemas.base import Body, Id, Metadata, Shape
+from web.schemas.base import OF, Body, Id, Metadata, Shape
 from web.schemas.measurements import Measurement
 
-OptionsGiven = Annotated[
-    dict[str, Any],
-    Field(json_schema_extra={"$ref": "#/components/schemas/EvaluationOptions"}),
-]
+OptionsGiven = Annotated[dict[str, Any], Field(json_schema_extra={OF: "EvaluationOptions"})]
 
 
 class EvaluationBody(Body, ReadingOptions):

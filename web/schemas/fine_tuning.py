@@ -9,6 +9,7 @@ from pydantic import Field
 from textgen.errors import InvalidInput, InvalidOption
 from textgen.options import Hyperparameters
 from web.schemas.base import (
+    OF,
     Body,
     Extensible,
     Id,
@@ -16,12 +17,10 @@ from web.schemas.base import (
     Metadata,
     PageQuery,
     Shape,
+    Suffix,
 )
 
-HyperparametersGiven = Annotated[
-    dict[str, Any],
-    Field(json_schema_extra={"$ref": "#/components/schemas/Hyperparameters"}),
-]
+HyperparametersGiven = Annotated[dict[str, Any], Field(json_schema_extra={OF: "Hyperparameters"})]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -56,17 +55,16 @@ class TrainingBody(Body):
         description="what a model to continue from is not to forget; with replay_fraction alone "
         "the files that it was trained on",
     )
+    embeddings_file: Id | None = Field(
+        None,
+        description="word vectors (text, as word2vec, GloVe and fastText write them) that the "
+        "embedding of a new model begins with",
+    )
     method: Method | None = None
     hyperparameters: HyperparametersGiven | None = Field(
         None, description="the older place for what method.supervised.hyperparameters says"
     )
-    suffix: str | None = Field(
-        None,
-        min_length=1,
-        max_length=64,
-        pattern=r"^[A-Za-z0-9._-]+$",
-        description="becomes a part of the model's id",
-    )
+    suffix: Suffix | None = Field(None, description="becomes a part of the model's id")
     seed: Seed | None = None
     metadata: Metadata | None = None
     integrations: Annotated[list[Any], Field(max_length=0)] | None = Field(
@@ -88,6 +86,13 @@ class TrainingBody(Body):
             )
         within = "hyperparameters" if inner is None else "method.supervised.hyperparameters"
         given = self.hyperparameters if inner is None else inner
+        for name in given or ():
+            if name in type(self).model_fields and name not in Hyperparameters.model_fields:
+                raise InvalidOption(
+                    f"{name!r} is given in {within!r}; it stands beside it, in the body itself.",
+                    code="unknown_option",
+                    param=f"{within}.{name}",
+                )
         checked = Hyperparameters.parse({} if given is None else given, within=within)
         return checked.model_dump(mode="json", exclude_unset=True)
 
@@ -142,6 +147,7 @@ class FineTuningJob(Shape):
     validation_file: str | None
     test_file: str | None
     replay_files: list[str] = Field(description="of what the model to continue from is to keep")
+    embeddings_file: str | None = Field(description="word vectors to begin with")
     result_files: list[str]
     trained_tokens: int | None
     seed: int

@@ -26,13 +26,20 @@ class EventQuery(Query):
     after: int = Field(0, ge=0, le=2**53, description="number of the last event already seen")
     limit: int = Field(100, ge=1, le=1000)
     stream: bool = False
+    progress: bool = Field(
+        False, description="of a stream: also each change of state and progress, without an id"
+    )
 
 
 class Waiting(Shape):
     """Why a queued job has not started; ``estimated_start`` is seconds since 1970."""
 
     reason: Reason
-    position: int | None = None
+    hold: Literal["suspended", "running_jobs"] | None = Field(
+        None, description="of the reason `quota`: what holds the project's jobs back"
+    )
+    message: str = Field(description="the reason in words, and what ends it")
+    position: int | None = Field(None, description="how many jobs of all projects go before")
     estimated_start: int | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from web.schemas.base import Body, Id, Shape
+from web.schemas.base import SUFFIX_PATTERN, Body, Id, Shape, Suffix
 
 
 class ModelObject(Shape):
@@ -29,6 +29,9 @@ class ModelObject(Shape):
         description="text, prompts, messages or labels: what it learnt from, and how it is asked",
     )
     labels: list[str] | None = Field(None, description="the classes that it tells apart")
+    licence: str | None = Field(
+        None, description="what others may do with it, as its training was told"
+    )
     copy_index: int | None = Field(
         None, description="how low reject_if_copied_over can be; null where it cannot be asked for"
     )
@@ -42,6 +45,39 @@ class ModelObject(Shape):
     generation_defaults: dict[str, Any] | None = Field(
         None, description="what suits the model, measured on its validation text"
     )
+    parameters: int | None = Field(None, description="how many numbers it has learnt")
+    architecture: dict[str, Any] | None = Field(None, description="layers and their widths")
+    tokenizer: str | None = None
+    vocab_size: int | None = Field(None, description="symbols of the tokenizer")
+
+
+class ModelForm(Body):
+    """The fields of an imported model beside its file."""
+
+    alias: str | None = Field(None, min_length=1, max_length=64)
+    suffix: Suffix | None = None
+
+
+IMPORT_FORM: dict[str, Any] = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+        "alias": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 64,
+            "description": "a name that points to the model",
+        },
+        "suffix": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 64,
+            "pattern": SUFFIX_PATTERN,
+            "description": "becomes a part of the model's id",
+        },
+    },
+}
 
 
 class ModelList(Shape):

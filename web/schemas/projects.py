@@ -17,7 +17,10 @@ class LimitsShape(Shape):
 
     requests_per_minute: int | None
     characters_per_minute: int | None
+    tokens_per_minute: int | None
     characters_per_month: int | None
+    tokens_per_month: int | None
+    compute_seconds_per_month: float | None
     concurrent_completions: int | None
     running_jobs: int | None
     queued_jobs: int | None
@@ -31,7 +34,7 @@ class Project(Shape):
     object: Literal["organization.project"] = "organization.project"
     name: str
     created_at: int
-    archived_at: int | None = None
+    archived_at: int | None = Field(description="since when it is suspended, by OpenAI's name")
     status: Literal["active", "suspended"]
     suspended_at: int | None
     weight: float
@@ -52,6 +55,12 @@ class ProjectList(Shape):
     first_id: str | None
     last_id: str | None
     has_more: bool
+
+
+class ProjectQuery(PageQuery):
+    """Which projects."""
+
+    include_archived: bool = Field(True, description="also those that are suspended")
 
 
 class ProjectContents(Shape):
@@ -86,6 +95,20 @@ class KeyBody(Body):
     name: str = Field(min_length=1, max_length=200)
     scopes: list[Scope] = Field(["read", "generate", "train"], min_length=1)
     expires_in_seconds: int | None = Field(None, ge=1, le=10 * YEAR)
+
+
+class KeyChange(Body):
+    """What is not given stays as it is."""
+
+    scopes: list[Scope] | None = Field(None, min_length=1)
+    expires_in_seconds: int | None = Field(None, ge=1, le=10 * YEAR)
+
+
+class KeyQuery(PageQuery):
+    """Which keys; all belong to the project, so none has an owner without access."""
+
+    limit: int = Field(100, ge=1, le=100)
+    owner_project_access: Literal["active", "inactive", "any"] = "any"
 
 
 class RotateBody(Body):
@@ -128,7 +151,7 @@ class ProjectKeyList(Shape):
     data: list[ProjectKey]
     first_id: str | None
     last_id: str | None
-    has_more: Literal[False] = False
+    has_more: bool
 
 
 class ProjectKeyDeleted(Shape):

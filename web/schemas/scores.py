@@ -22,7 +22,7 @@ class ScoreBody(Body, ReadingOptions):
     """A scoring to start: of a file, or of some texts."""
 
     model: Id
-    format: Literal["lines", "jsonl", "csv"] | None = Field(
+    format: Literal["lines", "jsonl", "csv", "parquet"] | None = Field(
         None, description="from the file's name where not given; what is none of these is lines"
     )
     file: Id | None = Field(None, description="with the purpose user_data, fine-tune or evals")

@@ -52,6 +52,7 @@ class UsageResult(Shape):
     num_model_requests: int
     input_characters: int
     output_characters: int
+    compute_seconds: float = Field(description="shares of the engine")
     project_id: str | None = None
     user_id: None = None
     api_key_id: str | None = None
@@ -93,6 +94,32 @@ class SummaryQuery(Query):
     start_time: Time
     end_time: Time | None = None
     project_ids: Repeated | None = None
+
+
+class QuotaQuery(Query):
+    """Whose quotas; for the operator, everybody else has their own."""
+
+    project_id: str | None = Field(None, max_length=100)
+
+
+class QuotaShape(Shape):
+    """How a monthly quota stands."""
+
+    name: str = Field(description="as in the limits of a project")
+    limit: float
+    used: float
+    reserved: float = Field(description="set aside for jobs that are not finished")
+    remaining: float
+    resets_at: int = Field(description="the first moment of the project's next month")
+
+
+class QuotaList(Shape):
+    """The monthly quotas that a project has; where it is not bounded there is none."""
+
+    object: Literal["list"] = "list"
+    project_id: str
+    time_zone: str
+    data: list[QuotaShape]
 
 
 class KindSum(Shape):

@@ -30,7 +30,8 @@ from web.schemas.billing import (
 )
 from web.services import Services, current
 from web.views.usage import page_start, visible_tenants
-from worker.billing.invoices import Invoice
+from worker.billing.estimate import estimated
+from worker.billing.invoice import Invoice
 from worker.tenants.tenants import Tenant
 
 billing = Resource("billing", __name__)
@@ -79,9 +80,8 @@ def estimate(body: EstimateBody) -> Estimate:
     currency = services.tenants.get(owner).currency
     with services.database.read() as connection:
         now = services.database.now(connection)
-        quantities, amount = services.budgets.estimate(
-            connection, now, owner, currency, "training", spec
-        )
+        quantities = estimated(connection, owner, "training", spec)
+    amount = services.budgets.costs.prices.cost(currency, "trainings", quantities, now)
     return Estimate(currency=currency, amount=float(amount), quantities=asdict(quantities))
 
 

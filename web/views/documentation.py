@@ -1,25 +1,32 @@
-"""/openapi.json, and /docs, which shows it to people."""
+"""/openapi.json, /docs, which shows it to people, and /docs/errors."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, current_app, json, render_template
+from flask import Response, current_app, json
 
-from web.resource import Resource
+from web.error_reference import reference
+from web.pages.page import Pages, render
 
-documentation = Resource("documentation", __name__)
+documentation = Pages("documentation", __name__)
 
 
 @documentation.on("GET /openapi.json", "This document", "read")
 def openapi() -> Response:
     """OpenAPI 3.1, made from the routes themselves."""
-    document: dict[str, Any] = current_app.extensions["textgen-openapi"]
+    document: dict[str, Any] = current_app.extensions["textgen-openapi"]()
     return Response(json.dumps(document), mimetype="application/json")
 
 
-@documentation.on("GET /docs", "The routes, for people", "read", page=True, media=("text/html",))
+@documentation.page("GET /docs", "The routes, for people", "read")
 def docs() -> Response:
-    """A page without scripts, made on the server."""
-    document: dict[str, Any] = current_app.extensions["textgen-openapi"]
-    return Response(render_template("docs.html", document=document), mimetype="text/html")
+    """Made on the server."""
+    document: dict[str, Any] = current_app.extensions["textgen-openapi"]()
+    return render("docs.html", document=document)
+
+
+@documentation.page("GET /docs/errors", "Every error code, for people")
+def errors() -> Response:
+    """Open to all, since an error may be that a key is missing."""
+    return render("errors.html", reference=reference().values())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from web.auth import tenant
 from web.evaluation_specs import evaluation_spec, files_of
-from web.job_lookup import job_of_kind
-from web.job_waits import has_ended, wait_until
+from web.job_lookup import cancel_of_kind, job_of_kind, page_of_kind
 from web.measurement_views import evaluation_view
 from web.resource import Resource
 from web.schemas.base import MetadataPageQuery
@@ -49,16 +48,7 @@ def create(body: EvaluationBody) -> EvaluationObject:
 )
 def index(query: MetadataPageQuery) -> EvaluationList:
     """Newest first."""
-    page = current().jobs.list(
-        tenant(), kind=KIND, after=query.after, limit=query.limit, metadata=query.metadata
-    )
-    data = [evaluation_view(job) for job in page.items]
-    return EvaluationList.model_construct(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=page.has_more,
-    )
+    return EvaluationList.model_construct(**page_of_kind(KIND, query, evaluation_view))
 
 
 @evaluations.on(
@@ -78,7 +68,4 @@ def show(evaluation_id: str) -> EvaluationObject:
 )
 def cancel(evaluation_id: str) -> EvaluationObject:
     """Waits up to five seconds for the end; after that it still comes."""
-    services = current()
-    job_of_kind(services, evaluation_id, KIND, "evaluation_id")
-    job = services.jobs.request_cancel(tenant(), evaluation_id)
-    return evaluation_view(wait_until(services, job, has_ended))
+    return evaluation_view(cancel_of_kind(evaluation_id, KIND, "evaluation_id"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from web.auth import tenant
-from web.job_lookup import job_of_kind
-from web.job_waits import has_ended, rests, wait_until
+from web.job_lookup import cancel_of_kind, job_of_kind
+from web.job_waits import rests, wait_until
 from web.resource import Resource
 from web.schemas.base import MetadataPageQuery, PageQuery
 from web.schemas.fine_tuning import (
@@ -69,10 +69,7 @@ def show(job_id: str) -> FineTuningJob:
 @fine_tuning.on(f"POST {ROOT}/<job_id>/cancel", "Cancel a training", "train", answer=FineTuningJob)
 def cancel(job_id: str) -> FineTuningJob:
     """Waits up to five seconds for the end; after that it still comes."""
-    services = current()
-    _training(services, job_id)
-    job = services.jobs.request_cancel(tenant(), job_id)
-    return training_view(wait_until(services, job, has_ended))
+    return training_view(cancel_of_kind(job_id, KIND, "job_id"))
 
 
 @fine_tuning.on(f"POST {ROOT}/<job_id>/pause", "Pause a training", "train", answer=FineTuningJob)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from flask import Response
-from sqlalchemy import text
 
-from textgen.errors import TextgenError
 from web.metrics import Metrics
 from web.resource import Resource, json_answer
 from web.schemas.base import Shape
-from web.services import Services, current
+from web.service_metrics import families, parts_up
+from web.services import current
+from worker.processes.health import Status
 
 health = Resource("health", __name__)
 
@@ -30,6 +29,25 @@ class Readiness(Shape):
     parts: dict[str, Literal["ok", "unavailable"]]
 
 
+class Worker(Shape):
+    """A worker: ``slots`` are jobs that it takes at once, by queue; a reconciler takes none."""
+
+    object: Literal["worker"] = "worker"
+    id: str
+    role: str
+    slots: dict[str, int]
+    status: Status
+    started_at: int
+    seen_at: int
+
+
+class WorkerList(Shape):
+    """All workers."""
+
+    object: Literal["list"] = "list"
+    data: list[Worker]
+
+
 @health.on("GET /healthz", "Whether the process answers", answer=Health)
 def alive() -> Health:
     """Answers without looking at anything."""
@@ -41,7 +59,7 @@ def ready() -> Response:
     """503 until every part answers; says which does not, and no more, since all may ask."""
     services = current()
     parts: dict[str, Literal["ok", "unavailable"]] = {
-        name: "ok" if _works(check) else "unavailable" for name, check in _checks(services).items()
+        name: "ok" if answers else "unavailable" for name, answers in parts_up(services).items()
     }
     works = all(part == "ok" for part in parts.values())
     answer = json_answer(
@@ -52,30 +70,29 @@ def ready() -> Response:
     return answer
 
 
-def _checks(services: Services) -> dict[str, Callable[[], object]]:
-    def database() -> None:
-        with services.database.read() as connection:
-            connection.execute(text("SELECT 1"))
-
-    return {
-        "database": database,
-        "broker": services.wakeups.ping,
-        "storage": services.store.free_bytes,
-    }
-
-
-def _works(check: Callable[[], object]) -> bool:
-    try:
-        check()
-    except (TextgenError, OSError):
-        return False
-    return True
-
-
 @health.on("GET /metrics", "Figures for Prometheus", "admin", operator=True, media=("text/plain",))
 def metrics() -> Response:
-    """Jobs by queue and state over all tenants, requests and their latency."""
+    """Of this web process, of all jobs and workers, and of the engines."""
+    services = current()
     return Response(
-        Metrics.of_app().render(current().jobs.counts()),
+        Metrics.of_app().render(services.jobs.metrics.registry, families(services)),
         content_type="text/plain; version=0.0.4; charset=utf-8",
+    )
+
+
+@health.on("GET /v1/workers", "How each worker does", "admin", operator=True, answer=WorkerList)
+def workers() -> WorkerList:
+    """A worker that takes nothing from its queues is not ``ok``, whatever its heartbeat says."""
+    return WorkerList(
+        data=[
+            Worker(
+                id=each.name,
+                role=each.role,
+                slots=dict(each.slots),
+                status=each.status,
+                started_at=int(each.started_at),
+                seen_at=int(each.seen_at),
+            )
+            for each in current().workers.look()
+        ]
     )

@@ -6,15 +6,16 @@ from flask import Response, request
 
 from textgen.errors import InvalidInput
 from web.auth import tenant
-from web.connection import current_client
-from web.event_stream import stream_response
-from web.job_events import event_view, follow
 from web.job_views import job_page, job_view
 from web.job_waits import has_ended, rests, wait_until
+from web.live.looks import event_view
+from web.live.watches import JobWatch
+from web.pages.language import language
 from web.resource import Resource, json_answer
 from web.schemas.jobs import EventQuery, JobEventList, JobList, JobObject, JobQuery
 from web.services import current
-from web.submission import origin
+from web.submission import again
+from worker.training.tensorboard import event_file
 
 jobs = Resource("jobs", __name__)
 
@@ -70,11 +71,10 @@ def resume(job_id: str) -> JobObject:
 
 @jobs.on("POST /v1/jobs/<job_id>/retry", "Run a job again", "train", "generate", answer=JobObject)
 def retry(job_id: str) -> JobObject:
-    """A job that failed or was cancelled comes back as a new one, with ``retry_of``."""
-    services = current()
-    job = services.jobs.retry(tenant(), job_id, origin())
-    services.wakeups.publish(job.queue)
-    return job_view(job)
+    """A job that failed or was cancelled comes back as a new one, with ``retry_of``, and is
+    admitted as one: by queue, quotas and budget.
+    """
+    return job_view(again(current(), tenant(), job_id))
 
 
 @jobs.on(
@@ -86,13 +86,19 @@ def retry(job_id: str) -> JobObject:
     media=("application/json", "text/event-stream"),
 )
 def events(job_id: str, query: EventQuery) -> Response:
-    """``stream=true`` follows until the job's end; Last-Event-ID goes on where one broke off."""
+    """``stream=true`` follows until the job's end; Last-Event-ID goes on where one broke off.
+
+    A stream tells its messages in the language of ``Accept-Language``, a list has them in English.
+
+    410 ``events_removed`` where events that were asked for are kept no longer.
+    """
     services, owner = current(), tenant()
     services.jobs.get(owner, job_id)
     if query.stream:
-        place = services.streams.take()
-        moments = follow(services, owner, job_id, _last_seen(query), current_client())
-        return stream_response(moments, place.free)
+        seen = _last_seen(query)
+        services.jobs.events(owner, job_id, after=seen, limit=1)  # or they are gone
+        watch = JobWatch(owner, job_id, seen, progress=query.progress, language=language())
+        return services.hub.respond(watch, services.streams.take().free)
     found = services.jobs.events(owner, job_id, after=query.after, limit=query.limit + 1)
     return json_answer(
         JobEventList.model_construct(
@@ -100,6 +106,29 @@ def events(job_id: str, query: EventQuery) -> Response:
             has_more=len(found) > query.limit,
         )
     )
+
+
+@jobs.on(
+    "GET /v1/jobs/<job_id>/tensorboard",
+    "The measurements of a training, for TensorBoard",
+    "read",
+    media=("application/octet-stream",),
+)
+def tensorboard(job_id: str) -> Response:
+    """All that were made until now, also of a training that runs or has failed."""
+    services, owner = current(), tenant()
+    job = services.jobs.get(owner, job_id)
+    if job.kind != "training":
+        raise InvalidInput(
+            f"{job_id} is a {job.kind}; only trainings have measurements for TensorBoard.",
+            code="job_not_a_training",
+            param="job_id",
+        )
+    content = b"".join(event_file(services.jobs.all_events(owner, job_id)))
+    answer = Response(content, mimetype="application/octet-stream")
+    name = f"events.out.tfevents.{int(job.created_at)}.{job_id}"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
 
 
 def _last_seen(query: EventQuery) -> int:

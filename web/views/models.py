@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flask import Response
+
 from textgen.options import AUTO_PRESET, PRESET_NAMES, PRESETS
 from web.auth import actor, tenant
+from web.downloads import model_content, send_file
+from web.model_imports import receive_model
 from web.resource import Resource
 from web.schemas.base import Deleted
-from web.schemas.models import ModelList, ModelObject
+from web.schemas.models import IMPORT_FORM, ModelList, ModelObject
 from web.services import current
-from worker.errors import Forbidden
+from worker.errors import Forbidden, NotFound
 from worker.storage.models import Model
+from worker.tenants.deletion import forget_states
 
 models = Resource("models", __name__)
 
@@ -29,6 +34,31 @@ def index() -> ModelList:
     return ModelList(data=[*(preset_view(name) for name in PRESET_NAMES), *trained])
 
 
+@models.on("POST /v1/models", "Import a model", "train", form=IMPORT_FORM, answer=ModelObject)
+def create() -> ModelObject:
+    """A file as `/content` gives it out, of this service or another; all of it is checked."""
+    return view(receive_model(current(), tenant()))
+
+
+@models.on(
+    "GET /v1/models/<path:model_id>/content",
+    "Download a model",
+    "read",
+    media=("application/octet-stream",),
+)
+def content(model_id: str) -> Response:
+    """The file, whole or a range of it: safetensors with the tokenizer in its header."""
+    if model_id in DESCRIPTIONS:
+        raise NotFound(
+            f"{model_id!r} is a preset: a shape to train, without weights to download.",
+            code="model_not_trained",
+            param="model",
+        )
+    services = current()
+    model = services.models.resolve(tenant(), model_id)
+    return send_file(services, model_content(services, model))
+
+
 @models.on("GET /v1/models/<path:model_id>", "Show a model", "read", answer=ModelObject)
 def show(model_id: str) -> ModelObject:
     """A preset, a trained model, a checkpoint, or what an alias points to."""
@@ -39,12 +69,15 @@ def show(model_id: str) -> ModelObject:
 
 @models.on("DELETE /v1/models/<path:model_id>", "Delete a model", "train", answer=Deleted)
 def delete(model_id: str) -> Deleted:
-    """A trained model, its aliases, and its bytes where nothing else needs them."""
+    """A trained model, its aliases, the states of its texts, and its bytes where nothing else
+    needs them.
+    """
     if model_id in DESCRIPTIONS:
         raise Forbidden(f"{model_id!r} is a preset; presets cannot be deleted.")
     services = current()
     model = services.models.delete(tenant(), model_id)
     services.uses.drop_artifact(model.artifact)
+    forget_states(services.states, tenant(), model.artifact)
     data = {"resource": "model", "job_id": model.job_id}
     services.audit.add(actor(), "resource.deleted", tenant(), model_id, data)
     return Deleted(id=model_id, object="model")
@@ -68,9 +101,14 @@ def view(model: Model) -> ModelObject:
         objectives=model.header.get("objectives"),
         rows=model.header.get("rows"),
         labels=model.header.get("labels") or None,
+        licence=model.header.get("licence"),
         copy_index=model.header.get("copy_index"),
         classification=model.header.get("classification"),
         corpus=model.header.get("corpus") or None,
         metrics=model.header.get("metrics"),
         generation_defaults=model.header.get("generation_defaults"),
+        parameters=model.header.get("parameters"),
+        architecture=model.header.get("model"),
+        tokenizer=model.header.get("tokenizer"),
+        vocab_size=model.header.get("vocab_size"),
     )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from web.auth import actor
+from web.key_pages import page_of
 from web.project_access import visible
 from web.resource import Resource
 from web.schemas.projects import (
     KeyBody,
+    KeyChange,
+    KeyQuery,
     NewProjectKey,
     ProjectKey,
     ProjectKeyDeleted,
@@ -37,16 +40,19 @@ def create(project_id: str, body: KeyBody) -> NewProjectKey:
     return NewProjectKey.model_construct(**_fields(key), value=plaintext)
 
 
-@project_keys.on(f"GET {ROOT}", "List API keys", "admin", answer=ProjectKeyList)
-def index(project_id: str) -> ProjectKeyList:
-    """Without their secrets."""
+@project_keys.on(f"GET {ROOT}", "List API keys", "admin", query=KeyQuery, answer=ProjectKeyList)
+def index(project_id: str, query: KeyQuery) -> ProjectKeyList:
+    """Without their secrets, the oldest first; those that were revoked too."""
     services = current()
     services.tenants.get(visible(project_id))
-    data = [view(key) for key in services.keys.list(project_id)]
+    known = [] if query.owner_project_access == "inactive" else services.keys.list(project_id)
+    page = page_of(known, query.after, query.limit)
+    data = [view(key) for key in page.items]
     return ProjectKeyList.model_construct(
         data=data,
         first_id=data[0].id if data else None,
         last_id=data[-1].id if data else None,
+        has_more=page.has_more,
     )
 
 
@@ -54,6 +60,21 @@ def index(project_id: str) -> ProjectKeyList:
 def show(project_id: str, key_id: str) -> ProjectKey:
     """Without its secret."""
     return view(current().keys.get(visible(project_id), key_id))
+
+
+@project_keys.on(
+    f"POST {ROOT}/<key_id>", "Change an API key", "admin", body=KeyChange, answer=ProjectKey
+)
+def change(project_id: str, key_id: str, body: KeyChange) -> ProjectKey:
+    """Its scopes, or how long it is valid from now on; elsewhere within five seconds."""
+    changed = current().keys.change(
+        visible(project_id),
+        key_id,
+        scopes=body.scopes,
+        expires_in=body.expires_in_seconds,
+        actor=actor(),
+    )
+    return view(changed)
 
 
 @project_keys.on(

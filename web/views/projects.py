@@ -6,7 +6,6 @@ from textgen.errors import InvalidOption
 from web.auth import actor, is_operator, tenant
 from web.project_access import changeable, visible
 from web.resource import Resource
-from web.schemas.base import PageQuery
 from web.schemas.projects import (
     DeletionQuery,
     LimitsShape,
@@ -14,6 +13,7 @@ from web.schemas.projects import (
     ProjectContents,
     ProjectDeleted,
     ProjectList,
+    ProjectQuery,
 )
 from web.services import current
 from worker.tenants.options import NewTenant, TenantOptions
@@ -31,12 +31,14 @@ def create(body: NewTenant) -> Project:
     return view(current().tenants.create(body, actor()))
 
 
-@projects.on(f"GET {ROOT}", "List projects", "admin", query=PageQuery, answer=ProjectList)
-def index(query: PageQuery) -> ProjectList:
+@projects.on(f"GET {ROOT}", "List projects", "admin", query=ProjectQuery, answer=ProjectList)
+def index(query: ProjectQuery) -> ProjectList:
     """The operator sees all, everybody else their own."""
     services = current()
     if is_operator():
-        page = services.tenants.list(after=query.after, limit=query.limit)
+        page = services.tenants.list(
+            after=query.after, limit=query.limit, suspended=query.include_archived
+        )
         data, more = [view(found) for found in page.items], page.has_more
     else:
         own = services.tenants.get(tenant())
@@ -66,6 +68,16 @@ def change(project_id: str, body: TenantOptions) -> Project:
 @projects.on(f"POST {ROOT}/<project_id>/suspend", "Suspend a project", "admin", answer=Project)
 def suspend(project_id: str) -> Project:
     """Its requests are refused and its jobs wait; what runs goes on to its end."""
+    return _suspended(project_id)
+
+
+@projects.on(f"POST {ROOT}/<project_id>/archive", "Archive a project", "admin", answer=Project)
+def archive(project_id: str) -> Project:
+    """OpenAI's word for suspending, which can be taken back here."""
+    return _suspended(project_id)
+
+
+def _suspended(project_id: str) -> Project:
     if changeable(project_id) == tenant():
         raise InvalidOption(
             "The operator's own project cannot be suspended: nobody could resume it.",
@@ -123,12 +135,14 @@ def delete(project_id: str, query: DeletionQuery) -> ProjectDeleted:
 
 def view(found: Tenant) -> Project:
     """A project as clients see it."""
+    suspended_at = None if found.suspended_at is None else int(found.suspended_at)
     return Project.model_construct(
         id=found.id,
         name=found.name,
         created_at=int(found.created_at),
+        archived_at=suspended_at,
         status="suspended" if found.status == "suspended" else "active",
-        suspended_at=None if found.suspended_at is None else int(found.suspended_at),
+        suspended_at=suspended_at,
         weight=found.weight,
         plan=found.plan,
         currency=found.currency,

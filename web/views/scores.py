@@ -6,8 +6,7 @@ from typing import Any
 
 from web.auth import tenant
 from web.file_references import reference
-from web.job_lookup import job_of_kind
-from web.job_waits import has_ended, wait_until
+from web.job_lookup import cancel_of_kind, job_of_kind, page_of_kind
 from web.measurement_views import score_view
 from web.resource import Resource
 from web.schemas.base import MetadataPageQuery
@@ -58,16 +57,7 @@ def create(body: ScoreBody) -> ScoreObject:
 @scores.on(f"GET {ROOT}", "List scorings", "read", query=MetadataPageQuery, answer=ScoreList)
 def index(query: MetadataPageQuery) -> ScoreList:
     """Newest first."""
-    page = current().jobs.list(
-        tenant(), kind=KIND, after=query.after, limit=query.limit, metadata=query.metadata
-    )
-    data = [score_view(job) for job in page.items]
-    return ScoreList.model_construct(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=page.has_more,
-    )
+    return ScoreList.model_construct(**page_of_kind(KIND, query, score_view))
 
 
 @scores.on(f"GET {ROOT}/<score_id>", "Show a scoring", "read", answer=ScoreObject)
@@ -81,7 +71,4 @@ def show(score_id: str) -> ScoreObject:
 )
 def cancel(score_id: str) -> ScoreObject:
     """Waits up to five seconds for the end; after that it still comes."""
-    services = current()
-    job_of_kind(services, score_id, KIND, "score_id")
-    job = services.jobs.request_cancel(tenant(), score_id)
-    return score_view(wait_until(services, job, has_ended))
+    return score_view(cancel_of_kind(score_id, KIND, "score_id"))

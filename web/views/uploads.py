@@ -20,7 +20,7 @@ from web.submission import check_room
 from web.uploads import checked_name, receive_part
 from web.views.files import view as file_view
 from worker.errors import TooLarge
-from worker.storage.uploads import Part, Upload
+from worker.storage.upload_rows import Part, Upload
 
 uploads = Resource("uploads", __name__)
 ROOT = "/v1/uploads"

@@ -13,6 +13,7 @@ from flask import Response
 
 from textgen.errors import InvalidOption
 from web.auth import is_operator, tenant
+from web.project_access import visible
 from web.resource import Resource
 from web.schemas.usage import (
     DEFAULT_LIMIT,
@@ -20,6 +21,9 @@ from web.schemas.usage import (
     SECONDS,
     ExportQuery,
     KindSum,
+    QuotaList,
+    QuotaQuery,
+    QuotaShape,
     SummaryQuery,
     UsageBucket,
     UsagePage,
@@ -87,12 +91,38 @@ def completions(query: UsageQuery) -> UsagePage:
 
 @usage.on("GET /v1/usage", "Usage by kind of work", "read", query=SummaryQuery, answer=UsageSummary)
 def summary(query: SummaryQuery) -> UsageSummary:
-    """Trainings, batches, completions, scorings, evaluations, stored bytes."""
+    """Trainings, batches, completions, scorings, evaluations, examinations, storage."""
     end = int(time.time()) + 1 if query.end_time is None else query.end_time
     asked = rows.UsageQuery(query.start_time, end, visible_tenants(query.project_ids))
     sums = current().usage.sums(asked, max(1, end - query.start_time), ["kind"])
     data = [KindSum(kind=found.group["kind"], **asdict(found.quantities)) for found in sums]
     return UsageSummary(start_time=query.start_time, end_time=end, data=data)
+
+
+@usage.on(
+    "GET /v1/usage/quotas",
+    "How the monthly quotas stand",
+    "read",
+    query=QuotaQuery,
+    answer=QuotaList,
+)
+def quotas(query: QuotaQuery) -> QuotaList:
+    """What is used, set aside and left of this month's characters, tokens, compute seconds."""
+    services = current()
+    asked = tenant() if query.project_id is None else visible(query.project_id)
+    project = services.tenants.get(asked)
+    data = [
+        QuotaShape(
+            name=found.name,
+            limit=found.limit,
+            used=found.used,
+            reserved=found.reserved,
+            remaining=max(0.0, found.limit - found.used - found.reserved),
+            resets_at=int(found.resets_at),
+        )
+        for found in services.monthly.states(project)
+    ]
+    return QuotaList(project_id=project.id, time_zone=project.time_zone, data=data)
 
 
 @usage.on(
@@ -142,6 +172,7 @@ def _bucket(start: int, end: int, sums: Sequence[UsageSum]) -> UsageBucket:
             num_model_requests=found.quantities.requests,
             input_characters=found.quantities.characters_in,
             output_characters=found.quantities.characters_out,
+            compute_seconds=found.quantities.compute_seconds,
             project_id=found.group.get("project_id"),
             api_key_id=found.group.get("api_key_id"),
             model=found.group.get("model"),

@@ -11,6 +11,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from worker.batches.shard import LineRequest, Shard
@@ -33,6 +34,8 @@ class LinesInFlight:
         self._choices = 0  # of the lines that are open
         self._not_before = 0.0
         self._paths: dict[tuple[str, str], Path] = {}  # of models, by artifact and file
+        self._models = ExitStack()  # holds the files of all that lines have named
+        self._held: set[tuple[str, str]] = set()
 
     def take(self, updates: Sequence[Update]) -> None:
         """Called by the engine's reader thread."""
@@ -60,11 +63,13 @@ class LinesInFlight:
         return died
 
     def cancel(self) -> None:
-        """Stop everything."""
+        """Stop everything, and let go of the models' files."""
         for request_id in self._open:
             self._link.cancel(request_id)
         self._open.clear()
         self._next.clear()
+        self._models.close()
+        self._held.clear()
 
     def _note(self, update: Update) -> bool:
         """Take in an update; whether it is of a dead engine's."""
@@ -99,6 +104,9 @@ class LinesInFlight:
     def _path(self, line: LineRequest) -> Path:
         bundle = line.request.bundle
         key = (bundle.artifact, bundle.file)
+        if key not in self._held:
+            self._models.enter_context(self._store.held(*key))
+            self._held.add(key)
         if key not in self._paths:
             self._paths[key] = self._store.local_path(*key)
         return self._paths[key]

@@ -39,6 +39,7 @@ class LineRequest:
     model: str
     request: GenerateRequest
     answer: Answer
+    seconds: float = 0.0  # of the engine so far
 
     @property
     def choices(self) -> int:
@@ -56,6 +57,7 @@ class ShardCounts:
     completion_tokens: int
     characters_in: int
     characters_out: int
+    compute_seconds: float
 
 
 class Shard:
@@ -73,6 +75,7 @@ class Shard:
         self._completion_tokens = 0
         self._characters_in = 0
         self._characters_out = 0
+        self._compute_seconds = 0.0
 
     @property
     def complete(self) -> bool:
@@ -98,6 +101,7 @@ class Shard:
     def add(self, item: LineRequest, update: Update) -> None:
         """Take in what the engine brought for a line."""
         item.answer.add_deltas(self._policy.labelled(update.deltas))
+        item.seconds += update.seconds
         if update.error is not None:
             self._fail(item.line, 400, update.error)
         elif update.usage is not None:
@@ -106,7 +110,7 @@ class Shard:
 
     def restart(self, item: LineRequest) -> None:
         """Forget what a line had so far: its engine died."""
-        item.answer = item.answer.fresh()
+        item.answer, item.seconds = item.answer.fresh(), 0.0
 
     def counts(self) -> ShardCounts:
         """What became of the lines so far."""
@@ -118,6 +122,7 @@ class Shard:
             self._completion_tokens,
             self._characters_in,
             self._characters_out,
+            self._compute_seconds,
         )
 
     def write(self, staging: Staging) -> None:
@@ -157,6 +162,7 @@ class Shard:
         self._completion_tokens += item.answer.usage.completion_tokens
         self._characters_in += characters_in(item.request)
         self._characters_out += item.answer.characters - characters_echoed(item.request)
+        self._compute_seconds += item.seconds
 
     def _fail(self, line: BatchLine, status: int, error: dict[str, Any]) -> None:
         body = {"error": {**error, "type": "invalid_request_error"}}

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from decimal import ROUND_UP, Decimal
-from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from worker.billing.costs import Costs
-from worker.billing.estimate import estimate, file_ids
 from worker.billing.prices import Prices
 from worker.errors import InsufficientQuota
 from worker.jobs.states import Kind
 from worker.storage.database import Database
-from worker.storage.tables import files
 from worker.tenants.options import MICRO
 from worker.tenants.tables import tenants
-from worker.tenants.tenants import locked
+from worker.tenants.tenants import Tenant, locked
 from worker.usage.job_usage import KIND_OF
 from worker.usage.quantities import Quantities
 
@@ -38,7 +34,7 @@ class Budgets:
         self._spent: dict[str, tuple[float, str | None]] = {}
 
     def admit(
-        self, connection: Connection, now: float, tenant: str, kind: Kind, spec: Mapping[str, Any]
+        self, connection: Connection, now: float, tenant: str, kind: Kind, needed: Quantities
     ) -> int:
         """Within the transaction that makes a job: the millionths to set aside for it.
 
@@ -48,7 +44,7 @@ class Budgets:
         if not self.costs.prices.lists:
             return 0
         row = locked(connection, tenant)
-        _, amount = self.estimate(connection, now, tenant, row.currency, kind, spec)
+        amount = self.costs.prices.cost(row.currency, KIND_OF[kind], needed, now)
         if row.monthly_budget is not None:
             spent = self.costs.spent(connection, row, now)
             reserved = self.costs.reserved(connection, tenant)
@@ -62,24 +58,6 @@ class Budgets:
                 )
         return int((amount * MICRO).to_integral_value(ROUND_UP))
 
-    def estimate(
-        self,
-        connection: Connection,
-        now: float,
-        tenant: str,
-        currency: str,
-        kind: Kind,
-        spec: Mapping[str, Any],
-    ) -> tuple[Quantities, Decimal]:
-        """About what a job will use, and cost."""
-        size = connection.execute(
-            select(func.coalesce(func.sum(files.c.bytes), 0)).where(
-                files.c.tenant == tenant, files.c.id.in_(file_ids(spec))
-            )
-        ).scalar_one()
-        quantities = estimate(kind, spec, int(size))
-        return quantities, self.costs.prices.cost(currency, KIND_OF[kind], quantities, now)
-
     def check(self, tenant: str) -> None:
         """Before a completion: raises InsufficientQuota when the budget is spent.
 
@@ -90,7 +68,7 @@ class Budgets:
         with self._lock:
             entry = self._spent.get(tenant)
         if entry is None or entry[0] < time.monotonic():
-            entry = (time.monotonic() + LOOK_AGAIN_SECONDS, self._why_spent(tenant))
+            entry = (time.monotonic() + LOOK_AGAIN_SECONDS, self.why_spent(tenant))
             with self._lock:
                 if len(self._spent) >= CACHE_SIZE:
                     self._spent.clear()
@@ -98,7 +76,18 @@ class Budgets:
         if entry[1] is not None:
             raise InsufficientQuota(entry[1])
 
-    def _why_spent(self, tenant: str) -> str | None:
+    def state(self, tenant: Tenant) -> tuple[Decimal, Decimal, Decimal]:
+        """The budget of a tenant that has one, what is spent this month, and what is set aside."""
+        with self._database.read() as connection:
+            row = connection.execute(select(tenants).where(tenants.c.id == tenant.id)).one()
+            spent = self.costs.spent(connection, row, self._database.now(connection))
+            reserved = self.costs.reserved(connection, tenant.id)
+        return tenant.monthly_budget or Decimal(0), spent, reserved
+
+    def why_spent(self, tenant: str) -> str | None:
+        """What refuses new work now, in a sentence; None while there is money."""
+        if not self.costs.prices.lists:
+            return None
         with self._database.read() as connection:
             row = connection.execute(select(tenants).where(tenants.c.id == tenant)).one_or_none()
             if row is None or row.monthly_budget is None:

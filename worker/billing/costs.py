@@ -19,6 +19,7 @@ from worker.storage.database import Database
 from worker.tenants.options import MICRO
 from worker.usage.job_usage import KIND_OF, job_usage
 from worker.usage.quantities import NAMES, Quantities
+from worker.usage.sums import billed
 from worker.usage.tables import usage
 
 
@@ -59,10 +60,16 @@ class Costs:
                 yield from self.prices.lines(currency, row.kind, quantities, since)
 
     def spent(self, connection: Connection, row: Row[Any], now: float) -> Decimal:
-        """In the month of now; ``row`` is the tenant's."""
+        """In the month of now, by the running sums; ``row`` is the tenant's."""
         start, _ = bounds(month_of(now, row.time_zone), row.time_zone)
-        lines = self.lines(connection, row.id, row.currency, start, now + 1)
-        return sum((line.amount for line in lines), ZERO)
+        total = ZERO
+        for since, until in self.prices.periods(row.currency, start, now + 1):
+            # Prices change at midnight (UTC); the last piece is open.
+            used = billed(connection, row.id, since, None if until > now else until)
+            total += sum(
+                (self.prices.cost(row.currency, *each, since) for each in used.items()), ZERO
+            )
+        return total
 
     def reserved(self, connection: Connection, tenant: str) -> Decimal:
         """Set aside for jobs that are not finished."""
@@ -80,7 +87,11 @@ class Costs:
             row = connection.execute(
                 select(jobs).where(jobs.c.tenant == job.tenant, jobs.c.id == job.id)
             ).one()
-            used = job_usage(connection, row)
+            # What an ended job has used is written down; what it was told by may be removed.
+            noted = connection.execute(
+                select(*(usage.c[name] for name in NAMES)).where(usage.c.id == job.id)
+            ).one_or_none()
+            used = job_usage(connection, row) if noted is None else Quantities(*noted)
         free = row.state == "failed" and row.phase != "expired"
         so_far = ZERO if free else self.prices.cost(currency, KIND_OF[job.kind], used, at)
         return JobCost(currency, Decimal(job.reserved) / MICRO, so_far)

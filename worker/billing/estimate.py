@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
+
 from textgen.costs import tokens_per_second
 from textgen.options import PRESETS
 from worker.jobs.states import Kind
+from worker.storage.tables import files
 from worker.usage.quantities import Quantities
 
 VOCABULARY = 4096  # of a text that nobody has looked at yet
@@ -20,6 +24,7 @@ AUTO_SHAPE = "lstm-small"  # what lstm-auto is near to
 THREADS = 2
 EPOCHS = 3
 READ_A_SECOND = 50_000  # characters that a scoring or an evaluation reads
+WRITTEN_A_SECOND = 10_000  # characters that the engine reads and writes for a batch
 
 
 def estimate(kind: Kind, spec: Mapping[str, Any], file_bytes: int) -> Quantities:
@@ -27,13 +32,32 @@ def estimate(kind: Kind, spec: Mapping[str, Any], file_bytes: int) -> Quantities
     if kind == "training":
         return _training(spec, file_bytes)
     if kind == "batch":
-        # Prompts are most of a batch's lines; the texts are taken to be as long.
-        return Quantities(characters_in=file_bytes, characters_out=file_bytes)
+        # Prompts are most of a batch's lines; the texts are taken to be as long, and a token to
+        # be a character.
+        return Quantities(
+            characters_in=file_bytes,
+            characters_out=file_bytes,
+            tokens_in=file_bytes,
+            tokens_out=file_bytes,
+            compute_seconds=2 * file_bytes / WRITTEN_A_SECOND,
+        )
     given = sum(map(len, spec.get("input", ()) or ()))
     characters = file_bytes + given
     return Quantities(
         requests=1, characters_in=characters, compute_seconds=characters / READ_A_SECOND
     )
+
+
+def estimated(
+    connection: Connection, tenant: str, kind: Kind, spec: Mapping[str, Any]
+) -> Quantities:
+    """About what a job will use, by what its specification and the sizes of its files say."""
+    size = connection.execute(
+        select(func.coalesce(func.sum(files.c.bytes), 0)).where(
+            files.c.tenant == tenant, files.c.id.in_(file_ids(spec))
+        )
+    ).scalar_one()
+    return estimate(kind, spec, int(size))
 
 
 def file_ids(spec: Mapping[str, Any]) -> list[str]:
@@ -52,6 +76,8 @@ def _training(spec: Mapping[str, Any], file_bytes: int) -> Quantities:
         batch = _number(wanted.get("batch_size"), preset.batch_size)
         length = _number(wanted.get("sequence_length"), preset.sequence_length)
         tokens = wanted["max_steps"] * batch * length
+    elif seconds is not None and wanted.get("n_epochs") in (None, "auto"):
+        tokens = seconds * speed
     else:
         tokens = file_bytes * _number(wanted.get("n_epochs"), EPOCHS)
     if seconds is not None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -14,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from textgen.errors import InvalidOption
 from worker.billing.costs import Costs
+from worker.billing.invoice import Invoice, InvoiceLine, invoice_from
 from worker.billing.months import bounds
 from worker.billing.prices import UNITS
 from worker.billing.tables import credits_table, invoices
@@ -26,48 +25,6 @@ from worker.tenants.tenants import locked
 from worker.usage.tables import usage
 
 SETTLE_SECONDS = 3600  # after a month's end, for usage that is still being written
-COLUMNS = (
-    "invoice", "project", "month", "currency", "line", "kind", "unit", "quantity", "unit_price",
-    "amount", "jobs",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceLine:
-    """One position. ``jobs`` are the ids of the jobs that it counts; completions have none."""
-
-    kind: str
-    unit: str
-    quantity: str
-    unit_price: str
-    amount: str  # rounded to millionths
-    jobs: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Invoice:
-    """A month's bill; ``id`` is empty for a draft."""
-
-    id: str
-    tenant: str
-    month: str
-    currency: str
-    lines: Sequence[InvoiceLine]
-    total: Decimal
-    issued_at: float | None
-
-    def as_csv(self) -> str:
-        """One row a line, and a last one with the total, rounded to hundredths."""
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        head = (self.id, self.tenant, self.month, self.currency)
-        for number, line in enumerate(self.lines, 1):
-            amounts = (line.quantity, line.unit_price, line.amount)
-            writer.writerow([*head, number, line.kind, line.unit, *amounts, " ".join(line.jobs)])
-        total = self.total.quantize(Decimal("0.01"), ROUND_HALF_UP)
-        writer.writerow([*head, "total", "", "", "", "", total, ""])
-        return text.getvalue()
 
 
 class Invoices:
@@ -93,7 +50,7 @@ class Invoices:
                 select(invoices).where(invoices.c.tenant == tenant, invoices.c.month == month)
             ).one_or_none()
             if earlier is not None:
-                return _from(earlier)
+                return invoice_from(earlier)
             _, end = bounds(month, owner.time_zone)
             now = self._database.now(connection)
             if now < end + SETTLE_SECONDS:
@@ -124,7 +81,7 @@ class Invoices:
             )
             data = {"month": month, "total": str(made.total)}
             record(connection, now, actor, "invoice.issued", tenant, invoice_id, data)
-        return _from(row)
+        return invoice_from(row)
 
     def credit(
         self,
@@ -187,7 +144,7 @@ class Invoices:
                 .where(invoices.c.tenant == tenant)
                 .order_by(invoices.c.month.desc())
             ).all()
-        return [_from(row) for row in rows]
+        return [invoice_from(row) for row in rows]
 
     def _issued(self, connection: Connection, tenant: str, invoice_id: str) -> Invoice:
         row = connection.execute(
@@ -199,7 +156,7 @@ class Invoices:
                 code="invoice_not_found",
                 param="invoice_id",
             )
-        return _from(row)
+        return invoice_from(row)
 
     def _made(self, connection: Connection, owner: Row[Any], month: str) -> Invoice:
         start, end = bounds(month, owner.time_zone)
@@ -244,19 +201,6 @@ class Invoices:
             .order_by(usage.c.at, usage.c.job_id)
         ).scalars()
         return [str(job_id) for job_id in found]
-
-
-def _from(row: Row[Any]) -> Invoice:
-    lines: list[Mapping[str, Any]] = row.lines
-    return Invoice(
-        id=row.id,
-        tenant=row.tenant,
-        month=row.month,
-        currency=row.currency,
-        lines=[InvoiceLine(**line) for line in lines],
-        total=Decimal(row.total) / MICRO,
-        issued_at=row.issued_at,
-    )
 
 
 def _rounded(amount: Decimal) -> Decimal:

@@ -54,6 +54,7 @@ class PriceList(Options):
     trainings: KindPrices = KindPrices()
     scorings: KindPrices = KindPrices()
     evaluations: KindPrices = KindPrices()
+    examinations: KindPrices = KindPrices()
     storage: KindPrices = KindPrices()
 
     @property

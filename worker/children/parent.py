@@ -9,17 +9,21 @@ not published does not count.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import IO, Any, TypeVar
 
 from textgen.errors import TextgenError, WorkerLost
 from textgen.events import Event
+from worker import logs
 from worker.children.process import MADE_SAFE, Order
+from worker.logs import set_up_logging
+
+LOG = logging.getLogger(__name__)
 
 NICENESS = 10  # interactive requests on the same machine come first
 PROGRESS_SECONDS = 0.5
@@ -94,6 +98,8 @@ def serve(order_type: type[AnyOrder], work: Callable[[AnyOrder, Parent], dict[st
     incoming, outgoing = _own_pipes()
     parent = Parent(incoming, outgoing)
     order = order_type.model_validate_json(incoming.readline())
+    set_up_logging(order.log_format, "child")
+    logs.begin(**order.about)
     parent.listen()
     os.nice(NICENESS)
     try:
@@ -101,13 +107,12 @@ def serve(order_type: type[AnyOrder], work: Callable[[AnyOrder, Parent], dict[st
     except Stopped:
         parent.send({"kind": "stopped"})
     except WorkerLost as error:
-        sys.stderr.write(f"{error.message}\n")
-        sys.stderr.flush()
+        LOG.error("%s", error.message)
         os._exit(1)  # without a last word: this counts as the loss of a process, which it is
     except TextgenError as error:
         parent.send({"kind": "failed", "error": error.as_dict(), "transient": False})
     except (OSError, MemoryError) as error:
-        traceback.print_exc()
+        LOG.exception("the work broke off")
         message = f"{type(error).__name__}: {error}"
         reason = {"code": "resources_exhausted", "message": message, "param": None}
         parent.send({"kind": "failed", "error": reason, "transient": True})

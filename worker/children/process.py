@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import Field
+
 from textgen.options import Options
 
 # Events that must be safe before the child goes on: the parent acknowledges them.
@@ -29,6 +31,8 @@ class Order(Options):
     folder: Path
     device: str = "auto"
     threads: int
+    log_format: str = "text"
+    about: dict[str, str] = Field(default_factory=dict)  # what its log lines are about
 
 
 class ChildProcess:

@@ -13,9 +13,11 @@ import queue
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
+from worker import logs, tracing
 from worker.backend import Backend
 from worker.children.process import MADE_SAFE, ChildProcess, Order
 from worker.children.scratch import Scratch
@@ -51,8 +53,10 @@ class ChildRun(ABC):
         self._progress_written = 0.0
         self._heard = time.monotonic()  # the last sign of progress from the child
         self._stop_sent = 0.0
+        self._hung = False  # whether we have killed the child because nothing came of it
         self._over = False  # the job has ended: nothing in the folder is needed any more
         self._began = time.monotonic()
+        self._files = ExitStack()  # holds those that the child reads
         kept = job.progress.get("compute_seconds", 0.0)
         self._seconds_before = float(kept) if job.kind in PAUSABLE else 0.0
 
@@ -88,7 +92,8 @@ class ChildRun(ABC):
             return
         self._folder = scratch.folder
         try:
-            self._run_child(scratch)
+            with self._files:
+                self._run_child(scratch)
         finally:
             if self._over:
                 scratch.remove()
@@ -96,10 +101,15 @@ class ChildRun(ABC):
 
     def _run_child(self, scratch: Scratch) -> None:
         try:
-            order = self._lease.write(self._order)
+            order = self._lease.write(self._order).model_copy(
+                update={"log_format": self._settings.log_format, "about": dict(logs.about())}
+            )
         except (CorruptArtifact, FileNotFoundError) as error:
             message = f"A file that the {self.work} needs cannot be read: {error}"
             self._fail({"code": "file_unreadable", "message": message, "param": self.main_file})
+            return
+        except OSError as error:
+            self._retry(f"A file that the {self.work} needs could not be fetched: {error}")
             return
         try:
             with ChildProcess(order, self.module, [scratch.fileno()]) as child:
@@ -110,7 +120,9 @@ class ChildRun(ABC):
             self._retry(f"What the {self.work} has made could not be stored: {error}")
 
     def _local(self, reference: Mapping[str, str]) -> Path:
-        return self._backend.store.local_path(reference["artifact"], reference["file"])
+        """A file in storage, which stays on this machine until the child has ended."""
+        held = self._backend.store.held(reference["artifact"], reference["file"])
+        return self._files.enter_context(held)
 
     def _source(self, file: Mapping[str, str]) -> SourceFile:
         return SourceFile(path=self._local(file), name=file["filename"])
@@ -159,6 +171,7 @@ class ChildRun(ABC):
         message = f"No progress for {silent:.0f} s: the {self.work} process is replaced."
         self._event("hung", message, "warn")
         self._heard = time.monotonic()
+        self._hung = True
         return True
 
     def _handle(self, event: dict[str, Any]) -> bool:
@@ -189,6 +202,7 @@ class ChildRun(ABC):
     def _event(
         self, kind: str, message: str, level: Level = "info", data: dict[str, Any] | None = None
     ) -> None:
+        tracing.note(kind)
         self._lease.try_write(
             lambda: self._jobs.add_event(
                 self._job,
@@ -226,7 +240,7 @@ class ChildRun(ABC):
 
     def _lost(self, child: ChildProcess) -> None:
         """The child died without a last word."""
-        how = child.exit_description()
+        how = "no sign of progress" if self._hung else child.exit_description()
         LOG.warning("%s: the %s process ended with %s", self._job.id, self.work, how)
         if self._stop_sent:
             self._stopped()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textgen.corpus.sources import Source, source_of
+from textgen.corpus.sources import Source
 from textgen.option_model import Options
 from textgen.reading_options import ReadingOptions
 
@@ -17,4 +17,4 @@ class SourceFile(Options):
 
     def source(self, reading: ReadingOptions) -> Source:
         """The file with how it is read."""
-        return source_of(self.path, reading, self.name)
+        return Source(self.path, name=self.name).read_as(reading)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,11 +48,17 @@ class Answer(ABC):
 
 @dataclass
 class WrittenAnswer(Answer):
-    """Texts with their log-probabilities, which can be sent while they are written."""
+    """Texts with their log-probabilities, which can be sent while they are written.
+
+    ``keep`` turns their packed states into ids; without it none are told.
+    """
+
+    keep: Callable[[str], str] | None = None
 
     texts: dict[int, list[str]] = field(default_factory=dict)
     reasons: dict[int, FinishReason] = field(default_factory=dict)
     logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
+    states: dict[int, str] = field(default_factory=dict)  # packed
 
     def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
         """Take in new text."""
@@ -61,6 +67,8 @@ class WrittenAnswer(Answer):
             self.logprobs.setdefault(delta.index, []).extend(delta.logprobs)
             if delta.finish_reason is not None:
                 self.reasons[delta.index] = delta.finish_reason
+            if delta.state is not None:
+                self.states[delta.index] = delta.state
 
     @property
     def characters(self) -> int:
@@ -70,6 +78,12 @@ class WrittenAnswer(Answer):
     def text(self, choice: int) -> str:
         """What is written of a choice so far."""
         return "".join(self.texts.get(choice, ()))
+
+    def state_field(self, state: str | None) -> dict[str, str | None]:
+        """What a choice says of its packed ``state``, which it has at its end."""
+        if self.keep is None:
+            return {}
+        return {"state_id": None if state is None else self.keep(state)}
 
     def opening(self) -> list[dict[str, Any]]:
         """The choices of a stream's first chunk, before there is text; none: no such chunk."""

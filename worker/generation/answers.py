@@ -1,8 +1,9 @@
 """Interactive answers on their way out: updates of the engine become entries of Redis streams.
 
 All answers for one reading process leave on one stream, in one message for each report of the
-engine. A thread of its own writes, so that a slow Redis never holds up the engine; another one
-hears which requests are to be stopped. When a reading process is gone, so is its work.
+engine; one that is wanted whole leaves at its end. A thread of its own writes, so that a slow Redis
+never holds up the engine; another one hears which requests are to be stopped. When a reading
+process is gone, so is its work.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from worker.contracts import GenerateRequest, StreamEntry, encode_entries
+from worker.contracts import ChoiceDelta, GenerateRequest, StreamEntry, encode_entries
 from worker.generation.engine_link import EngineLink, Update
+from worker.generation.gathering import pause
 from worker.redis_keys import (
     ANY_WORKER_KEY,
     answers_key,
@@ -41,6 +44,15 @@ AWAY_SECONDS = 0.5  # between two tries to reach Redis
 _News = tuple[str, str, StreamEntry]  # reader, request id, entry
 
 
+@dataclass(slots=True)
+class _Open:
+    """A request that is answered to ``reader``, and what of a whole answer is there already."""
+
+    reader: str
+    stream: bool
+    held: list[ChoiceDelta] = field(default_factory=list)
+
+
 class Answers:
     """Writes the answers of one generation worker; a sink for the engine's updates."""
 
@@ -52,7 +64,7 @@ class Answers:
         self._link = link
         self._worker = worker
         self._news: queue.SimpleQueue[Sequence[_News] | None] = queue.SimpleQueue()
-        self._readers: dict[str, str] = {}  # request id → who reads it
+        self._open: dict[str, _Open] = {}  # by request id
         self._stopping = threading.Event()
         self._writer = threading.Thread(target=self._write, name="answers", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="stops", daemon=True)
@@ -66,7 +78,7 @@ class Answers:
     def stop(self, timeout: float) -> None:
         """Wait until every open request has ended, at most ``timeout`` seconds, then stop."""
         deadline = time.monotonic() + timeout
-        while self._readers and time.monotonic() < deadline:
+        while self._open and time.monotonic() < deadline:
             time.sleep(0.05)
         self._stopping.set()
         self._news.put(None)
@@ -81,7 +93,7 @@ class Answers:
             there, stopped = pipe.execute()
         if stopped or not there:
             return
-        self._readers[request.id] = request.reader
+        self._open[request.id] = _Open(request.reader, request.stream)
         accepted = StreamEntry("accepted", self._worker)
         self._news.put([(request.reader, request.id, accepted)])
         self._meter.begin(request)
@@ -96,23 +108,29 @@ class Answers:
         self._meter.take(updates)
         news = []
         for update in updates:
+            entry = self._open.get(update.id)
+            if entry is None:
+                continue
             if update.last:
-                reader = self._readers.pop(update.id, None)
-            else:
-                reader = self._readers.get(update.id)
-            if reader is not None:
-                news.append((reader, update.id, _entry(update, self._worker)))
-        self._news.put(news)
+                self._open.pop(update.id, None)
+            elif not entry.stream:
+                entry.held.extend(update.deltas)
+                continue
+            news.append((entry.reader, update.id, _entry(update, self._worker, entry.held)))
+        if news:
+            self._news.put(news)
 
     def _write(self) -> None:
         """The writer thread."""
-        pulsed = 0.0
+        pulsed = sent = 0.0
         while True:
-            news = self._next()
+            news = self._next(sent)
             if news is None:
                 return
             try:
-                self._send(news)
+                if news:
+                    self._send(news)
+                    sent = time.monotonic()
                 if time.monotonic() - pulsed >= PULSE_SECONDS:
                     pulsed = time.monotonic()
                     self._pulse()
@@ -120,10 +138,11 @@ class Answers:
             except redis.RedisError as error:
                 self._give_up(error)
 
-    def _next(self) -> Sequence[_News] | None:
-        """What came in; nothing after a moment; None to stop."""
+    def _next(self, sent: float) -> Sequence[_News] | None:
+        """What came in; nothing after a moment; None to stop. ``sent``: when something was last."""
         try:
             news = self._news.get(timeout=PULSE_SECONDS)
+            time.sleep(max(0.0, sent + pause(len(self._open)) - time.monotonic()))
             while news is not None and not self._news.empty():
                 more = self._news.get()
                 if more is None:
@@ -135,8 +154,6 @@ class Answers:
 
     def _send(self, news: Sequence[_News]) -> None:
         """One message to each reader, in one round trip."""
-        if not news:
-            return
         messages: dict[str, list[tuple[str, StreamEntry]]] = {}
         for reader, request_id, entry in news:
             messages.setdefault(reader, []).append((request_id, entry))
@@ -149,33 +166,34 @@ class Answers:
             pipe.execute()
 
     def _pulse(self) -> None:
-        """Say that this worker lives, while its engine does."""
+        """Say that this worker lives, while its engine does, and how that is."""
         if self._link.alive:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.set(worker_key(self._worker), "1", ex=PULSE_EXPIRY)
+                pipe.set(worker_key(self._worker), self._link.state or "{}", ex=PULSE_EXPIRY)
                 pipe.set(ANY_WORKER_KEY, "1", ex=PULSE_EXPIRY)
                 pipe.execute()
 
     def _stop_unread(self) -> None:
         """Stop the requests whose reading process is gone."""
-        readers = sorted(set(self._readers.values()))
+        requests = list(self._open.items())
+        readers = sorted({each.reader for _, each in requests})
         with self._redis.pipeline(transaction=False) as pipe:
             for reader in readers:
                 pipe.exists(reader_key(reader))
             alive = pipe.execute()
         gone = {reader for reader, there in zip(readers, alive, strict=True) if not there}
-        for request_id, reader in list(self._readers.items()):
-            if reader in gone:
+        for request_id, each in requests:
+            if each.reader in gone:
                 self._stop(request_id)
 
     def _stop(self, request_id: str) -> None:
-        if self._readers.pop(request_id, None) is not None:
+        if self._open.pop(request_id, None) is not None:
             self._link.cancel(request_id)
             self._meter.forget(request_id)
 
     def _give_up(self, error: redis.RedisError) -> None:
         """Redis is away: readers have noticed; stop their requests rather than pile up text."""
-        requests = list(self._readers)
+        requests = list(self._open)
         LOG.warning("Redis does not answer (%s); %d answers dropped", error, len(requests))
         for request_id in requests:
             self._stop(request_id)
@@ -196,8 +214,10 @@ class Answers:
                     self._stop(fields["request"])
 
 
-def _entry(update: Update, worker: str) -> StreamEntry:
+def _entry(update: Update, worker: str, before: Sequence[ChoiceDelta]) -> StreamEntry:
+    """An update, with what was held back ``before`` it."""
+    deltas = (*before, *update.deltas)
     if update.error is not None:
-        return StreamEntry("error", worker, update.deltas, error=update.error)
+        return StreamEntry("error", worker, deltas, error=update.error)
     kind: Any = "delta" if update.usage is None else "end"
-    return StreamEntry(kind, worker, update.deltas, update.usage)
+    return StreamEntry(kind, worker, deltas, update.usage)

@@ -6,7 +6,7 @@ The messages go to the model exactly as conversations stood in its training (mar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -95,6 +95,14 @@ class ChatBody(SamplingOptions):
     user: str | None = Field(None, max_length=1000)
     safety_identifier: str | None = Field(None, max_length=1000, description="not looked at")
     prompt_cache_key: str | None = Field(None, max_length=1000, description="not looked at")
+    state_id: str | None = Field(
+        None,
+        max_length=100,
+        description="go on from the conversation up to there; the messages are what follows it",
+    )
+    return_state: bool = Field(
+        False, description="give each reply a state_id, from which the conversation goes on at once"
+    )
 
     @field_validator("messages", mode="before")
     @classmethod
@@ -151,12 +159,14 @@ class ChatBody(SamplingOptions):
                 param="n",
             )
 
-    def answer(self) -> ChatAnswer:
-        """What gathers the replies."""
+    def answer(self, keep: Callable[[str], str] | None) -> ChatAnswer:
+        """What gathers the replies; ``keep`` turns a packed state into its id."""
         top = self.top_logprobs or 0 if self.logprobs else None
-        return ChatAnswer(self.n, top_logprobs=top)
+        return ChatAnswer(self.n, top_logprobs=top, keep=keep)
 
-    def to_request(self, request_id: str, bundle: BundleReference, seed: int) -> GenerateRequest:
+    def to_request(
+        self, request_id: str, bundle: BundleReference, seed: int, state: str | None
+    ) -> GenerateRequest:
         """The message for the worker; ``seed`` counts where the body has none."""
         turns = tuple(message.turn() for message in self.messages)
         return GenerateRequest(
@@ -170,6 +180,8 @@ class ChatBody(SamplingOptions):
                 **{name: getattr(self, name) for name in SamplingOptions.model_fields}
             ),
             seed=seed if self.seed is None else self.seed,
+            state=state,
+            return_state=self.return_state,
         )
 
 

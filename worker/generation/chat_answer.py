@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from textgen.tokenizers.base import special_name
@@ -16,15 +16,24 @@ _PART_OF_A_CHARACTER = re.compile(r"bytes:((?:\\x[0-9a-f]{2})+)")
 
 
 class ChatAnswer(WrittenAnswer):
-    """Gathers the replies to a conversation; ``top_logprobs`` None: without log-probabilities."""
+    """Gathers the replies to a conversation; ``top_logprobs`` None: without log-probabilities.
 
-    def __init__(self, choices: int, *, top_logprobs: int | None = None) -> None:
-        super().__init__(choices)
+    ``keep`` as in WrittenAnswer.
+    """
+
+    def __init__(
+        self,
+        choices: int,
+        *,
+        top_logprobs: int | None = None,
+        keep: Callable[[str], str] | None = None,
+    ) -> None:
+        super().__init__(choices, keep=keep)
         self._top = top_logprobs
 
     def fresh(self) -> ChatAnswer:
         """The same answer with nothing in it yet."""
-        return ChatAnswer(self.choices, top_logprobs=self._top)
+        return ChatAnswer(self.choices, top_logprobs=self._top, keep=self.keep)
 
     def body(self, request_id: str, model: str) -> dict[str, Any]:
         """The ``chat.completion`` object of a finished answer."""
@@ -38,6 +47,7 @@ class ChatAnswer(WrittenAnswer):
                 },
                 "logprobs": self._told(self.logprobs.get(index, ())),
                 "finish_reason": self.reasons.get(index, "length"),
+                **self.state_field(self.states.get(index)),
             }
             for index in range(self.choices)
         ]
@@ -57,7 +67,8 @@ class ChatAnswer(WrittenAnswer):
             if each.text or (logprobs is not None and logprobs["content"]):
                 found.append(_chunk_choice(each.index, {"content": each.text}, logprobs))
             if each.finish_reason is not None:
-                found.append(_chunk_choice(each.index, {}, reason=each.finish_reason))
+                ended = _chunk_choice(each.index, {}, reason=each.finish_reason)
+                found.append(ended | self.state_field(each.state))
         return found
 
     def chunk(

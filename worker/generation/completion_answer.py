@@ -28,13 +28,11 @@ class CompletionAnswer(WrittenAnswer):
         with_logprobs: bool = False,
         keep: Callable[[str], str] | None = None,
     ) -> None:
-        super().__init__(prompts * written)
+        super().__init__(prompts * written, keep=keep)
         self._prompts = prompts
         self._written = written
         self._n = n
         self._with_logprobs = with_logprobs
-        self._keep = keep
-        self._states: dict[int, str] = {}
         self._means: dict[int, float] = {}
 
     def fresh(self) -> CompletionAnswer:
@@ -44,7 +42,7 @@ class CompletionAnswer(WrittenAnswer):
             written=self._written,
             n=self._n,
             with_logprobs=self._with_logprobs,
-            keep=self._keep,
+            keep=self.keep,
         )
 
     def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
@@ -54,8 +52,6 @@ class CompletionAnswer(WrittenAnswer):
         for delta in deltas:
             if delta.mean_logprob is not None:
                 self._means[delta.index] = delta.mean_logprob
-            if delta.state is not None:
-                self._states[delta.index] = delta.state
 
     def body(self, request_id: str, model: str) -> dict[str, Any]:
         """The ``text_completion`` object of a finished answer."""
@@ -66,7 +62,7 @@ class CompletionAnswer(WrittenAnswer):
                 self.text(choice),
                 self.logprobs.get(choice, ()),
                 self.reasons.get(choice, "length"),
-                self._states.get(choice),
+                self.states.get(choice),
             )
             for index, choice in enumerate(told)
         ]
@@ -104,15 +100,13 @@ class CompletionAnswer(WrittenAnswer):
         reason: FinishReason | None,
         state: str | None,
     ) -> dict[str, Any]:
-        choice = {
+        return {
             "index": index,
             "text": text,
             "logprobs": logprob_arrays(logprobs) if self._with_logprobs else None,
             "finish_reason": reason,
+            **self.state_field(state),
         }
-        if self._keep is not None:
-            choice["state_id"] = None if state is None else self._keep(state)
-        return choice
 
 
 def logprob_arrays(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:

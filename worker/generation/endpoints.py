@@ -20,8 +20,15 @@ from worker.generation.classification import ClassAnswer, ClassifyBody
 from worker.generation.completion_answer import CompletionAnswer
 from worker.generation.completions import CompletionBody
 from worker.generation.embeddings import EmbeddingsBody, VectorsAnswer
+from worker.generation.insertions import GapsAnswer, GapsToFill
 from worker.generation.next_tokens import NextTokensAnswer, NextTokensBody
-from worker.generation.serving import find_classifier, find_embedder, find_speaker, find_writer
+from worker.generation.serving import (
+    find_classifier,
+    find_embedder,
+    find_filler,
+    find_speaker,
+    find_writer,
+)
 from worker.generation.work import Asker, Work
 
 B = TypeVar("B", bound=Options)
@@ -76,7 +83,9 @@ def reply(body: ChatBody, asker: Asker, request_id: str, seed: int) -> Work[Chat
     """The next turns of a conversation."""
     body.check_limits(max_characters=asker.max_characters, max_choices=asker.max_prompts)
     model, bundle = find_speaker(asker.models, asker.tenant, body.model)
-    return Work(model, body.to_request(request_id, bundle, seed), body.answer())
+    state = asker.state(body.state_id, model, bundle)
+    keep = asker.keeper(model, bundle) if body.return_state else None
+    return Work(model, body.to_request(request_id, bundle, seed, state), body.answer(keep))
 
 
 def embed(body: EmbeddingsBody, asker: Asker, request_id: str, _seed: int) -> Work[VectorsAnswer]:
@@ -96,10 +105,18 @@ def classify(body: ClassifyBody, asker: Asker, request_id: str, _seed: int) -> W
     return Work(model, body.to_request(request_id, bundle), answer)
 
 
+def fill(body: GapsToFill, asker: Asker, request_id: str, _seed: int) -> Work[GapsAnswer]:
+    """What could stand at each of some places of a text."""
+    body.check_limits(max_characters=asker.max_characters, max_places=asker.max_prompts)
+    model, bundle = find_filler(asker.models, asker.tenant, body.model)
+    return Work(model, body.to_request(request_id, bundle), GapsAnswer(len(body.places)))
+
+
 COMPLETIONS = Endpoint("cmpl-", CompletionBody.check, complete)
 CHAT = Endpoint("chatcmpl-", ChatBody.check, reply)
 EMBEDDINGS = Endpoint("embd-", EmbeddingsBody.check, embed)
 NEXT_TOKENS = Endpoint("next-", NextTokensBody.check, choose)
+GAPS = Endpoint("ins-", GapsToFill.parse, fill)
 CLASSIFY = Endpoint("class-", ClassifyBody.check, classify)
 
 ENDPOINTS: Mapping[str, Endpoint[Any, Any]] = MappingProxyType(

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from textgen.bundles.bundle import load_bundle
-from textgen.engine.engine import Delta, Engine
+from textgen.engine.engine import BURST_SECONDS, Delta, Engine
+from textgen.engine.figures import EngineFigures
 from textgen.engine.kernels.kernel import Weights
 from textgen.errors import EngineFull, InvalidOption, TextgenError
 from worker.contracts import GenerateRequest
 from worker.generation.engine_requests import engine_requests
+from worker.generation.engine_states import EngineState, LoadedModel
 from worker.generation.held_bytes import held_bytes
 
 LOG = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class _Loaded:
 
     engine: Engine
     size: int
+    artifact: str
 
 
 @dataclass(slots=True)
@@ -44,6 +47,7 @@ class _Loading:
     """A model on its way, and the requests that wait for it."""
 
     engine: Future[Engine]
+    artifact: str
     waiting: dict[str, tuple[GenerateRequest, bool]] = field(default_factory=dict)  # interactive?
 
 
@@ -72,6 +76,7 @@ class EngineHost:
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
         self._loading: dict[str, _Loading] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
+        self.figures = EngineFigures()  # of all engines, also of those that have left
         self._places: dict[str, tuple[str, int]] = {}  # request id → its model's path, its choices
 
     @property
@@ -89,6 +94,21 @@ class EngineHost:
         """Bytes that each loaded model takes, by path, the least recently used first."""
         return {path: each.size for path, each in self._loaded.items()}
 
+    @property
+    def state(self) -> EngineState:
+        """What people want to know of it."""
+        engines = [each.engine for each in self._loaded.values()]
+        waiting = sum(engine.waiting for engine in engines)
+        for loading in self._loading.values():
+            waiting += sum(_choices(request) for request, _ in loading.waiting.values())
+        return EngineState(
+            tuple(LoadedModel(each.artifact, each.size) for each in self._loaded.values()),
+            running=sum(self._slots - engine.free_slots for engine in engines),
+            waiting=waiting,
+            slots=self._slots,
+            cache_bytes=self._cache_bytes,
+        )
+
     def submit(self, request: GenerateRequest, path: str, interactive: bool) -> None:
         """Queue every choice of a request, now or when its model is there.
 
@@ -100,7 +120,7 @@ class EngineHost:
             self._start(request, path, loaded.engine, interactive)
             return
         if path not in self._loading:
-            self._loading[path] = _Loading(self._load(path))
+            self._loading[path] = _Loading(self._load(path), request.bundle.artifact)
         waiting = self._loading[path].waiting
         if len(waiting) >= QUEUE:
             raise EngineFull(
@@ -118,6 +138,14 @@ class EngineHost:
             for index in range(choices):
                 self._loaded[path].engine.cancel(f"{request_id}/{index}")
 
+    def take_seconds(self, request_id: str) -> float:
+        """A request's share of its engine's time since this was last asked for it."""
+        path, choices = self._places.get(request_id, ("", 0))
+        if path not in self._loaded:
+            return 0.0
+        engine = self._loaded[path].engine
+        return sum(engine.take_seconds(f"{request_id}/{index}") for index in range(choices))
+
     def ended(self, request_id: str) -> None:
         """Forget a request whose last delta has come."""
         self._places.pop(request_id, None)
@@ -134,12 +162,18 @@ class EngineHost:
         return failures
 
     def step(self) -> list[Delta]:
-        """Advance every engine that has work by one step."""
+        """Advance every engine that has work by one step, or several short ones."""
         deltas: list[Delta] = []
         for each in self._loaded.values():
             if each.engine.busy:
-                deltas += each.engine.step()
+                deltas += each.engine.step(BURST_SECONDS)
         return deltas
+
+    def tell(self, request_id: str) -> list[Delta]:
+        """What has come of a request and was not among the deltas of a step."""
+        path, choices = self._places.get(request_id, ("", 0))
+        told = (self._loaded[path].engine.tell(f"{request_id}/{each}") for each in range(choices))
+        return [delta for delta in told if delta is not None]
 
     def _load(self, path: str) -> Future[Engine]:
         """Begin to load, unless the file alone says that there is no room."""
@@ -159,6 +193,7 @@ class EngineHost:
             bundle,
             slots=self._slots,
             queue=QUEUE,
+            figures=self.figures,
             prefix_cache_bytes=self._prefix_cache_bytes,
             threads=self._threads,
         )
@@ -179,7 +214,7 @@ class EngineHost:
         except (TextgenError, OSError, MemoryError, RuntimeError) as error:
             reason = _reason(path, error)
             return [(name, reason) for name in loading.waiting]
-        self._loaded[path] = _Loaded(engine, size)
+        self._loaded[path] = _Loaded(engine, size, loading.artifact)
         failures = []
         for name, (request, interactive) in loading.waiting.items():
             try:
@@ -227,6 +262,10 @@ class EngineHost:
                 engine.cancel(name)
             raise
         self._places[request.id] = (path, len(submitted))
+
+
+def _choices(request: GenerateRequest) -> int:
+    return len(request.prompts) * request.n
 
 
 def _reason(path: str, error: Exception) -> dict[str, Any]:

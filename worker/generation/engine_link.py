@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from prometheus_client import CollectorRegistry, Counter
+
 from worker.contracts import ChoiceDelta, GenerateRequest, Usage, decode_deltas, decode_usage
 from worker.generation.running_engine import RunningEngine
+from worker.metrics.exposition import to_text
 
 LOG = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class Update:
     deltas: tuple[ChoiceDelta, ...] = ()
     usage: Usage | None = None
     error: dict[str, Any] | None = None
+    seconds: float = 0.0  # of the engine, for this request alone, since its last update
 
     @property
     def last(self) -> bool:
@@ -69,6 +73,8 @@ class EngineLink:
         threads: int,
         prefix_cache_bytes: int = 0,
         weights: str = "float32",
+        log_format: str = "text",
+        traces: str = "off",
     ) -> None:
         self._options = json.dumps(
             {
@@ -78,12 +84,22 @@ class EngineLink:
                 "prefix_cache_bytes": prefix_cache_bytes,
                 "weights": weights,
                 "threads": threads,
+                "log_format": log_format,
+                "traces": traces,
             }
         )
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}
         self._engine: RunningEngine | None = None
         self._closed = False
+        self.state = ""  # what the engine has said of itself last, encoded; empty: nothing yet
+        self._metrics = ""  # the engine's last figures, in Prometheus' text format
+        self._registry = CollectorRegistry()
+        self._losses = Counter(
+            "textgen_engine_losses",
+            "Engine processes that ended by themselves; another one was started.",
+            registry=self._registry,
+        )
 
     def start(self) -> None:
         """Start the engine process now, so that the first request need not wait for it."""
@@ -105,6 +121,10 @@ class EngineLink:
     def open_requests(self) -> int:
         """Requests that have not ended."""
         return len(self._open)
+
+    def metrics_text(self) -> str:
+        """The engine's figures of a second ago, in Prometheus' text format."""
+        return to_text([self._registry]) + self._metrics
 
     def is_open(self, request_id: str) -> bool:
         """Whether the engine still works on a request."""
@@ -154,12 +174,18 @@ class EngineLink:
         """Hand on reports until the engine closes its end."""
         try:
             while True:
-                self._deliver(json.loads(engine.connection.recv_bytes()))
+                told = json.loads(engine.connection.recv_bytes())
+                if isinstance(told, dict):
+                    self.state, self._metrics = told["state"], told["metrics"]
+                else:
+                    self._deliver(told)
         except (EOFError, OSError):
             code = engine.process.wait()
             engine.close()
         if not self._closed:
+            self._losses.inc()
             LOG.error("the generation engine ended with status %s; starting another", code)
+        self.state = ""
         self._end_open(engine)
         with self._lock:
             self._ensure_running()
@@ -178,11 +204,11 @@ class EngineLink:
     def _deliver(self, reports: list[Any]) -> None:
         updates: list[tuple[Sink, Update]] = []
         with self._lock:
-            for name, deltas, usage, error in reports:
+            for name, deltas, usage, error, seconds in reports:
                 entry = self._open.get(name)
                 if entry is None:
                     continue
-                update = Update(name, decode_deltas(deltas), decode_usage(usage), error)
+                update = Update(name, decode_deltas(deltas), decode_usage(usage), error, seconds)
                 updates.append((entry.sink, update))
                 if update.last:
                     del self._open[name]

@@ -9,7 +9,7 @@ from textgen.engine.context import TokenIds, conversation_ids
 from textgen.engine.engine import Request
 from textgen.engine.text_state import TextState
 from textgen.tokenizers import Tokenizer
-from worker.contracts import Conversation, GenerateRequest
+from worker.contracts import Conversation, Gap, GenerateRequest
 
 
 def engine_requests(
@@ -24,6 +24,7 @@ def engine_requests(
     pieces = []
     for number, prompt in enumerate(request.prompts):
         ids = _prompt_ids(prompt, tokenizer)
+        after = tokenizer.encode(prompt.after) if isinstance(prompt, Gap) else suffix
         pieces += [
             Request(
                 id=f"{request.id}/{number * request.n + choice}",
@@ -33,7 +34,7 @@ def engine_requests(
                 choice=choice,
                 echo=request.echo,
                 interactive=interactive,
-                suffix=suffix,
+                suffix=after,
                 task=request.task,
                 tenant=request.tenant,
                 logprobs=request.logprobs,
@@ -41,13 +42,18 @@ def engine_requests(
                 start=start,
                 return_state=request.return_state,
                 alternatives=request.alternatives,
+                gathered=True,
             )
             for choice in range(request.n)
         ]
     return pieces
 
 
-def _prompt_ids(prompt: str | tuple[int, ...] | Conversation, tokenizer: Tokenizer) -> TokenIds:
+def _prompt_ids(
+    prompt: str | tuple[int, ...] | Conversation | Gap, tokenizer: Tokenizer
+) -> TokenIds:
+    if isinstance(prompt, Gap):
+        return tokenizer.encode(prompt.before)
     if isinstance(prompt, Conversation):
         turns = [Turn(each.text, mark=each.role) for each in prompt.turns]
         return conversation_ids(tokenizer, turns)

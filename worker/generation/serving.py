@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from textgen.engine.context import (
+    gaps_not_learnt,
     not_a_chat_model,
     not_a_classifier,
     suffix_not_learnt,
@@ -73,6 +74,17 @@ def find_writer(
     if list(model.header.get("objectives", ())) == ["classify"]:
         raise writing_not_learnt(model.header.get("labels", ()))
     return _able(model, "infill" if fills_gaps else None)
+
+
+def find_filler(models: ModelNames, tenant: str, name: str) -> tuple[str, BundleReference]:
+    """As ``find_model`` for one that has learnt to fill gaps.
+
+    Raises InvalidOption (``suffix_not_learnt``) for one that has not.
+    """
+    model = find_trained(models, tenant, name)
+    if "infill" not in model.header.get("objectives", ()):
+        raise gaps_not_learnt()
+    return _able(model, None)
 
 
 def find_classifier(

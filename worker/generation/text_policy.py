@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from textgen.errors import InvalidInput
-from worker.contracts import ChoiceDelta, Conversation, GenerateRequest
+from worker.contracts import ChoiceDelta, Conversation, Gap, GenerateRequest
 
 
 class BlockedWord(InvalidInput):
@@ -64,5 +64,7 @@ def _texts(request: GenerateRequest) -> Iterator[str]:
     for prompt in request.prompts:
         if isinstance(prompt, Conversation):
             yield from (turn.text for turn in prompt.turns)
+        elif isinstance(prompt, Gap):
+            yield prompt.before + prompt.after
         elif isinstance(prompt, str):
             yield prompt

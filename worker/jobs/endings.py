@@ -50,7 +50,8 @@ class JobEndings(JobTable):
             row = self._held(connection, job)
             now = self._database.now(connection)
             if row.cancel_requested_at is not None:  # asked for after the pause: it wins
-                return self._put_back(connection, row, Note("cancelled", ""), now)
+                note = Note("queued", "Its owner wants it cancelled, not paused.")
+                return self._put_back(connection, row, note, now)
             moved = self._move(connection, held(job), values, Note("paused", "Paused."), now)
             return moved if moved is not None else lease_lost(job)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import CompoundSelect, ScalarSelect, Select, func, select, union_all
 from sqlalchemy.engine import Connection
 
-from worker.jobs.rows import Queue
+from worker.jobs.rows import Hold, Queue
 from worker.jobs.tables import in_state, jobs
 from worker.tenants.tables import tenants
 
@@ -19,13 +19,19 @@ def held_back() -> CompoundSelect[tuple[str]]:
     return union_all(suspended, busy)
 
 
-def is_held_back(connection: Connection, tenant: str) -> bool:
-    """Whether a tenant may start no job now."""
-    found = held_back().subquery()
-    return (
-        connection.execute(select(found.c.id).where(found.c.id == tenant).limit(1)).first()
-        is not None
-    )
+def hold_of(connection: Connection, tenant: str) -> Hold | None:
+    """Why a tenant may start no job now; None where it may."""
+    row = connection.execute(
+        select(tenants.c.status, tenants.c.max_running_jobs).where(tenants.c.id == tenant)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.status == "suspended":
+        return Hold(suspended=True)
+    limit = row.max_running_jobs
+    if limit is None or _running_now(connection, tenant) < limit:
+        return None
+    return Hold(suspended=False, running_limit=limit)
 
 
 def next_job(connection: Connection, queue: Queue, now: float) -> str | None:

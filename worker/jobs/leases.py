@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import and_, case, func, select, update
@@ -12,6 +13,7 @@ from worker.jobs.moves import JobTable, Note, held, lease_lost
 from worker.jobs.rows import Job, Level, Queue, Signals, job_from
 from worker.jobs.states import RUNNING_PHASE
 from worker.jobs.tables import in_state, jobs
+from worker.storage.database import after_commit
 
 
 class JobLeases(JobTable):
@@ -48,7 +50,9 @@ class JobLeases(JobTable):
             fair_share.advance(connection, queue, row.priority, row.share)
             data = {"worker": worker, "claim": row.token}
             self._write_event(connection, row, Note("running", "Started.", data=data), now)
-            return job_from(row)
+            job = job_from(row)
+            after_commit(connection, partial(self.metrics.claimed, job))
+            return job
 
     def heartbeat(self, job: Job) -> Signals:
         """Renew the lease; raises LeaseLost."""

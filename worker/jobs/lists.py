@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
+from worker.errors import Gone
 from worker.jobs.moves import JobTable, not_found
 from worker.jobs.rows import (
     Checkpoint,
     Job,
     JobEvent,
+    JobHead,
     checkpoint_from,
     event_from,
     job_from,
@@ -21,6 +24,8 @@ from worker.jobs.states import Kind, State
 from worker.jobs.tables import checkpoints, in_state, job_events, jobs
 from worker.storage.ids import ordinal
 from worker.storage.pages import Page, cut
+
+EVENTS_AT_ONCE = 1000
 
 
 class JobLists(JobTable):
@@ -69,6 +74,19 @@ class JobLists(JobTable):
         pair = func.json_each(column).table_valued("key", "value")
         return exists(select(1).select_from(pair).where(pair.c.key == key, pair.c.value == value))
 
+    def heads(self, ids: Iterable[str]) -> dict[str, JobHead]:
+        """Of jobs, whosever they are, what those who watch them need; by one query."""
+        columns = [jobs.c[field.name] for field in fields(JobHead)]
+        with self._database.read() as connection:
+            rows = connection.execute(select(*columns).where(jobs.c.id.in_(set(ids)))).all()
+        return {row.id: JobHead(*row) for row in rows}
+
+    def newest(self, tenant: str) -> str:
+        """The sortable part of the id of a tenant's newest job; empty where there is none."""
+        query = select(func.max(jobs.c.ordinal)).where(jobs.c.tenant == tenant)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one() or ""
+
     def events(
         self,
         tenant: str,
@@ -78,7 +96,10 @@ class JobLists(JobTable):
         limit: int = 100,
         newest_first: bool = False,
     ) -> Sequence[JobEvent]:
-        """Events that follow number ``after`` in the order asked for; 0 is the beginning."""
+        """Events that follow number ``after`` in the order asked for; 0 is the beginning.
+
+        Raises Gone (``events_removed``) where some of these were removed after the job's end.
+        """
         query = select(job_events).where(
             job_events.c.tenant == tenant, job_events.c.job_id == job_id
         )
@@ -89,8 +110,30 @@ class JobLists(JobTable):
         else:
             query = query.where(job_events.c.id > after).order_by(job_events.c.id)
         with self._database.read() as connection:
+            # Counted first: events are only added, so as many as this must be found.
+            count = connection.execute(
+                select(jobs.c.event_count).where(jobs.c.tenant == tenant, jobs.c.id == job_id)
+            ).scalar_one_or_none()
             rows = connection.execute(query.limit(limit)).all()
+        there = 0 if count is None else int(count)
+        if newest_first:
+            there = there if after == 0 else min(there, after - 1)
+        else:
+            there -= after
+        if len(rows) < min(limit, there):
+            raise Gone(
+                f"Events of {job_id} that you ask for were removed, as the operator has them "
+                f"removed some time after a job's end. `GET /v1/jobs/{job_id}` has its end.",
+                code="events_removed",
+            )
         return [event_from(row) for row in rows]
+
+    def all_events(self, tenant: str, job_id: str) -> Iterator[JobEvent]:
+        """Every event, the oldest first, read a page at a time."""
+        after = 0
+        while page := self.events(tenant, job_id, after=after, limit=EVENTS_AT_ONCE):
+            yield from page
+            after = page[-1].id
 
     def checkpoints(
         self, tenant: str, job_id: str, *, after: str | None = None, limit: int = 10
@@ -105,14 +148,3 @@ class JobLists(JobTable):
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return cut([checkpoint_from(row) for row in rows], limit)
-
-    def counts(self) -> Sequence[tuple[str, str, int]]:
-        """(queue, state, how many) of the jobs that are not finished, over all tenants."""
-        counted: list[tuple[str, str, int]] = []
-        with self._database.read() as connection:
-            for state in ("queued", "running", "paused"):
-                rows = connection.execute(
-                    select(jobs.c.queue, func.count()).where(in_state(state)).group_by(jobs.c.queue)
-                ).all()
-                counted += [(queue, state, number) for queue, number in rows]
-        return counted

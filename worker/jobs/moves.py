@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 from sqlalchemy import ColumnElement, and_, insert, select, update
@@ -11,10 +12,11 @@ from sqlalchemy.engine import Connection, Row
 
 from worker.errors import LeaseLost, NotFound
 from worker.jobs.rows import Job, Level, job_from
-from worker.jobs.states import FINAL, QUEUED_PHASE
-from worker.jobs.tables import in_state, job_events, jobs
+from worker.jobs.states import FINAL, QUEUED_PHASE, State
+from worker.jobs.tables import batch_shards, in_state, job_events, jobs
+from worker.metrics.job_metrics import JobMetrics
 from worker.settings import Settings
-from worker.storage.database import Database
+from worker.storage.database import Database, after_commit
 from worker.usage.job_usage import record_job
 from worker.webhooks.events import publish_end
 
@@ -35,6 +37,7 @@ class JobTable:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self.metrics = JobMetrics()
 
     def _move(
         self,
@@ -61,6 +64,7 @@ class JobTable:
         if values.get("state") in FINAL:
             record_job(connection, row, now)
             publish_end(connection, row, now)
+            after_commit(connection, partial(self.metrics.ended, job_from(row)))
         return job_from(row)
 
     def _write_event(self, connection: Connection, row: Row[Any], note: Note, now: float) -> None:
@@ -116,7 +120,8 @@ class JobTable:
         """Take a locked running row from its worker.
 
         Its owner's wish decides where it goes; else too many losses or attempts end it; else it
-        is queued again.
+        is queued again. A cancelled batch with finished shards is queued too, and keeps its wish:
+        the next worker puts together what there is.
         """
         attempts, losses = row.attempts + attempts, row.losses + losses
         values: dict[str, Any] = {
@@ -126,9 +131,10 @@ class JobTable:
             "cancel_requested_at": None,
             "pause_requested_at": None,
         }
-        state = self._state_after(row, attempts, losses)
-        if state == "cancelled":
+        state = self._state_after(connection, row, attempts, losses)
+        if row.cancel_requested_at is not None:
             values.pop("cancel_requested_at")
+        if state == "cancelled":
             note = Note("cancelled", f"Cancelled. {note.message}", data=note.data)
         elif state == "failed":
             error = self._given_up(attempts, losses, note.message)
@@ -146,16 +152,33 @@ class JobTable:
         job = self._move(connection, jobs.c.id == row.id, values, note, now)
         if job is None:  # the row is locked by us
             raise RuntimeError(f"{row.id} vanished while it was locked")
+        if state == "queued":
+            lost, tried = losses - row.losses, attempts - row.attempts
+            after_commit(
+                connection, partial(self.metrics.requeued, job, attempts=tried, losses=lost)
+            )
         return job
 
-    def _state_after(self, row: Row[Any], attempts: int, losses: int) -> str:
-        if row.cancel_requested_at is not None:
-            return "cancelled"
+    def _state_after(
+        self, connection: Connection, row: Row[Any], attempts: int, losses: int
+    ) -> State:
         lost = losses > row.losses and losses >= self._settings.max_losses
         tried = attempts > row.attempts and attempts > self._settings.max_attempts
+        if row.cancel_requested_at is not None:
+            leaves_nothing = lost or tried or not self._has_partial_output(connection, row)
+            return "cancelled" if leaves_nothing else "queued"
         if lost or tried:
             return "failed"
         return "queued" if row.pause_requested_at is None else "paused"
+
+    def _has_partial_output(self, connection: Connection, row: Row[Any]) -> bool:
+        """Whether a cancelled job would end with what it has done so far."""
+        done = batch_shards.c.job_id == row.id, batch_shards.c.state == "done"
+        return (
+            row.kind == "batch"
+            and connection.execute(select(batch_shards.c.job_id).where(*done).limit(1)).first()
+            is not None
+        )
 
     def _given_up(self, attempts: int, losses: int, reason: str) -> dict[str, Any]:
         if losses >= self._settings.max_losses:

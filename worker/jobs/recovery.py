@@ -6,10 +6,11 @@ are skipped.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
 from worker.jobs import holds
 from worker.jobs.moves import JobTable, Note
@@ -24,14 +25,25 @@ SLACK_SECONDS = 5.0
 class JobRecovery(JobTable):
     """Puts right what no worker can."""
 
-    def recover_expired(self) -> list[Job]:
-        """Take running jobs whose lease ran out from their workers; at most 100 a call."""
+    def clock(self) -> float:
+        """What the clock says that leases go by."""
+        with self._database.read() as connection:
+            return self._database.now(connection)
+
+    def recover_expired(self, before: float | None = None) -> list[Job]:
+        """Take running jobs from their workers whose lease had run out then (None: by now).
+
+        At most 100 a call.
+        """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            expired = and_(in_state("running"), jobs.c.lease_expires_at < now)
-            rows = connection.execute(self._some(expired, jobs.c.lease_expires_at)).all()
+            limit = now if before is None else before
+            expired = and_(in_state("running"), jobs.c.lease_expires_at < limit)
+            rows = self._some(connection, expired, jobs.c.lease_expires_at)
             return [
-                self._put_back(connection, row, _lost(row, "its lease ran out"), now, losses=1)
+                self._put_back(
+                    connection, row, _lost(row, "its worker's lease ran out"), now, losses=1
+                )
                 for row in rows
             ]
 
@@ -46,13 +58,50 @@ class JobRecovery(JobTable):
         while True:
             with self._database.write() as connection:
                 now = self._database.now(connection)
-                rows = connection.execute(self._some(mine, jobs.c.ordinal)).all()
+                rows = self._some(connection, mine, jobs.c.ordinal)
                 freed += [
-                    self._put_back(connection, row, _lost(row, "it was restarted"), now, losses=1)
+                    self._put_back(
+                        connection, row, _lost(row, "its worker was restarted"), now, losses=1
+                    )
                     for row in rows
                 ]
             if len(rows) < AT_ONCE:
                 return freed
+
+    def free_all(self, reason: str) -> list[Job]:
+        """Take every running job from its worker, which counts as no loss: none can be there."""
+        freed: list[Job] = []
+        while True:
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                rows = self._some(connection, in_state("running"), jobs.c.ordinal)
+                note = Note("queued", f"Back in the queue: {reason}.", "warn")
+                freed += [self._put_back(connection, row, note, now) for row in rows]
+            if len(rows) < AT_ONCE:
+                return freed
+
+    def free_unheld(
+        self, queue: Queue, worker: str, incarnation: str, held: Collection[tuple[str, int]]
+    ) -> list[Job]:
+        """Put back what a living worker holds by its rows and does not work on; costs no loss.
+
+        ``held``: ids and tokens of what it does work on. Such rows are left by claims that were
+        committed and whose answer was lost.
+        """
+        mine = and_(
+            in_state("running"),
+            jobs.c.queue == queue,
+            jobs.c.worker == worker,
+            jobs.c.incarnation == incarnation,
+        )
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            rows = self._some(connection, mine, jobs.c.ordinal)
+            return [
+                self._put_back(connection, row, _lost(row, "its worker never heard of it"), now)
+                for row in rows
+                if (row.id, row.token) not in held
+            ]
 
     def fail_overdue(self) -> list[Job]:
         """End queued and running jobs whose deadline has passed; at most 100 a call."""
@@ -63,7 +112,7 @@ class JobRecovery(JobTable):
                 in_state("queued", "running"),
                 jobs.c.deadline_at < now,
             )
-            rows = connection.execute(self._some(overdue, jobs.c.deadline_at)).all()
+            rows = self._some(connection, overdue, jobs.c.deadline_at)
             message = "The deadline passed before the job was done."
             error = {"code": "deadline_exceeded", "message": message, "param": None}
             values = {
@@ -133,16 +182,24 @@ class JobRecovery(JobTable):
                 for wrong in (wrong_lease, overdue)
             )
 
-    def _some(self, condition: ColumnElement[bool], order: ColumnElement[Any]) -> Any:
-        return (
+    def _some(
+        self, connection: Connection, condition: ColumnElement[bool], order: ColumnElement[Any]
+    ) -> list[Row[Any]]:
+        """Locked rows, as many as one transaction may change.
+
+        By tenant and kind, as all write in whose transactions more than one job ends: sums of
+        usage are locked by these until the end, and nobody waits in a circle.
+        """
+        rows = connection.execute(
             select(jobs)
             .where(condition)
             .order_by(order)
             .limit(AT_ONCE)
             .with_for_update(skip_locked=True)
-        )
+        ).all()
+        return sorted(rows, key=lambda row: (row.tenant, row.kind))
 
 
 def _lost(row: Row[Any], how: str) -> Note:
-    message = f"Back in the queue: worker {row.worker} is lost ({how})."
+    message = f"Back in the queue: {how} ({row.worker})."
     return Note("queued", message, "warn", {"worker": row.worker, "claim": row.token})

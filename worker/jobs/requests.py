@@ -2,152 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from sqlalchemy import insert
 from sqlalchemy.engine import Connection, Row
 
 from worker.errors import Conflict
-from worker.jobs import fair_share
-from worker.jobs.backlog import Backlog
-from worker.jobs.idempotency import IdempotencyKey, claim_key, find_or_remember
-from worker.jobs.moves import JobTable, Note
-from worker.jobs.origin import Admit, Origin, Retry
-from worker.jobs.rows import Job, Queue, job_from
-from worker.jobs.states import FINAL, ID_PREFIX, PAUSABLE, QUEUED_PHASE, Kind
+from worker.jobs.idempotency import IdempotencyKey
+from worker.jobs.moves import Note
+from worker.jobs.origin import Origin
+from worker.jobs.rows import Job, job_from
+from worker.jobs.states import FINAL, PAUSABLE, QUEUED_PHASE
+from worker.jobs.submissions import JobSubmissions
 from worker.jobs.tables import jobs
-from worker.jobs.uses import record_uses, uses_of
-from worker.settings import Settings
-from worker.storage.database import Database
-from worker.storage.ids import new_id, ordinal
-
-QUEUE_OF: Mapping[Kind, Queue] = {
-    "training": "training",
-    "batch": "batch",
-    "scoring": "training",  # work of minutes in a process of its own, as a training is
-    "evaluation": "training",
-}
+from worker.jobs.uses import uses_of
 
 
-class JobRequests(JobTable):
+class JobRequests(JobSubmissions):
     """The moves that a tenant asks for. Another tenant's id is NotFound."""
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__(database, settings)
-        self._backlog = Backlog()
-
-    def submit(
-        self,
-        tenant: str,
-        kind: Kind,
-        spec: Mapping[str, Any],
-        *,
-        metadata: Mapping[str, str] | None = None,
-        priority: int = 0,
-        deadline_seconds: float | None = None,
-        retry_of: str | None = None,
-        id: str | None = None,  # noqa: A002  (the word that clients see)
-        uses_files: Sequence[str] = (),
-        uses_models: Sequence[str] = (),
-        idempotency: IdempotencyKey | None = None,
-        connection: Connection | None = None,
-        origin: Origin | None = None,
-    ) -> Job:
-        """Queue a job; once this returns it is never lost.
-
-        With a key that was used before, the job made then. ``uses_…`` are ids that must stay
-        while the job lives. With a ``connection`` it is the caller who commits. Raises
-        QueueFull, NotFound (a file or model is gone), IdempotencyMismatch.
-        """
-        job_id = new_id(ID_PREFIX[kind]) if id is None else id
-        row: dict[str, Any] = {
-            "id": job_id,
-            "tenant": tenant,
-            "ordinal": ordinal(job_id),
-            "kind": kind,
-            "queue": QUEUE_OF[kind],
-            "phase": QUEUED_PHASE[kind],
-            "spec": dict(spec),
-            "metadata": {} if metadata is None else dict(metadata),
-            "priority": priority,
-            "retry_of": retry_of,
-            "api_key": None if origin is None else origin.api_key,
-            "request_id": None if origin is None else origin.request_id,
-        }
-        admit = None if origin is None else origin.admit
-        retry = None if origin is None or idempotency is not None else origin.retry
-        if connection is not None:
-            return self._submit(
-                connection,
-                row,
-                deadline_seconds,
-                uses_files,
-                uses_models,
-                idempotency,
-                admit,
-                retry,
-            )
-        with self._database.write() as own:
-            return self._submit(
-                own, row, deadline_seconds, uses_files, uses_models, idempotency, admit, retry
-            )
-
-    def _submit(
-        self,
-        connection: Connection,
-        row: dict[str, Any],
-        deadline_seconds: float | None,
-        uses_files: Sequence[str],
-        uses_models: Sequence[str],
-        key: IdempotencyKey | None,
-        admit: Admit | None,
-        retry: Retry | None,
-    ) -> Job:
-        tenant, job_id = row["tenant"], row["id"]
-        if retry is not None:
-            repeated = find_or_remember(self._database, connection, tenant, retry, job_id)
-            if repeated is not None:
-                return job_from(self._owned(connection, tenant, repeated))
-        if key is not None:
-            earlier = claim_key(self._database, connection, tenant, key, job_id=job_id)
-            if earlier is not None:
-                if earlier.job_id is None:
-                    _in_flight(key)
-                return job_from(self._owned(connection, tenant, earlier.job_id))
-        self._backlog.check(connection, self._settings.max_queued_jobs)
-        now = self._database.now(connection)
-        reserved = 0 if admit is None else admit(connection, now, row["kind"], row["spec"])
-        share = fair_share.next_share(connection, row["queue"], row["priority"], tenant)
-        made = connection.execute(
-            insert(jobs)
-            .values(
-                **row,
-                state="queued",
-                phase_times={},
-                progress={},
-                token=0,
-                attempts=0,
-                losses=0,
-                share=share,
-                created_at=now,
-                due_at=0.0,
-                deadline_at=None if deadline_seconds is None else now + deadline_seconds,
-                checkpoint_history=[],
-                event_count=1,
-                reserved=reserved,
-            )
-            .returning(*jobs.c)
-        ).one()
-        record_uses(connection, tenant, job_id, "file", uses_files)
-        record_uses(connection, tenant, job_id, "model", uses_models)
-        self._write_event(connection, made, Note("queued", "Waits for a worker."), now)
-        return job_from(made)
 
     def request_cancel(self, tenant: str, job_id: str) -> Job:
         """End it: at once where nobody works on it, else as soon as its worker hears.
 
-        Asking again changes nothing. Raises NotFound, or Conflict when it ended otherwise.
+        A batch with finished shards goes to a worker first, which puts them together. Asking
+        again changes nothing. Raises NotFound, or Conflict when it ended otherwise.
         """
         with self._database.write() as connection:
             row = self._owned(connection, tenant, job_id)
@@ -156,11 +34,10 @@ class JobRequests(JobTable):
                 return job_from(row)
             if row.state in FINAL:
                 _ended(row)
-            if row.state == "running":
-                if row.cancel_requested_at is not None:
-                    return job_from(row)
-                note = Note("cancel_requested", "Will be cancelled.")
-                return self._set(connection, row, {"cancel_requested_at": now}, note, now)
+            if row.cancel_requested_at is not None:
+                return job_from(row)
+            if row.state == "running" or self._has_partial_output(connection, row):
+                return self._wish_to_cancel(connection, row, now)
             values = {
                 "state": "cancelled",
                 "phase": "cancelled",
@@ -215,8 +92,17 @@ class JobRequests(JobTable):
                 _ended(row)
             raise Conflict(f"{job_id} is {row.state}, not paused.", code="job_not_paused")
 
-    def retry(self, tenant: str, job_id: str, origin: Origin | None = None) -> Job:
-        """A new job like one that failed or was cancelled; raises NotFound, Conflict, QueueFull."""
+    def retry(
+        self,
+        tenant: str,
+        job_id: str,
+        origin: Origin | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Job:
+        """A new job like one that failed or was cancelled, admitted as any other.
+
+        Raises NotFound, Conflict, and what `submit` raises.
+        """
         with self._database.write() as connection:
             row = self._owned(connection, tenant, job_id)
             if row.state not in ("failed", "cancelled"):
@@ -234,9 +120,21 @@ class JobRequests(JobTable):
                 retry_of=job_id,
                 uses_files=uses_of(connection, tenant, job_id, "file"),
                 uses_models=uses_of(connection, tenant, job_id, "model"),
+                idempotency=idempotency,
                 connection=connection,
                 origin=origin,
             )
+
+    def _wish_to_cancel(self, connection: Connection, row: Row[Any], now: float) -> Job:
+        """Leave it to a worker: the one that has it, or the next."""
+        values: dict[str, Any] = {"cancel_requested_at": now}
+        note = Note("cancel_requested", "Will be cancelled.")
+        if row.state == "paused":
+            values |= {"state": "queued", "phase": QUEUED_PHASE[row.kind]}
+            note = Note("queued", "Will be cancelled, with what it has done so far.")
+        if row.state != "running":
+            values["due_at"] = 0.0
+        return self._set(connection, row, values, note, now)
 
     def _set(
         self,
@@ -258,11 +156,3 @@ def _ended(row: Row[Any]) -> NoReturn:
 
 
 _HOW = {"succeeded": "succeeded", "failed": "failed", "cancelled": "been cancelled"}
-
-
-def _in_flight(key: IdempotencyKey) -> NoReturn:
-    raise Conflict(
-        f"The first request with the Idempotency-Key {key.key[:100]!r} is still in flight.",
-        code="idempotency_key_in_flight",
-        param="Idempotency-Key",
-    )

@@ -51,7 +51,26 @@ class Job:
     retry_of: str | None
     api_key: str | None  # the id of the key that asked for it
     request_id: str | None  # of the HTTP request that made it
+    traceparent: str | None  # of that request's trace
     reserved: int  # of its tenant's budget, in millionths of the currency's unit
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What a log line says that is about this job."""
+        known = {"job_id": self.id, "tenant": self.tenant}
+        return known if self.request_id is None else {**known, "request_id": self.request_id}
+
+
+@dataclass(frozen=True, slots=True)
+class JobHead:
+    """What those who watch a job need of it: where it is, and how many events it has."""
+
+    id: str
+    tenant: str
+    state: State
+    phase: str
+    progress: dict[str, Any]
+    event_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +108,38 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a tenant's queued jobs may not start: it is suspended, or so many run already."""
+
+    suspended: bool
+    running_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a job waits, how many are before it, and when it may start, where that is known."""
+    """Why a job waits, how many are before it, and when it may start, where that is known.
+
+    ``hold`` is there where the reason is ``quota``.
+    """
 
     reason: WaitReason
     position: int
     estimated_start: float | None
+    hold: Hold | None = None
 
 
-__all__ = ["Checkpoint", "Job", "JobEvent", "Level", "Queue", "Signals", "WaitReason", "Waiting"]
+__all__ = [
+    "Checkpoint",
+    "Hold",
+    "Job",
+    "JobEvent",
+    "JobHead",
+    "Level",
+    "Queue",
+    "Signals",
+    "WaitReason",
+    "Waiting",
+]
 
 _JOB_FIELDS = tuple(field.name for field in fields(Job))
 _EVENT_FIELDS = tuple(field.name for field in fields(JobEvent))

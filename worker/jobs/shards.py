@@ -30,6 +30,7 @@ class ShardRow:
     completion_tokens: int
     characters_in: int
     characters_out: int
+    compute_seconds: float  # of the engine; a scoring counts its process instead
 
 
 class Counts(Protocol):
@@ -47,6 +48,8 @@ class Counts(Protocol):
     def characters_in(self) -> int: ...  # noqa: D102
     @property
     def characters_out(self) -> int: ...  # noqa: D102
+    @property
+    def compute_seconds(self) -> float: ...  # noqa: D102
 
 
 class JobShards(JobTable):
@@ -108,6 +111,7 @@ class JobShards(JobTable):
                     completion_tokens=counts.completion_tokens,
                     characters_in=counts.characters_in,
                     characters_out=counts.characters_out,
+                    compute_seconds=counts.compute_seconds,
                 )
             )
             return done.rowcount == 1

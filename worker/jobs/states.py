@@ -43,7 +43,9 @@ running → queued     the lease ran out, the worker drains, or a passing fault 
 paused  → queued     its owner resumes it
 paused  → cancelled  its owner asked; at once
 
-A wish (``cancel_requested_at``, ``pause_requested_at``) is no state. It ends with the next move.
+A wish (``cancel_requested_at``, ``pause_requested_at``) is no state. It ends with the next move;
+but a batch that is to be cancelled and has finished shards is queued with the wish, until a worker
+has put together what there is.
 Whichever COMMIT comes first wins: a job may still succeed after a wish to cancel it.
 """
 
@@ -52,7 +54,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Kind = Literal["training", "batch", "scoring", "evaluation"]
+Kind = Literal["training", "batch", "scoring", "evaluation", "examination"]
 State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
 FINAL: frozenset[State] = frozenset(("succeeded", "failed", "cancelled"))
@@ -71,18 +73,22 @@ ID_PREFIX: Mapping[Kind, str] = {
     "batch": "batch_",
     "scoring": "score-",
     "evaluation": "eval-",
+    "examination": "exam-",
 }
 QUEUED_PHASE: Mapping[str, str] = {
     "training": "queued",
     "batch": "validating",
     "scoring": "queued",
     "evaluation": "queued",
+    "examination": "queued",
 }
 RUNNING_PHASE: Mapping[str, str] = {
     "training": "running",
     "batch": "in_progress",
     "scoring": "running",
     "evaluation": "running",
+    "examination": "running",
 }
-# An evaluation keeps nothing on the way: paused, it would begin again, so it cannot be.
+# Evaluations and examinations keep nothing on the way: paused, they would begin again, so they
+# cannot be.
 PAUSABLE: frozenset[Kind] = frozenset(("training", "batch", "scoring"))

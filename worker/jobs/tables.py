@@ -68,7 +68,12 @@ jobs = Table(
     Column("event_count", Integer, nullable=False),
     Column("api_key", NAME),  # the id of the key that asked for it
     Column("request_id", NAME),  # of the HTTP request that made it
-    Column("reserved", BIG, nullable=False, server_default="0"),  # of the budget, in millionths
+    Column("traceparent", NAME),  # its trace, in W3C's form; none: it was not traced
+    # Set aside until the job ends: of its tenant's budget, in millionths, and of monthly quotas.
+    Column("reserved", BIG, nullable=False, server_default="0"),
+    Column("reserved_characters", BIG, nullable=False, server_default="0"),
+    Column("reserved_tokens", BIG, nullable=False, server_default="0"),
+    Column("reserved_seconds", Double, nullable=False, server_default="0"),
     CheckConstraint(
         "state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')",
         name="state_known",
@@ -170,6 +175,7 @@ batch_shards = Table(
     Column("completion_tokens", BIG, nullable=False),
     Column("characters_in", BIG, nullable=False, server_default="0"),
     Column("characters_out", BIG, nullable=False, server_default="0"),
+    Column("compute_seconds", Double, nullable=False, server_default="0"),
 )
 
 fair_clocks = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import Table, insert, select
+from sqlalchemy import ColumnElement, Table, insert, select
 from sqlalchemy.engine import Connection
 
 from worker.errors import NotFound
@@ -62,6 +62,13 @@ def uses_of(connection: Connection, tenant: str, job_id: str, what: What) -> lis
 
 def live_user(connection: Connection, tenant: str, what: What, identifier: str) -> str | None:
     """The id of a job that is not finished and needs this, or None."""
+    return user_of(connection, tenant, what, identifier, in_state(*sorted(LIVE)))
+
+
+def user_of(
+    connection: Connection, tenant: str, what: What, identifier: str, such: ColumnElement[bool]
+) -> str | None:
+    """The id of such a job that needs this, or None."""
     return connection.execute(
         select(jobs.c.id)
         .join(job_uses, job_uses.c.job_id == jobs.c.id)
@@ -69,7 +76,7 @@ def live_user(connection: Connection, tenant: str, what: What, identifier: str) 
             job_uses.c.tenant == tenant,
             job_uses.c.what == what,
             job_uses.c.used_id == identifier,
-            in_state(*sorted(LIVE)),
+            such,
         )
         .limit(1)
     ).scalar_one_or_none()

@@ -30,12 +30,12 @@ class JobWaits(JobTable):
             ).one_or_none()
             if row is None:
                 return None
-            before = self._before(connection, job.queue, row.priority, row.share, row.ordinal)
-            held = holds.is_held_back(connection, job.tenant)
+            before = self._before(connection, job, row.priority, row.share, row.ordinal)
+            hold = holds.hold_of(connection, job.tenant)
             slots = live_slots(connection, job.queue, now - self._settings.lease_seconds)
             seconds = self._usual_seconds(connection, job.queue)
-        if held:
-            return Waiting("quota", before, None)
+        if hold is not None:
+            return Waiting("quota", before, None, hold)
         if slots == 0:
             return Waiting("no_worker", before, None)
         if seconds is None:
@@ -45,14 +45,18 @@ class JobWaits(JobTable):
         return Waiting("behind_others", before, start)
 
     def _before(
-        self, connection: Connection, queue: str, priority: int, share: float, ordinal: str
+        self, connection: Connection, job: Job, priority: int, share: float, ordinal: str
     ) -> int:
-        """How many of all tenants are claimed before, counted up to FARTHEST."""
+        """How many of all tenants that may start jobs are claimed before, up to FARTHEST."""
         # The first rows of the queue are taken before they are compared: so the index is left
         # where the count ends, however long the queue is.
         first = (
             select(jobs.c.priority, jobs.c.share, jobs.c.ordinal)
-            .where(jobs.c.queue == queue, in_state("queued"))
+            .where(
+                jobs.c.queue == job.queue,
+                in_state("queued"),
+                or_(jobs.c.tenant == job.tenant, jobs.c.tenant.not_in(holds.held_back())),
+            )
             .order_by(jobs.c.priority.desc(), jobs.c.share, jobs.c.ordinal)
             .limit(FARTHEST)
             .subquery()

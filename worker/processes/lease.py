@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Self, TypeVar
 
+from worker import logs
 from worker.errors import DatabaseUnavailable, LeaseLost
 from worker.jobs import Job, Jobs, Signals
 from worker.settings import Settings
@@ -53,10 +54,12 @@ class Lease:
         self._over = threading.Event()
         self._on_silence = on_silence
         self._threads = [
-            threading.Thread(target=target, name=f"lease-{job.id}", daemon=True)
+            threading.Thread(target=logs.carried(target), name=f"lease-{job.id}", daemon=True)
             for target in (self._renew, self._guard)
         ]
-        self.signals = Signals(cancel=False, pause=False)
+        self.signals = Signals(
+            cancel=job.cancel_requested_at is not None, pause=job.pause_requested_at is not None
+        )
         self.silent = False  # whether `on_silence` was called
 
     def __enter__(self) -> Self:

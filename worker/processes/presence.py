@@ -1,7 +1,8 @@
 """Which workers are there, and how many jobs each takes at once.
 
-A worker says so when it starts, with each heartbeat, and when it leaves. It has one row a queue.
-One that has been silent for a lease's length counts as gone.
+A worker says so when it starts, with each heartbeat, and when it leaves. It has one row a queue; a
+reconciler, which takes no jobs, has one under no queue's name. One that has been silent for a
+lease's length counts as gone.
 """
 
 from __future__ import annotations
@@ -42,6 +43,16 @@ class WorkerRow:
     started_at: float
     seen_at: float
 
+    @property
+    def life(self) -> str:
+        """What this life of the worker publishes its figures under."""
+        return life_of(self.name, self.incarnation)
+
+
+def life_of(name: str, incarnation: str) -> str:
+    """One life of a worker, from its start to its end."""
+    return f"{name}.{incarnation}"
+
 
 class Presence:
     """The workers that are there. They belong to the machines, not to a tenant."""
@@ -50,7 +61,7 @@ class Presence:
         self._database = database
         self._settings = settings
 
-    def register(self, name: str, incarnation: str, role: str, slots: Mapping[Queue, int]) -> None:
+    def register(self, name: str, incarnation: str, role: str, slots: Mapping[str, int]) -> None:
         """Say who is there now, in place of any former life under this name."""
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -95,18 +106,23 @@ class Presence:
             return max(0, live_slots(connection, queue, since) - int(busy))
 
     def live(self) -> list[WorkerRow]:
-        """The workers that are there, by name."""
+        """The workers that are there and take jobs, by name."""
+        rows, now = self.known()
+        since = now - self._settings.lease_seconds
+        return [row for row in rows if row.queue and row.seen_at >= since]
+
+    def known(self) -> tuple[list[WorkerRow], float]:
+        """Also those that have been silent for a while or take no jobs, and what time it is."""
         with self._database.read() as connection:
-            since = self._database.now(connection) - self._settings.lease_seconds
+            now = self._database.now(connection)
             rows = connection.execute(
-                select(workers)
-                .where(workers.c.seen_at >= since)
-                .order_by(workers.c.name, workers.c.queue)
+                select(workers).order_by(workers.c.name, workers.c.queue)
             ).all()
-        return [
+        found = [
             WorkerRow(**{name: row._mapping[name] for name in WorkerRow.__dataclass_fields__})
             for row in rows
         ]
+        return found, now
 
     def forget_silent(self) -> int:
         """Drop workers that have been silent for ten leases; returns how many rows went."""
@@ -128,13 +144,16 @@ def live_slots(connection: Connection, queue: str, since: float) -> int:
 
 @contextmanager
 def announce(
-    backend: Backend, identity: Identity, role: str, slots: Mapping[Queue, int]
+    backend: Backend, identity: Identity, role: str, slots: Mapping[str, int]
 ) -> Iterator[Presence]:
     """Free what a former life of this worker held, then be there until the block ends."""
     presence = Presence(backend.database, backend.settings)
     freed = backend.jobs.free_predecessor(identity.name, identity.incarnation)
     for job in freed:
-        LOG.warning("%s: taken from a former life of this worker, now %s", job.id, job.state)
+        about = {"about": job.about}
+        LOG.warning(
+            "%s: taken from a former life of this worker, now %s", job.id, job.state, extra=about
+        )
     presence.register(identity.name, identity.incarnation, role, slots)
     stop = threading.Event()
 

@@ -5,8 +5,9 @@ is due, since a wake-up may have been lost. It is never needed for correctness o
 those are fenced in the rows.
 
 A machine that slept, or whose clock was set, makes leases look expired although their workers
-are alive. So after a gap between what was waited and what the clock says, nothing is taken from
-anybody for the length of one lease, in which living workers renew.
+are alive. So after a gap between what was waited and what the clock of the leases says, nothing
+is taken from anybody for the length of one lease, in which living workers renew. And a pass judges
+leases by the time it began at: if the machine sleeps in the middle of it, nobody loses by that.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Reconciler:
         backend: Backend,
         wakeups: Waker,
         *,
-        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
@@ -57,8 +58,10 @@ class Reconciler:
         self._presence = Presence(backend.database, backend.settings)
         self._wakeups = wakeups
         self._sweep = Sweep(backend)
-        self._wall = wall
+        self._clock = backend.jobs.clock if clock is None else clock
         self._monotonic = monotonic
+        self._read: float | None = None  # what the clock said last
+        self._since = 0.0  # seconds that we know of since then
         self._trust_leases_at = monotonic()
         self._held_up = False  # whether the last pass took too long
         self._sweep_at = monotonic() + SWEEP_SECONDS
@@ -66,18 +69,17 @@ class Reconciler:
     def run(self, stop: threading.Event) -> None:
         """Tick until told to stop; outages are ridden out."""
         while not stop.is_set():
-            wall, monotonic = self._wall(), self._monotonic()
+            began = self._monotonic()
             try:
                 self.tick()
             except DatabaseUnavailable as error:
                 LOG.warning("%s", error.message)
             except Exception:
                 LOG.exception("a pass of the reconciler failed; the next one tries again")
-            worked = self._monotonic() - monotonic
-            interval = self._settings.reconcile_seconds
-            stop.wait(interval)
-            self.note_gap(self._wall() - wall - worked - interval)
+            worked = self._monotonic() - began
             self.note_pass(worked)
+            stop.wait(self._settings.reconcile_seconds)
+            self._since += worked + self._settings.reconcile_seconds
 
     def note_gap(self, seconds: float) -> None:
         """Hear by how much the clock and our waiting disagree; a large gap suspends trust."""
@@ -102,20 +104,29 @@ class Reconciler:
 
     def tick(self) -> None:
         """One pass; raises DatabaseUnavailable."""
+        now = self._read_clock()
         if self._monotonic() >= self._trust_leases_at and self._jobs.needs_recovery():
-            self._recover()
+            self._recover(now)
         for queue in QUEUES:
             self._wake(queue)
         if self._monotonic() >= self._sweep_at:
             self._sweep_at = self._monotonic() + SWEEP_SECONDS
             self._sweep.run()
 
-    def _recover(self) -> None:
+    def _read_clock(self) -> float:
+        now = self._clock()
+        if self._read is not None:
+            self.note_gap(now - self._read - self._since)
+        self._read, self._since = now, 0.0
+        return now
+
+    def _recover(self, now: float) -> None:
         self._jobs.shorten_leases()
-        for job in self._jobs.recover_expired():
-            LOG.warning("%s: worker %s is lost; now %s", job.id, job.worker, job.state)
+        for job in self._jobs.recover_expired(now):
+            about = {"about": job.about}
+            LOG.warning("%s: worker %s is lost; now %s", job.id, job.worker, job.state, extra=about)
         for job in self._jobs.fail_overdue():
-            LOG.warning("%s: its deadline has passed", job.id)
+            LOG.warning("%s: its deadline has passed", job.id, extra={"about": job.about})
 
     def _wake(self, queue: Queue) -> None:
         """Send as many wake-ups as there are both due jobs and idle slots, less those under way."""

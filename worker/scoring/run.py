@@ -31,6 +31,7 @@ class ShardCounts:
     failed: int = 0
     completion_tokens: int = 0
     characters_out: int = 0
+    compute_seconds: float = 0.0  # of the whole job, in its progress
 
 
 class ScoringRun(ChildRun):

@@ -17,6 +17,7 @@ from pathlib import Path
 import redis
 
 from textgen.errors import TextgenError
+from worker.settings import Settings
 
 HOST = "127.0.0.1"
 SERVERS = ("redis-server", "valkey-server")
@@ -79,6 +80,24 @@ def prepare_redis(folder: Path) -> EmbeddedRedis:
     with os.fdopen(descriptor, "w") as file:
         file.write(config_text(folder, port, password))
     return EmbeddedRedis(program, config, port, password)
+
+
+def running_redis(folder: Path) -> EmbeddedRedis | None:
+    """The one of a stack that runs with this folder, None without one."""
+    config = folder / "redis.conf"
+    try:
+        words = [line.split(" ", 1) for line in config.read_text().splitlines()]
+        known = {pair[0]: pair[1] for pair in words if len(pair) == 2}
+        found = EmbeddedRedis(find_server(), config, int(known["port"]), known["requirepass"])
+    except (OSError, KeyError, ValueError, RedisMissing):
+        return None
+    return found if found.answers() else None
+
+
+def with_running_redis(settings: Settings) -> Settings:
+    """The same settings; without a broker, that of the stack that runs on the home, if one does."""
+    found = None if settings.broker_url else running_redis(settings.home / "redis")
+    return settings if found is None else settings.with_broker(HOST, found.port, found.password)
 
 
 def config_text(folder: Path, port: int, password: str) -> str:

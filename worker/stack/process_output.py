@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
 from typing import TextIO
+
+from worker.logs import timestamp
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)  # of terminals, told apart on dark and on light
 LONGEST_LINE = 65_536  # bytes; a longer line is broken there, so that memory stays bounded
@@ -12,7 +16,7 @@ LONGEST_LINE = 65_536  # bytes; a longer line is broken there, so that memory st
 class Log:
     """Writes lines to one stream; coloured names on a terminal only.
 
-    ``prefixed=False`` writes lines as they are, for processes whose lines are JSON.
+    With ``prefixed=False`` lines are JSON: those of processes that write none themselves become it.
     """
 
     def __init__(self, stream: TextIO, names: Sequence[str], *, prefixed: bool = True) -> None:
@@ -24,6 +28,11 @@ class Log:
 
     def write(self, name: str, line: str) -> None:
         """Write one line of the named process."""
+        if not self._prefixed and not line.startswith("{"):
+            line = json.dumps(
+                {"time": timestamp(time.time()), "level": "info", "process": name, "message": line},
+                ensure_ascii=False,
+            )
         self._stream.write(f"{self._prefix(name)}{line}\n")
         self._stream.flush()
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 from typing_extensions import override
 
 MANIFEST = "manifest.json"
+BAD_MANIFEST = "manifest.bad.json"
+MANIFESTS = frozenset((MANIFEST, BAD_MANIFEST))
 STAGING = ".staging"
 
 
@@ -51,8 +53,15 @@ class Backend(ABC):
         """Remove the artifact, its manifest first; nothing happens when it is not there."""
 
     @abstractmethod
-    def list(self, prefix: str) -> Iterator[tuple[str, float]]:
-        """Names of the published artifacts at and under a folder, with their time of making."""
+    def list(self, prefix: str, manifest: str = MANIFEST) -> Iterator[tuple[str, float]]:
+        """Names of the artifacts at and under a folder with such a manifest, and its time."""
+
+    @abstractmethod
+    def unfinished(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Names of folders under one that have files and no manifest, with their newest write."""
+
+    def remove_empty_folders(self, prefix: str, before: float) -> None:  # noqa: B027
+        """Remove empty folders under a folder that last changed before; most storage has none."""
 
     @abstractmethod
     def free_bytes(self) -> int:
@@ -69,14 +78,20 @@ class LocalBackend(Backend):
     @override
     def publish(self, folder: Path, name: str) -> None:
         target = self._root / name
-        make_folders(target.parent)
         sync_folder(folder)
-        try:
-            folder.rename(target)
-        except OSError as error:
-            if target.exists():
-                raise FileExistsError(f"artifact {name} exists already") from error
-            raise
+        while True:
+            try:
+                make_folders(target.parent)
+                folder.rename(target)
+                break
+            except FileNotFoundError:
+                if not folder.exists():
+                    raise
+                # else the parent, which was empty, has just been removed
+            except OSError as error:
+                if target.exists():
+                    raise FileExistsError(f"artifact {name} exists already") from error
+                raise
         sync_folder(target.parent)
 
     @override
@@ -100,14 +115,32 @@ class LocalBackend(Backend):
         shutil.rmtree(folder, ignore_errors=True)
 
     @override
-    def list(self, prefix: str) -> Iterator[tuple[str, float]]:
+    def list(self, prefix: str, manifest: str = MANIFEST) -> Iterator[tuple[str, float]]:
         for folder, folders, files in os.walk(self._root / prefix):
             folders[:] = sorted(child for child in folders if child != STAGING)
-            if MANIFEST in files:
+            if manifest in files:
                 path = Path(folder)
-                made = newest_write([path / MANIFEST])
+                made = newest_write([path / manifest])
                 if made is not None:  # else it was deleted meanwhile
                     yield path.relative_to(self._root).as_posix(), made
+
+    @override
+    def unfinished(self, prefix: str) -> Iterator[tuple[str, float]]:
+        for folder, _, files in os.walk(self._root / prefix):
+            if files and not MANIFESTS & set(files):
+                path = Path(folder)
+                written = newest_write([path, *(path / file for file in files)])
+                if written is not None:
+                    yield path.relative_to(self._root).as_posix(), written
+
+    @override
+    def remove_empty_folders(self, prefix: str, before: float) -> None:
+        top = self._root / prefix
+        for name, _, _ in os.walk(top, topdown=False):
+            folder = Path(name)
+            with suppress(OSError):  # it is not empty, or gone
+                if folder != top and folder.stat().st_mtime < before:
+                    folder.rmdir()
 
     @override
     def free_bytes(self) -> int:
@@ -159,23 +192,35 @@ class RemoteBackend(Backend):
             self._fs.rm(target, recursive=True)
 
     @override
-    def list(self, prefix: str) -> Iterator[tuple[str, float]]:
+    def list(self, prefix: str, manifest: str = MANIFEST) -> Iterator[tuple[str, float]]:
         root = f"{self._root}/{prefix}".rstrip("/")
         for path, info in sorted(self._fs.find(root, detail=True).items()):
             folder, _, file = str(path).rpartition("/")
-            if file == MANIFEST:
-                made = next(
-                    (info[key] for key in ("created", "LastModified", "mtime") if key in info), None
-                )
-                yield folder[len(self._root) :].strip("/"), _seconds(made)
+            if file == manifest:
+                yield folder[len(self._root) :].strip("/"), _made_at(info)
+
+    @override
+    def unfinished(self, prefix: str) -> Iterator[tuple[str, float]]:
+        written: dict[str, float] = {}
+        finished = set()
+        root = f"{self._root}/{prefix}".rstrip("/")
+        for path, info in self._fs.find(root, detail=True).items():
+            folder, _, file = str(path).rpartition("/")
+            name = folder[len(self._root) :].strip("/")
+            if file in MANIFESTS:
+                finished.add(name)
+            written[name] = max(written.get(name, 0.0), _made_at(info))
+        for name in sorted(set(written) - finished):
+            yield name, written[name]
 
     @override
     def free_bytes(self) -> int:
         return sys.maxsize
 
 
-def _seconds(moment: Any) -> float:
-    """A file system's time, as seconds since 1970; 0 where it keeps none."""
+def _made_at(info: Mapping[str, Any]) -> float:
+    """A file's time by what its file system says, as seconds since 1970; 0 where it keeps none."""
+    moment = next((info[key] for key in ("created", "LastModified", "mtime") if key in info), None)
     if isinstance(moment, datetime):
         return moment.timestamp()
     return float(moment) if isinstance(moment, int | float) else 0.0

@@ -69,6 +69,12 @@ class Staging:
             shutil.copyfileobj(stream, writer, CHUNK)
         return self._files[file]
 
+    def path(self, file: str) -> Path:
+        """Where a file that was written lies until ``commit``, to be looked at."""
+        if file not in self._files:
+            raise FileNotFoundError(errno.ENOENT, "no such file was written", file)
+        return self._folder / file
+
     def commit(self) -> Artifact:
         """Publish what was written; raises FileExistsError when the name is taken."""
         manifest = {"files": {file: asdict(info) for file, info in self._files.items()}}

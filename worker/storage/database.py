@@ -55,6 +55,7 @@ _SQLITE_AWAY = {
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_READONLY,
 }
+_AFTER_COMMIT = "textgen_after_commit"  # of a connection: what its transaction is followed by
 _POSTGRESQL_DISK_FULL = "53100"
 _POSTGRESQL_AWAY = ("08", "40", "53", "55P03", "57")  # see its appendix of error codes
 
@@ -81,12 +82,30 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One consistent view, however long it is looked at; nothing can be written in it."""
+        with _translated(), self._engine.connect() as connection:
+            if self.is_sqlite:
+                yield connection
+                return
+            connection = connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.exec_driver_sql(f"SET LOCAL {name} = 0")
+            yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction: committed at the end of the block, rolled back by any exception."""
         with _translated(), self._engine.connect() as connection:
             connection.execution_options(textgen_write=True)
+            after: list[Callable[[], object]] = []
+            connection.info[_AFTER_COMMIT] = after
             with connection.begin():
                 yield connection
+        for action in after:
+            action()
 
     def now(self, connection: Connection) -> float:
         """Seconds since 1970 by the clock that leases go by: the database's where it has one."""
@@ -103,16 +122,34 @@ class Database:
         with self.read() as connection:
             connection.execute(sa.select(1))
 
-    def migrate(self) -> None:
-        """Bring the tables to the newest version; any number of processes may do so at once."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to the newest version, or from an earlier one to this.
+
+        Any number of processes may do so at once. Raises UnknownRevision.
+        """
         from worker.migrations.upgrade import upgrade  # Alembic is slow to load
 
         with _translated():
-            upgrade(self._engine)
+            upgrade(self._engine, revision)
+
+    def downgrade(self, revision: str) -> None:
+        """Take the tables back to an earlier version; what only later ones hold is lost.
+
+        Raises UnknownRevision.
+        """
+        from worker.migrations.upgrade import downgrade
+
+        with _translated():
+            downgrade(self._engine, revision)
 
     def dispose(self) -> None:
         """Close the idle connections."""
         self._engine.dispose()
+
+
+def after_commit(connection: Connection, action: Callable[[], object]) -> None:
+    """Do something once the transaction of `Database.write` has been committed; quick, or never."""
+    connection.info[_AFTER_COMMIT].append(action)
 
 
 def insert_into(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, NoReturn
+from typing import BinaryIO, Literal, NoReturn
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from worker.errors import Conflict, NotFound
 from worker.jobs.uses import live_user
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
+from worker.storage.file_rows import FileRow, file_from
+from worker.storage.file_search import FileSearch
 from worker.storage.ids import new_id
 from worker.storage.pages import Page, cut
 from worker.storage.tables import files
 
+__all__ = ["FileRow", "Files", "NewFile", "add_file"]
+
 AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file. ``filename`` is the user's word for it and never part of a path."""
-
-    id: str
-    tenant: str
-    filename: str
-    purpose: str
-    status: str
-    bytes: int
-    sha256: str
-    artifact: str
-    file: str
-    created_at: float
-    expires_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +52,14 @@ def add_file(connection: Connection, tenant: str, new: NewFile, now: float) -> F
         "created_at": now,
         "expires_at": None if new.expires_in is None else now + new.expires_in,
     }
-    return _from(connection.execute(insert(files).values(**values).returning(*files.c)).one())
+    return file_from(connection.execute(insert(files).values(**values).returning(*files.c)).one())
 
 
-class Files:
+class Files(FileSearch):
     """The files of every tenant. Safe to share between threads."""
 
     def __init__(self, database: Database, store: ArtifactStore) -> None:
-        self._database = database
+        super().__init__(database)
         self._store = store
 
     def create(
@@ -110,7 +97,7 @@ class Files:
             row = connection.execute(
                 select(files).where(files.c.tenant == tenant, files.c.id == file_id)
             ).one_or_none()
-        return _from(row) if row is not None else _missing(file_id)
+        return file_from(row) if row is not None else _missing(file_id)
 
     def list(
         self,
@@ -130,7 +117,7 @@ class Files:
         query = query.order_by(files.c.id.desc() if order == "desc" else files.c.id)
         with self._database.read() as connection:
             rows = connection.execute(query.limit(limit + 1)).all()
-        return cut([_from(row) for row in rows], limit)
+        return cut([file_from(row) for row in rows], limit)
 
     def open(self, row: FileRow, offset: int = 0) -> BinaryIO:
         """The bytes, from one on."""
@@ -163,7 +150,7 @@ class Files:
             ).first()
         if shared is None and row.artifact.startswith("files/"):
             self._store.delete(row.artifact)
-        return _from(row)
+        return file_from(row)
 
     def delete_expired(self) -> int:
         """Delete files whose time is over and that no job needs; returns how many went."""
@@ -183,10 +170,6 @@ class Files:
         except (Conflict, NotFound):
             return False
         return True
-
-
-def _from(row: Row[Any]) -> FileRow:
-    return FileRow(**{name: row._mapping[name] for name in FileRow.__dataclass_fields__})
 
 
 def _missing(file_id: str) -> NoReturn:

@@ -43,3 +43,11 @@ def new_id(prefix: str) -> str:
 def ordinal(identifier: str) -> str:
     """The part of an id that orders it among ids of any prefix (its last 26 characters)."""
     return identifier[-ORDINAL_LENGTH:]
+
+
+def made_at(identifier: str) -> float:
+    """When an id was made, seconds since 1970."""
+    number = 0
+    for digit in ordinal(identifier):
+        number = number << 5 | ALPHABET.index(digit)
+    return (number >> _RANDOM_BITS) / 1000

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from sqlalchemy import func, select, update
 
 from textgen.errors import InvalidOption
-from worker.errors import Conflict, Unauthenticated
+from worker.errors import Unauthenticated
 from worker.settings import Settings
 from worker.storage.database import Database, insert_into
 from worker.storage.key_files import admin_key, digest_of, make_key, split_key
-from worker.storage.key_rows import Key, insert_key, key_from, missing_key
+from worker.storage.key_rows import Key, insert_key, key_from, missing_key, valid_row
+from worker.storage.key_search import KeySearch
 from worker.storage.signin_links import SigninLinks
 from worker.storage.tables import api_keys
 from worker.tenants.audit import OPERATOR, Actor, record
@@ -28,11 +29,11 @@ CACHE_SIZE = 10_000
 GRACE_SECONDS = 86_400.0  # so long is a key valid after it was rotated
 
 
-class Keys:
+class Keys(KeySearch):
     """The keys of every tenant. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._lock = threading.Lock()
         self._cache: dict[str, tuple[float, Key, bytes]] = {}
 
@@ -86,19 +87,7 @@ class Keys:
         plaintext = make_key()
         with self._database.write() as connection:
             now = self._database.now(connection)
-            old = connection.execute(
-                select(api_keys)
-                .where(api_keys.c.tenant == tenant, api_keys.c.id == key_id)
-                .with_for_update()
-            ).one_or_none()
-            if old is None:
-                raise missing_key(key_id)
-            ended = old.expires_at is not None and old.expires_at <= now
-            if old.revoked_at is not None or ended:
-                raise Conflict(
-                    f"The API key {key_id!r} is not valid any more; make a new one.",
-                    code="key_not_valid",
-                )
+            old = valid_row(connection, tenant, key_id, now)
             if expires_in is None and old.expires_at is not None:
                 expires_in = old.expires_at - old.created_at
             expires_at = None if expires_in is None else now + expires_in
@@ -121,6 +110,37 @@ class Keys:
             record(connection, now, actor, "api_key.updated", tenant, key_id, data)
         self._forget(key_id)
         return key, plaintext
+
+    def change(
+        self,
+        tenant: str,
+        key_id: str,
+        *,
+        name: str | None = None,
+        scopes: Sequence[str] | None = None,
+        expires_in: float | None = None,
+        actor: Actor = OPERATOR,
+    ) -> Key:
+        """Change what is given; raises NotFound, Conflict where the key is not valid any more."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            row = valid_row(connection, tenant, key_id, now)
+            given = {
+                "name": name,
+                "scopes": None if scopes is None else list(scopes),
+                "expires_at": None if expires_in is None else now + expires_in,
+            }
+            values = {name: value for name, value in given.items() if value is not None}
+            if values:
+                row = connection.execute(
+                    update(api_keys)
+                    .where(api_keys.c.id == key_id)
+                    .values(**values)
+                    .returning(*api_keys.c)
+                ).one()
+            record(connection, now, actor, "api_key.updated", tenant, key_id, values)
+        self._forget(key_id)
+        return key_from(row)
 
     def authenticate(self, plaintext: str) -> Key:
         """The key that this is; raises Unauthenticated. Known keys are looked up every 5 s."""

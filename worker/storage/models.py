@@ -6,55 +6,26 @@ points to a model and moves in one step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from sqlalchemy import and_, case, delete, insert, select
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy import and_, bindparam, case, delete, func, insert, select
+from sqlalchemy.engine import Connection
 
 from worker.errors import Conflict, NotFound
 from worker.jobs.states import ID_PREFIX
 from worker.jobs.tables import checkpoints
 from worker.jobs.uses import live_user
 from worker.storage.database import Database, insert_into
+from worker.storage.model_rows import Alias, Model, NewModel, model_from
+from worker.storage.model_search import ModelSearch
 from worker.storage.tables import aliases, models
 
+__all__ = ["BEST", "Alias", "Model", "Models", "NewModel", "add_model", "put_alias"]
 
-@dataclass(frozen=True, slots=True)
-class NewModel:
-    """A model to be added."""
-
-    id: str
-    owned_by: str
-    artifact: str
-    file: str
-    base: str | None = None
-    header: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A trained model. ``header`` has what clients may see of its bundle's header."""
-
-    id: str
-    tenant: str
-    base: str | None
-    owned_by: str
-    job_id: str | None
-    artifact: str
-    file: str
-    header: dict[str, Any]
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """A name, and the id of the model it stands for."""
-
-    name: str
-    model: str
-    updated_at: float
+CACHE_SIZE = 1000
+BEST = ":best"  # behind the id of a training
 
 
 def add_model(
@@ -92,11 +63,25 @@ def put_alias(connection: Connection, tenant: str, name: str, model: str, now: f
     return Alias(name, found.id, now)
 
 
-class Models:
+# Made once: every completion asks it, and to make it takes longer than to answer it.
+_ID_OF = select(models.c.id).where(
+    models.c.tenant == bindparam("tenant"),
+    models.c.id
+    == func.coalesce(
+        select(aliases.c.model_id)
+        .where(aliases.c.tenant == bindparam("tenant"), aliases.c.name == bindparam("name"))
+        .scalar_subquery(),
+        bindparam("name"),
+    ),
+)
+
+
+class Models(ModelSearch):
     """Models and aliases of every tenant. Safe to share between threads."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
+        self._known: dict[tuple[str, str], Model] = {}  # a model that is there never changes
 
     def get(self, tenant: str, model_id: str) -> Model:
         """A model by its id; raises NotFound."""
@@ -107,15 +92,36 @@ class Models:
         """A model by its id, by an alias, or by the training that makes it; raises NotFound.
 
         The id of a training stands for its model, and until that is there for its newest
-        checkpoint.
+        checkpoint; with ``:best`` behind it for the best weights that this checkpoint has.
         """
+        training = name.removesuffix(BEST)
         with self._database.read() as connection:
-            target = connection.execute(
-                select(aliases.c.model_id).where(aliases.c.tenant == tenant, aliases.c.name == name)
+            found: str | None = connection.execute(
+                _ID_OF, {"tenant": tenant, "name": name}
             ).scalar_one_or_none()
-            if target is None and name.startswith(ID_PREFIX["training"]):
-                target = _made_by(connection, tenant, name)
-            return _model(connection, tenant, name if target is None else target, name)
+            known = None if found is None else self._known.get((tenant, found))
+            if known is not None:
+                return known
+            if found is None and training.startswith(ID_PREFIX["training"]):
+                found = _made_by(connection, tenant, training)
+            model = _model(connection, tenant, name if found is None else found, name)
+        if len(self._known) >= CACHE_SIZE:
+            self._known.clear()
+        self._known[tenant, model.id] = model
+        best_file = model.header.get("best_file") if training != name else None
+        return model if best_file is None else replace(model, file=best_file)
+
+    def add(self, tenant: str, new: NewModel, alias: str | None = None) -> Model:
+        """Make a model known that no job has made, under a name of the user's own if given.
+
+        Raises Conflict when a model has that name.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            add_model(connection, tenant, new, now)
+            if alias is not None:
+                put_alias(connection, tenant, alias, new.id, now)
+            return _model(connection, tenant, new.id)
 
     def list(self, tenant: str) -> list[Model]:
         """All models, the newest first."""
@@ -125,10 +131,20 @@ class Models:
                 .where(models.c.tenant == tenant)
                 .order_by(models.c.created_at.desc(), models.c.id.desc())
             ).all()
-        return [_from(row) for row in rows]
+        return [model_from(row) for row in rows]
+
+    def names_of_artifacts(self, artifacts: Iterable[str]) -> dict[str, str]:
+        """The ids of the models that lie there, whosever they are; of those that are known."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(models.c.artifact, models.c.id).where(models.c.artifact.in_(set(artifacts)))
+            ).all()
+        return {row.artifact: row.id for row in rows}
 
     def delete(self, tenant: str, model_id: str) -> Model:
-        """Forget a model and its aliases; raises NotFound, or Conflict while a job needs it.
+        """Forget a model, its aliases and that it is a checkpoint.
+
+        Raises NotFound, or Conflict while a job needs it.
 
         The artifact stays until nothing points to it; the sweep removes it.
         """
@@ -144,6 +160,11 @@ class Models:
                 )
             connection.execute(
                 delete(aliases).where(aliases.c.tenant == tenant, aliases.c.model_id == model_id)
+            )
+            connection.execute(
+                delete(checkpoints).where(
+                    checkpoints.c.tenant == tenant, checkpoints.c.model_id == model_id
+                )
             )
             connection.execute(
                 delete(models).where(models.c.tenant == tenant, models.c.id == model_id)
@@ -232,11 +253,7 @@ def _model(
             code="model_not_found",
             param="model",
         )
-    return _from(row)
-
-
-def _from(row: Row[Any]) -> Model:
-    return Model(**{name: row._mapping[name] for name in Model.__dataclass_fields__})
+    return model_from(row)
 
 
 def _no_alias(name: str) -> NoReturn:

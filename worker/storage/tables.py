@@ -1,9 +1,10 @@
-"""Tables beside the jobs. The tenant is in each but `workers`, which belong to the machines.
+"""Tables beside the jobs. The tenant is in each but the last two, which belong to the machines.
 
 files, models, aliases      what users upload and get
 uploads, upload_parts       files that come in parts
 api_keys, signin_links      who may do what
 workers                     who is there to work
+chores                      what is done now and then, and by whom
 """
 
 from __future__ import annotations
@@ -111,6 +112,13 @@ api_keys = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Index("api_keys_list", "tenant", "id"),
+    Index("api_keys_created", "tenant", "created_at", "id"),
+    Index(
+        "api_keys_sessions",
+        "expires_at",
+        postgresql_where=text("name = 'browser session'"),
+        sqlite_where=text("name = 'browser session'"),
+    ),
 )
 
 signin_links = Table(
@@ -134,4 +142,13 @@ workers = Table(
     Column("slots", Integer, nullable=False),
     Column("started_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
+)
+
+chores = Table(
+    "chores",
+    METADATA,
+    Column("name", NAME, primary_key=True),
+    Column("due_at", Double, nullable=False),
+    Column("holder", NAME, nullable=False),  # empty: nobody
+    Column("held_until", Double, nullable=False),
 )

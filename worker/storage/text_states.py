@@ -24,9 +24,8 @@ PREFIX = "state_"
 _FORM = re.compile(PREFIX + f"[{ALPHABET}]{{{ORDINAL_LENGTH}}}")
 FIELDS = ("model", "artifact", "file", "tokens", "created_at", "expires_at", "bytes")
 
-# KEYS: index (id by expiry), sizes (id to bytes, all under ""). ARGV: prefix of the states' keys,
-# id, bytes, seconds, bound, then the fields of the state.
-_ADD = """
+# KEYS: index (id by expiry), sizes (id to bytes, all under ""). ARGV: prefix of the states' keys.
+_DROP = """
 local function drop(id)
   local size = redis.call('HGET', KEYS[2], id)
   if size then redis.call('HINCRBY', KEYS[2], '', -size) end
@@ -34,6 +33,9 @@ local function drop(id)
   redis.call('ZREM', KEYS[1], id)
   redis.call('DEL', ARGV[1] .. id)
 end
+"""
+# The same, and ARGV: id, bytes, seconds, bound, then the fields of the state.
+_ADD = f"""{_DROP}
 local now = tonumber(redis.call('TIME')[1])
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do drop(id) end
 local size, seconds = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -47,7 +49,19 @@ redis.call('HSET', key, 'created_at', now, 'expires_at', now + seconds, unpack(A
 redis.call('ZADD', KEYS[1], now + seconds, ARGV[2])
 redis.call('HSET', KEYS[2], ARGV[2], size)
 redis.call('HINCRBY', KEYS[2], '', size)
-for _, each in ipairs({key, KEYS[1], KEYS[2]}) do redis.call('EXPIRE', each, seconds) end
+for _, each in ipairs({{key, KEYS[1], KEYS[2]}}) do redis.call('EXPIRE', each, seconds) end
+"""
+# The same, and ARGV: the artifact whose states go, or '' for all. How many went.
+_FORGET = f"""{_DROP}
+local gone = 0
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if ARGV[2] == '' or redis.call('HGET', ARGV[1] .. id, 'artifact') == ARGV[2] then
+    drop(id)
+    gone = gone + 1
+  end
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
+return gone
 """
 # KEYS: state, index, sizes. ARGV: id, seconds. Its fields, with its life begun anew.
 _USE = """
@@ -97,6 +111,7 @@ class TextStates:
         self._add = connection.register_script(_ADD)
         self._use = connection.register_script(_USE)
         self._delete = connection.register_script(_DELETE)
+        self._forget = connection.register_script(_FORGET)
 
     @property
     def allowed(self) -> bool:
@@ -178,6 +193,14 @@ class TextStates:
         if not _answered(self._delete, keys=_keys(tenant, state_id), args=[state_id]):
             raise not_found(state_id)
 
+    def forget(self, tenant: str, artifact: str = "") -> int:
+        """Delete what goes on from a deleted model's artifact, or all states of a deleted tenant.
+
+        Returns how many went. An answer that is being written may still leave one, for its hour.
+        """
+        prefix, index, sizes = _keys(tenant, "")
+        return int(_answered(self._forget, keys=[index, sizes], args=[prefix, artifact]))
+
     def _read(self, tenant: str, ids: Sequence[str]) -> list[StoredState | None]:
         with self._redis.pipeline(transaction=False) as pipe:
             for state_id in ids:
@@ -219,6 +242,11 @@ def _stored(state_id: str, row: Sequence[str]) -> StoredState:
     model, artifact, file, tokens, created, expires, size = row
     bundle = BundleReference(artifact=artifact, file=file)
     return StoredState(state_id, model, bundle, int(tokens), int(created), int(expires), int(size))
+
+
+def states_prefixes() -> list[str]:
+    """What the keys of states begin with, before the tenant."""
+    return ["textgen:state:", "textgen:states:", "textgen:state-sizes:"]
 
 
 def _keys(tenant: str, state_id: str) -> list[str]:

@@ -6,56 +6,29 @@ day is forgotten, with its parts.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.engine import Connection, Row
 
-from textgen.errors import InvalidInput
-from worker.errors import Conflict, NotFound, TooLarge
+from worker.errors import TooLarge
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
 from worker.storage.files import FileRow, NewFile, add_file
 from worker.storage.ids import new_id
 from worker.storage.tables import upload_parts, uploads
+from worker.storage.upload_joining import chosen_parts, join_parts
+from worker.storage.upload_rows import (
+    Part,
+    Upload,
+    not_pending,
+    part_from,
+    upload_from,
+    upload_row,
+)
 
-CONTENT = "content"
 EXPIRES_SECONDS = 86_400.0
-CHUNK = 2**20
 MOST_PARTS = 10_000
 AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A file that is coming in parts; ``bytes`` are those it will have."""
-
-    id: str
-    tenant: str
-    filename: str
-    mime_type: str
-    purpose: str
-    bytes: int
-    status: str  # pending, completed, cancelled or expired
-    expires_in: float | None  # of the file, from its completion on
-    created_at: float
-    expires_at: float
-    file_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part that is stored."""
-
-    id: str
-    upload_id: str
-    bytes: int
-    sha256: str
-    artifact: str
-    created_at: float
 
 
 class Uploads:
@@ -94,12 +67,12 @@ class Uploads:
                 )
                 .returning(*uploads.c)
             ).one()
-        return _upload(row)
+        return upload_from(row)
 
     def get(self, tenant: str, upload_id: str) -> Upload:
         """One; raises NotFound."""
         with self._database.read() as connection:
-            return _upload(_row(connection, tenant, upload_id))
+            return upload_from(upload_row(connection, tenant, upload_id))
 
     def parts(self, tenant: str, upload_id: str) -> list[Part]:
         """Those that are stored, in the order of their coming."""
@@ -109,13 +82,13 @@ class Uploads:
                 .where(upload_parts.c.tenant == tenant, upload_parts.c.upload_id == upload_id)
                 .order_by(upload_parts.c.id)
             ).all()
-        return [_part(row) for row in rows]
+        return [part_from(row) for row in rows]
 
     def check_open(self, tenant: str, upload_id: str) -> Upload:
         """One that still takes parts; raises NotFound, Conflict."""
         found = self.get(tenant, upload_id)
         if found.status != "pending":
-            _not_pending(found)
+            not_pending(found)
         return found
 
     def add_part(
@@ -130,9 +103,9 @@ class Uploads:
     ) -> Part:
         """Make a stored part known; raises NotFound, Conflict, TooLarge."""
         with self._database.write() as connection:
-            found = _upload(_row(connection, tenant, upload_id, lock=True))
+            found = upload_from(upload_row(connection, tenant, upload_id, lock=True))
             if found.status != "pending":
-                _not_pending(found)
+                not_pending(found)
             stored, count = connection.execute(
                 select(func.coalesce(func.sum(upload_parts.c.bytes), 0), func.count()).where(
                     upload_parts.c.upload_id == upload_id
@@ -159,7 +132,7 @@ class Uploads:
                 )
                 .returning(*upload_parts.c)
             ).one()
-        return _part(row)
+        return part_from(row)
 
     def complete(
         self, tenant: str, upload_id: str, part_ids: Sequence[str], md5: str | None = None
@@ -173,10 +146,10 @@ class Uploads:
         if found.status == "completed" and found.file_id is not None:
             return found, found.file_id
         if found.status != "pending":
-            _not_pending(found)
-        chosen = self._chosen(tenant, found, part_ids)
+            not_pending(found)
+        chosen = chosen_parts(found, self.parts(tenant, found.id), part_ids)
         file_id = new_id("file-")
-        new = self._joined(found, chosen, file_id, md5)
+        new = join_parts(self._store, found, chosen, file_id, md5)
         try:
             done = self._publish(tenant, upload_id, new)
         except BaseException:
@@ -190,9 +163,9 @@ class Uploads:
     def cancel(self, tenant: str, upload_id: str) -> Upload:
         """Forget the parts; raises NotFound, or Conflict when it is completed."""
         with self._database.write() as connection:
-            found = _upload(_row(connection, tenant, upload_id, lock=True))
+            found = upload_from(upload_row(connection, tenant, upload_id, lock=True))
             if found.status == "completed":
-                _not_pending(found)
+                not_pending(found)
             row = connection.execute(
                 update(uploads)
                 .where(uploads.c.id == upload_id)
@@ -200,7 +173,7 @@ class Uploads:
                 .returning(*uploads.c)
             ).one()
         self._drop_parts(tenant, upload_id)
-        return _upload(row)
+        return upload_from(row)
 
     def expire_old(self) -> int:
         """Forget what was not completed in time; returns how many."""
@@ -221,61 +194,13 @@ class Uploads:
             self._drop_parts(row.tenant, row.id)
         return len(rows)
 
-    def _chosen(self, tenant: str, found: Upload, part_ids: Sequence[str]) -> list[Part]:
-        known = {part.id: part for part in self.parts(tenant, found.id)}
-        missing = [part_id for part_id in part_ids if part_id not in known]
-        if missing or len(set(part_ids)) < len(part_ids):
-            what = f"{missing[0][:100]!r} is no part of it" if missing else "a part is there twice"
-            raise InvalidInput(f"'part_ids': {what}.", code="invalid_parts", param="part_ids")
-        chosen = [known[part_id] for part_id in part_ids]
-        size = sum(part.bytes for part in chosen)
-        if size != found.bytes:
-            raise InvalidInput(
-                f"The parts have {size:,} bytes, and {found.bytes:,} were announced. Send what is "
-                "missing, or begin a new upload.",
-                code="invalid_parts",
-                param="part_ids",
-            )
-        return chosen
-
-    def _joined(
-        self, found: Upload, parts: Sequence[Part], file_id: str, md5: str | None
-    ) -> NewFile:
-        """Store the parts behind each other; raises InvalidInput when the MD5 is another."""
-        digest = hashlib.md5(usedforsecurity=False)
-        with self._store.create(f"files/{file_id}") as staging:
-            with staging.open(CONTENT) as target:
-                for part in parts:
-                    with self._store.open(part.artifact, CONTENT) as source:
-                        while chunk := source.read(CHUNK):
-                            digest.update(chunk)
-                            target.write(chunk)
-            if md5 is not None and digest.hexdigest() != md5.lower():
-                raise InvalidInput(
-                    f"The MD5 of the parts is {digest.hexdigest()}, not {md5[:40]}. Send them "
-                    "again.",
-                    code="checksum_mismatch",
-                    param="md5",
-                )
-            info = staging.commit().files[CONTENT]
-        return NewFile(
-            id=file_id,
-            filename=found.filename,
-            purpose=found.purpose,
-            bytes=info.bytes,
-            sha256=info.sha256,
-            artifact=f"files/{file_id}",
-            file=CONTENT,
-            expires_in=found.expires_in,
-        )
-
     def _publish(self, tenant: str, upload_id: str, new: NewFile) -> Upload:
         with self._database.write() as connection:
-            found = _upload(_row(connection, tenant, upload_id, lock=True))
+            found = upload_from(upload_row(connection, tenant, upload_id, lock=True))
             if found.status == "completed":
                 return found
             if found.status != "pending":
-                _not_pending(found)
+                not_pending(found)
             file: FileRow = add_file(connection, tenant, new, self._database.now(connection))
             row = connection.execute(
                 update(uploads)
@@ -283,7 +208,7 @@ class Uploads:
                 .values(status="completed", file_id=file.id)
                 .returning(*uploads.c)
             ).one()
-        return _upload(row)
+        return upload_from(row)
 
     def _drop_parts(self, tenant: str, upload_id: str) -> None:
         found = self.parts(tenant, upload_id)
@@ -295,27 +220,3 @@ class Uploads:
             )
         for part in found:  # should we die here, the sweep does it
             self._store.delete(part.artifact)
-
-
-def _row(connection: Connection, tenant: str, upload_id: str, *, lock: bool = False) -> Row[Any]:
-    query = select(uploads).where(uploads.c.tenant == tenant, uploads.c.id == upload_id)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    if row is None:
-        raise NotFound(
-            f"There is no upload {upload_id[:100]!r}.", code="upload_not_found", param="upload_id"
-        )
-    return row
-
-
-def _not_pending(found: Upload) -> NoReturn:
-    raise Conflict(
-        f"The upload {found.id} is {found.status}; begin a new one.", code="upload_not_pending"
-    )
-
-
-def _upload(row: Row[Any]) -> Upload:
-    return Upload(**{name: row._mapping[name] for name in Upload.__dataclass_fields__})
-
-
-def _part(row: Row[Any]) -> Part:
-    return Part(**{name: row._mapping[name] for name in Part.__dataclass_fields__})

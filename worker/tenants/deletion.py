@@ -6,14 +6,17 @@ Only the audit log stays: it holds no content and is never changed.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Table, delete, func, select
 
 from textgen.errors import InvalidOption
 from worker.all_tables import METADATA
+from worker.errors import BrokerUnavailable
 from worker.jobs.states import LIVE
 from worker.jobs.tables import in_state, jobs
 from worker.storage.artifacts import ArtifactStore
@@ -22,6 +25,9 @@ from worker.storage.tables import api_keys, files
 from worker.tenants.audit import OPERATOR, Actor, record
 from worker.tenants.tables import audit_log, tenants
 from worker.tenants.tenants import CACHE_SECONDS, DEFAULT_TENANT, Tenants, locked
+from worker.usage.tables import usage_sums
+
+LOG = logging.getLogger(__name__)
 
 COUNTED = ("files", "models", "aliases", "jobs", "api_keys")
 
@@ -35,13 +41,30 @@ class Contents:
     live_jobs: int
 
 
-class TenantDeletion:
-    """Deletes tenants; safe to repeat after a failure."""
+class ForgetfulStates(Protocol):
+    """States of texts, which lie in the broker."""
 
-    def __init__(self, database: Database, store: ArtifactStore, known: Tenants) -> None:
+    def forget(self, tenant: str, artifact: str = "") -> int:
+        """Delete those of an artifact, or all; raises BrokerUnavailable."""
+
+
+class TenantDeletion:
+    """Deletes tenants; safe to repeat after a failure.
+
+    Without ``states`` those of its texts go by themselves when their time is over.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        known: Tenants,
+        states: ForgetfulStates | None = None,
+    ) -> None:
         self._database = database
         self._store = store
         self._tenants = known
+        self._states = states
 
     def contents(self, tenant: str) -> Contents:
         """What would go; raises NotFound."""
@@ -52,6 +75,7 @@ class TenantDeletion:
                     select(func.count()).select_from(table).where(table.c.tenant == tenant)
                 ).scalar_one()
                 for table in _tables()
+                if table is not usage_sums  # which is made of another
             }
             size = connection.execute(
                 select(func.coalesce(func.sum(files.c.bytes), 0)).where(files.c.tenant == tenant)
@@ -96,6 +120,8 @@ class TenantDeletion:
         # Should we die here, the sweep finds that nothing points to them.
         for artifact in artifacts:
             self._store.delete(artifact)
+        if self._states is not None:
+            forget_states(self._states, tenant)
         return found
 
     def _artifacts(self, tenant: str) -> Iterator[str]:
@@ -116,6 +142,14 @@ class TenantDeletion:
         for folder in folders:
             found |= set(self._store.list(folder))
         yield from sorted(found)
+
+
+def forget_states(states: ForgetfulStates, tenant: str, artifact: str = "") -> None:
+    """Delete states of texts; a broker that is away forgets them when their time is over."""
+    try:
+        states.forget(tenant, artifact)
+    except BrokerUnavailable as error:
+        LOG.warning("states of texts of %s stay until they expire: %s", tenant, error.message)
 
 
 def _tables() -> Iterator[Table]:

@@ -21,7 +21,12 @@ class Limits(Options):
 
     requests_per_minute: int | None = Field(None, ge=1, le=10_000_000)
     characters_per_minute: int | None = Field(None, ge=1, description="of prompts and answers")
+    tokens_per_minute: int | None = Field(
+        None, ge=1, le=10**12, description="of prompts and answers"
+    )
     characters_per_month: int | None = Field(None, ge=1, description="of prompts and answers")
+    tokens_per_month: int | None = Field(None, ge=1, description="of prompts and answers")
+    compute_seconds_per_month: float | None = Field(None, gt=0, description="of all work")
     concurrent_completions: int | None = Field(None, ge=1, le=100_000)
     running_jobs: int | None = Field(None, ge=1, le=100_000, description="further ones wait")
     queued_jobs: int | None = Field(None, ge=1, le=10_000_000, description="waiting at once")

@@ -104,9 +104,13 @@ class Tenants:
             self._cache[tenant_id] = (time.monotonic() + CACHE_SECONDS, found)
         return found
 
-    def list(self, *, after: str | None = None, limit: int = 20) -> Page[Tenant]:
-        """By id."""
+    def list(
+        self, *, after: str | None = None, limit: int = 20, suspended: bool = True
+    ) -> Page[Tenant]:
+        """By id; without those that are suspended where they are not wanted."""
         query = select(tenants).order_by(tenants.c.id).limit(limit + 1)
+        if not suspended:
+            query = query.where(tenants.c.status == "active")
         if after is not None:
             query = query.where(tenants.c.id > after)
         with self._database.read() as connection:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from textgen.corpus.sources import Source, source_of
+from textgen.corpus.sources import Source
+from textgen.corpus.word_vectors import WordVectors
 from textgen.options import Hyperparameters
 from textgen.plan import Plan
 from worker.children.parent import Parent, Stopped, serve
@@ -20,6 +21,7 @@ def train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
     from textgen.training.train import train_files
 
     hyperparameters = Hyperparameters.parse(order.hyperparameters, within="hyperparameters")
+    embeddings = order.embeddings
     replay = order.replay
     old = None
     if replay is not None:
@@ -38,6 +40,7 @@ def train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
         folder=order.folder,
         base=order.base,
         replay=old,
+        embeddings=None if embeddings is None else WordVectors(embeddings.path, embeddings.name),
         plan=None if order.plan is None else Plan.parse(order.plan),
         resume=order.resume,
         device=order.device,
@@ -52,7 +55,7 @@ def train(order: TrainingOrder, parent: Parent) -> dict[str, Any]:
 
 
 def _source(file: SourceFile, options: Hyperparameters) -> Source:
-    return source_of(file.path, options, file.name)
+    return Source(file.path, name=file.name).read_as(options)
 
 
 if __name__ == "__main__":

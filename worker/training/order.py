@@ -30,6 +30,7 @@ class TrainingOrder(Order):
     hyperparameters: dict[str, Any]
     base: Path | None = None
     replay: ReplayOrder | None = None
+    embeddings: SourceFile | None = None
     plan: dict[str, Any] | None = None
     resume: Path | None = None
     checkpoint_seconds: tuple[float, float]

@@ -26,7 +26,6 @@ COLUMNS = {
     "valid_loss": "valid_loss",
     "valid_mean_token_accuracy": "valid_mean_token_accuracy",
 }
-PAGE = 1000
 
 
 def publish_model(backend: Backend, lease: Lease, job: Job, bundle: Path) -> None:
@@ -93,6 +92,7 @@ def describe(header: BundleHeader) -> dict[str, Any]:
         "objectives": list(header.objectives),
         "rows": header.rows,
         "labels": list(header.labels),
+        "licence": header.licence,
         "copy_index": header.copy_index,
         "classification": header.classification,
         "generation_defaults": header.generation_defaults.model_dump(mode="json"),
@@ -115,12 +115,8 @@ def _store_metrics(backend: Backend, job: Job) -> Result:
 
 
 def _metrics(backend: Backend, job: Job) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    after = 0
-    while page := backend.jobs.events(job.tenant, job.id, after=after, limit=PAGE):
-        found += [event.data for event in page if event.type == "metrics"]
-        after = page[-1].id
-    return found
+    events = backend.jobs.all_events(job.tenant, job.id)
+    return [event.data for event in events if event.type == "metrics"]
 
 
 def metrics_csv(events: list[dict[str, Any]]) -> str:

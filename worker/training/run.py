@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from worker.training.order import ReplayOrder, TrainingOrder
 from worker.training.result import new_model, publish_model
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+BEST_FILE = "best.safetensors"  # beside it, where the best weights are others
 
 
 class TrainingRun(ChildRun):
@@ -35,6 +37,7 @@ class TrainingRun(ChildRun):
             folder=self._folder,
             base=self._local(base) if base else None,
             replay=self._replay(),
+            embeddings=self._embeddings(),
             plan=self._job.plan,
             resume=self._resume_point(),
             device=self._settings.device,
@@ -49,6 +52,10 @@ class TrainingRun(ChildRun):
         """The file in ``field`` of the job, where one was given."""
         file = self._job.spec.get(field)
         return (self._source(file),) if file else ()
+
+    def _embeddings(self) -> SourceFile | None:
+        file = self._job.spec.get("embeddings_file")
+        return self._source(file) if file else None
 
     def _replay(self) -> ReplayOrder | None:
         replay = self._job.spec.get("replay")
@@ -65,7 +72,7 @@ class TrainingRun(ChildRun):
         """The newest checkpoint that is whole; damaged ones are said and passed over."""
         for pointer in self._job.checkpoint_history:
             try:
-                return self._backend.store.local_path(pointer["artifact"], CHECKPOINT_FILE)
+                return self._local({"artifact": pointer["artifact"], "file": CHECKPOINT_FILE})
             except (CorruptArtifact, FileNotFoundError) as error:
                 self._event(
                     "checkpoint_damaged",
@@ -78,15 +85,21 @@ class TrainingRun(ChildRun):
         if kind == "plan":
             self._lease.write(lambda: self._jobs.save_plan(self._job, data["plan"]))
         elif kind == "checkpoint":
-            self._store_checkpoint(Path(data.pop("path")), data["step"], data["metrics"])
+            path, best = Path(data.pop("path")), data.pop("best", None)
+            best_path = None if best is None else Path(best)
+            self._store_checkpoint(path, best_path, data["step"], data["metrics"])
         return True
 
-    def _store_checkpoint(self, path: Path, step: int, metrics: dict[str, Any]) -> None:
+    def _store_checkpoint(
+        self, path: Path, best: Path | None, step: int, metrics: dict[str, Any]
+    ) -> None:
         """Publish a checkpoint; when storage has no room, the one before stays in force."""
         name = f"jobs/{self._job.id}/{self._job.token}/step-{step}"
         try:
             with self._backend.store.create(name) as staging:
                 staging.add(path, CHECKPOINT_FILE)
+                if best is not None:
+                    staging.add(best, BEST_FILE)
                 staging.commit()
         except FileExistsError:
             return  # stopped and asked again at the same step
@@ -95,6 +108,8 @@ class TrainingRun(ChildRun):
             self._event("checkpoint_failed", message, "warn")
             return
         model = new_model(self._job, read_header(path), name, CHECKPOINT_FILE, step)
+        if best is not None:
+            model = replace(model, header={**model.header, "best_file": BEST_FILE})
         dropped = self._lease.write(
             lambda: self._jobs.save_checkpoint(
                 self._job,

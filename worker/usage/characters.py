@@ -1,8 +1,9 @@
-"""Characters of a request: Unicode code points, whatever the model makes of them."""
+"""What a request brings: characters, Unicode code points whatever the model; and its tokens."""
 
 from __future__ import annotations
 
-from worker.contracts import Conversation, GenerateRequest
+from textgen.tokenizers import Tokenizer
+from worker.contracts import Conversation, Gap, GenerateRequest
 
 
 def characters_in(request: GenerateRequest) -> int:
@@ -16,7 +17,25 @@ def characters_echoed(request: GenerateRequest) -> int:
     return sum(map(_length, request.prompts)) * request.n if request.echo else 0
 
 
-def _length(prompt: str | tuple[int, ...] | Conversation) -> int:
+def prompt_tokens(request: GenerateRequest, tokenizer: Tokenizer) -> int:
+    """Tokens of its prompts and of what follows them, without those that frame them."""
+    texts = [request.suffix or ""]
+    ids = 0
+    for prompt in request.prompts:
+        if isinstance(prompt, Conversation):
+            texts += [turn.text for turn in prompt.turns]
+        elif isinstance(prompt, Gap):
+            texts += [prompt.before, prompt.after]
+        elif isinstance(prompt, str):
+            texts.append(prompt)
+        else:
+            ids += len(prompt)
+    return ids + sum(len(tokenizer.encode(text)) for text in texts)
+
+
+def _length(prompt: str | tuple[int, ...] | Conversation | Gap) -> int:
+    if isinstance(prompt, Gap):
+        return len(prompt.before) + len(prompt.after)
     if isinstance(prompt, Conversation):
         return sum(len(turn.text) for turn in prompt.turns)
     return len(prompt)

@@ -27,6 +27,7 @@ KIND_OF: Mapping[Kind, UsageKind] = {
     "batch": "batches",
     "scoring": "scorings",
     "evaluation": "evaluations",
+    "examination": "examinations",
 }
 
 
@@ -45,7 +46,7 @@ def job_usage(connection: Connection, row: Row[Any]) -> Quantities:
         return _training(connection, row)
     progress = row.progress
     seconds = float(progress.get("compute_seconds", 0.0))
-    if row.kind == "evaluation":
+    if row.kind in ("evaluation", "examination"):
         return Quantities(requests=1, compute_seconds=seconds)
     return _shards(connection, row.id, seconds)
 
@@ -102,11 +103,12 @@ def _training(connection: Connection, row: Row[Any]) -> Quantities:
 
 def _shards(connection: Connection, job_id: str, seconds: float) -> Quantities:
     done = batch_shards.c
-    counted = [done[name] for name in COUNTED.values()]
+    counted = [*(done[name] for name in COUNTED.values()), done.compute_seconds]
     sums = connection.execute(
         select(*(func.coalesce(func.sum(column), 0) for column in counted)).where(
             done.job_id == job_id, done.state == "done"
         )
     ).one()
-    found = dict(zip(COUNTED, map(int, sums), strict=True))
-    return Quantities(**found, compute_seconds=seconds)
+    *amounts, engine_seconds = sums
+    found = dict(zip(COUNTED, map(int, amounts), strict=True))
+    return Quantities(**found, compute_seconds=seconds + float(engine_seconds))

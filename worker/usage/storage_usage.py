@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 
 from worker.backend import Backend
 from worker.errors import CorruptArtifact
-from worker.storage.database import insert_into
+from worker.storage.database import Database, insert_into
 from worker.storage.tables import files, models
+from worker.tenants.tables import tenants
 from worker.usage.tables import usage
 
 LOG = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class StorageMeter:
             return
         stored = self.stored()
         with self._backend.database.write() as connection:
-            for tenant, size in stored.items():
+            for tenant, size in sorted(stored.items()):  # in one order, as sums are locked
                 connection.execute(
                     insert_into(connection, usage)
                     .values(
@@ -81,3 +82,19 @@ class StorageMeter:
         except (OSError, KeyError, CorruptArtifact):
             LOG.warning("artifact %s has no %s to measure", artifact, file)
             return 0
+
+
+def stored_bytes(database: Database) -> int | None:
+    """What all tenants had stored at the last full hour; None where nobody has measured it yet."""
+    with database.read() as connection:
+        hour = int(database.now(connection)) // HOUR
+        for each in (hour, hour - 1):  # looked up by their ids, which say tenant and hour
+            name = literal("storage:") + tenants.c.id + literal(f":{each}")
+            measured, size = connection.execute(
+                select(func.count(), func.sum(usage.c.byte_hours))
+                .select_from(tenants)
+                .join(usage, usage.c.id == name)
+            ).one()
+            if measured:
+                return int(size)
+    return None

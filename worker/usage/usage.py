@@ -88,7 +88,7 @@ class Usage:
             UsageSum(
                 query.start + row.bucket * width,
                 {name: row._mapping[_label(name)] for name in group_by},
-                _quantities(row),
+                Quantities.of(row),
             )
             for row in rows
         ]
@@ -97,7 +97,7 @@ class Usage:
         """All of it."""
         with self._database.read() as connection:
             row = connection.execute(select(*_summed()).where(_where(query))).one()
-        return _quantities(row)
+        return Quantities.of(row)
 
     def rows(self, query: UsageQuery) -> Iterator[UsageRow]:
         """Row by row in the order of time, in constant memory."""
@@ -141,20 +141,8 @@ def _summed() -> list[Any]:
     return [func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in NAMES]
 
 
-def _quantities(row: Row[Any]) -> Quantities:
-    return Quantities(
-        requests=int(row.requests),
-        characters_in=int(row.characters_in),
-        characters_out=int(row.characters_out),
-        tokens_in=int(row.tokens_in),
-        tokens_out=int(row.tokens_out),
-        compute_seconds=float(row.compute_seconds),
-        byte_hours=float(row.byte_hours),
-    )
-
-
 def _row(row: Row[Any]) -> UsageRow:
     named = {
         name: row._mapping[name] for name in UsageRow.__dataclass_fields__ if name != "quantities"
     }
-    return UsageRow(**named, quantities=_quantities(row))
+    return UsageRow(**named, quantities=Quantities.of(row))

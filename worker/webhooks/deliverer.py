@@ -1,9 +1,9 @@
 """Sends what is in the outbox, again and again over three days, each at least once.
 
-A delivery is held for a minute by whoever sends it. Should that one die, the hold runs out and
-another sends it again: a receiver may get an event twice (its ``webhook-id`` is the same) and
-never not at all. Of one endpoint one delivery is under way at a time, so a slow receiver holds up
-nobody but itself.
+A delivery is held for a minute, longer than it can take, by whoever sends it. Should that one
+die, the hold runs out and another sends it again: a receiver may get an event twice (its
+``webhook-id`` is the same) and never not at all. Of one endpoint one delivery is under way at a
+time, so a slow receiver holds up nobody but itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from worker.webhooks.tables import webhook_deliveries, webhook_endpoints
 
 LOG = logging.getLogger(__name__)
 
-HOLD_SECONDS = 60.0  # longer than a delivery can take
 FIRST_DELAY = 5.0
 FACTOR = 3.0
 LONGEST_DELAY = 12 * 3600.0
@@ -40,9 +39,7 @@ LET_GO_SECONDS = 3.0  # so long may a process' end wait for what is being sent
 class Deliverer:
     """Several threads that send; any number of processes may have one."""
 
-    def __init__(
-        self, database: Database, sender: Sender, *, hold_seconds: float = HOLD_SECONDS
-    ) -> None:
+    def __init__(self, database: Database, sender: Sender, *, hold_seconds: float) -> None:
         self._database = database
         self._sender = sender
         self._hold = hold_seconds

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 
 from worker.webhooks.destinations import Allowed, Destination, UnreachableDestination, resolve
 
@@ -46,8 +47,17 @@ class _Http(http.client.HTTPConnection):
         self.sock = socket.create_connection(address, STEP_SECONDS)
 
 
+@cache
+def _default_context() -> ssl.SSLContext:
+    """The certificates of this machine, read when they are first needed: it takes a while."""
+    return ssl.create_default_context()
+
+
 class Sender:
-    """Sends; safe to share between threads."""
+    """Sends; safe to share between threads.
+
+    ``context``: None for the certificates that this machine trusts.
+    """
 
     def __init__(
         self,
@@ -57,7 +67,7 @@ class Sender:
         total_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self._allowed = allowed
-        self._context = ssl.create_default_context() if context is None else context
+        self._context = context
         self._total = total_seconds
 
     def check(self, url: str) -> None:
@@ -68,8 +78,7 @@ class Sender:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """The status of the answer; raises ForbiddenDestination, UnreachableDestination."""
         place = resolve(url, self._allowed)
-        connection: http.client.HTTPConnection
-        connection = _Https(place, self._context) if place.url.scheme == "https" else _Http(place)
+        connection = self._connection(place)
         # Each step has its own bound; this is the bound of all together.
         alarm = threading.Timer(self._total, _break_off, [connection])
         alarm.daemon = True
@@ -84,6 +93,11 @@ class Sender:
             alarm.cancel()
             connection.close()
         return answer.status
+
+    def _connection(self, place: Destination) -> http.client.HTTPConnection:
+        if place.url.scheme != "https":
+            return _Http(place)
+        return _Https(place, _default_context() if self._context is None else self._context)
 
 
 def _target(place: Destination) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from textgen.errors import InvalidInput
-from web.cli.batch_files import merge, read_requests, write_requests, write_results
+from web.batch_lines import read_requests, write_requests
+from web.cli.batch_files import merge, write_results
 
 DEFAULTS = {"model": "m", "max_tokens": 5}
 
@@ -46,6 +47,13 @@ def test_jsonl_takes_texts_objects_and_ready_lines(tmp_path: Path) -> None:
         "url": "/v1/completions",
         "body": {**DEFAULTS, "prompt": "c"},
     }
+
+
+def test_how_texts_are_drawn_is_for_lines_that_write(tmp_path: Path) -> None:
+    row = '{"url": "/v1/embeddings", "body": {"input": "a"}}'
+    [line] = requests(written(tmp_path, "in.jsonl", row))
+
+    assert line["body"] == {"model": "m", "input": "a"}
 
 
 @pytest.mark.parametrize("row", ["{", "3", '{"text": "x"}'])

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import click
 import pytest
 
+from tests.unit.cli.service import Service, run, running_service
 from web.cli.app import COMMANDS, textgen
-
-ROOT = Path(__file__).parents[3]
+from worker.jobs.states import Kind, State
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -56,76 +51,40 @@ def test_every_listed_command_exists() -> None:
     assert all(find((name,)) for name in COMMANDS)
 
 
-class Answers(BaseHTTPRequestHandler):
-    """Answers from a table; remembers what was asked."""
-
-    table: dict[str, tuple[int, str, bytes]]
-    asked: list[tuple[str, bytes]]
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.asked.append((f"{self.command} {self.path} {self.headers['Authorization']}", body))
-        unknown = (404, "application/json", b'{"error": {"message": "No such thing."}}')
-        status, kind, answer = self.table.get(f"{self.command} {self.path}", unknown)
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: Any) -> None:
-        """Keep the tests' output clean."""
+# What they print is for a shell, a file, or somebody who watches a service.
+WITHOUT_JSON = {
+    ("up",): "a service's log; TEXTGEN_LOG_FORMAT=json makes that JSON",
+    ("worker", "train"): "the same",
+    ("worker", "generate"): "the same",
+    ("worker", "reconcile"): "the same",
+    ("completion",): "a shell script",
+    ("files", "content"): "the file itself",
+    ("jobs", "output"): "the same",
+    ("usage", "export"): "--format says what",
+}
 
 
-class Service:
-    """A server on a free port and the command line pointed at it."""
+@pytest.mark.parametrize("path", list(commands(textgen)), ids=" ".join)
+def test_every_command_that_tells_something_tells_it_to_programs(path: tuple[str, ...]) -> None:
+    options = {name for parameter in find(path).params for name in parameter.opts}
 
-    def __init__(self, folder: Path) -> None:
-        handler = type("Handler", (Answers,), {"table": {}, "asked": []})
-        self.answers = handler
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.folder = folder
-
-    def put(self, request: str, answer: Any, status: int = 200) -> None:
-        self.answers.table[request] = (status, "application/json", json.dumps(answer).encode())
-
-    def put_stream(self, request: str, *events: str) -> None:
-        body = "".join(f"data: {event}\n\n" for event in events)
-        self.answers.table[request] = (200, "text/event-stream", body.encode())
-
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        return run(self.folder, *words, TEXTGEN_BASE_URL=url, TEXTGEN_API_KEY="tg_1", **variables)
+    assert ("--json" in options) is (path not in WITHOUT_JSON)
 
 
-def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("TEXTGEN_")}
-    return subprocess.run(
-        [sys.executable, "-m", "web.cli", *words],
-        cwd=ROOT,
-        env={**clean, "TEXTGEN_HOME": str(folder), **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_the_choices_of_the_jobs_list_are_those_of_jobs() -> None:
+    choices = {
+        parameter.name: parameter.type.choices
+        for parameter in find(("jobs", "list")).params
+        if isinstance(parameter.type, click.Choice)
+    }
+
+    assert choices == {"kind": get_args(Kind), "state": get_args(State)}
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path)
-    thread = threading.Thread(target=service.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield service
-    service.server.shutdown()
-    thread.join()
-    service.server.server_close()
+    with running_service(tmp_path) as running:
+        yield running
 
 
 @pytest.mark.parametrize("words", [("jobs",), ("models", "list"), ("generate", "m", "x")])
@@ -179,6 +138,15 @@ def test_the_servers_own_words_are_shown(service: Service) -> None:
 
     assert found.returncode == 1
     assert found.stderr.strip() == "Error: No such thing."
+
+
+def test_an_error_ends_with_the_page_of_its_code(service: Service) -> None:
+    error = {"message": "No such model.", "code": "model_not_found", "doc_url": "http://here/docs"}
+    service.put("GET /v1/models/unknown", {"error": error}, 404)
+
+    said = service.run("models", "show", "unknown").stderr
+
+    assert said.splitlines() == ["Error: No such model.", "More: http://here/docs"]
 
 
 def test_a_refused_key_says_where_keys_come_from(service: Service) -> None:

@@ -50,6 +50,9 @@ def test_a_queued_job_says_why_it_waits() -> None:
     assert "textgen worker train" in text
     assert "place 3" in text
 
+    held = {"reason": "quota", "hold": "suspended", "position": 3}
+    assert "whoever runs the service can resume it" in describe(job("queued", waiting=held))
+
 
 def test_before_anything_is_known_there_is_the_phase() -> None:
     assert describe(job(phase="validating_files")) == "validating files"

@@ -12,7 +12,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.unit.web.in_process import InProcessCompletions, InProcessStates, InProcessWakeups
+from tests.unit.web.in_process import (
+    InProcessCompletions,
+    InProcessEngines,
+    InProcessPublished,
+    InProcessStates,
+    InProcessWakeups,
+)
 from web.app import create_app
 from web.services import Services
 from worker.jobs import Jobs
@@ -55,6 +61,8 @@ def services(settings: Settings, migrated: Path) -> Iterator[Services]:
         wakeups=InProcessWakeups(),
         completions=InProcessCompletions(),
         states=InProcessStates(),
+        engines=InProcessEngines(),
+        published=InProcessPublished(),
     )
     yield services
     services.stopping.set()
@@ -64,6 +72,10 @@ def services(settings: Settings, migrated: Path) -> Iterator[Services]:
 @pytest.fixture
 def app(services: Services) -> Flask:
     return create_app(services)
+
+
+OWN = {"Origin": "http://localhost"}  # what a browser says of a form of our own pages
+ENDLESS = "/live"  # a stream that goes on until its reader leaves
 
 
 class Caller:
@@ -76,8 +88,12 @@ class Caller:
     def __call__(self, method: str, path: str, **options: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
         # Buffered: the answer is read and closed, as a server does.
-        options = {"buffered": True, **options}
-        return self.client.open(path, method=method, headers=headers, **options)
+        endless = path.partition("?")[0] == ENDLESS
+        options = {"buffered": not endless, **options}
+        answer = self.client.open(path, method=method, headers=headers, **options)
+        if endless:
+            answer.close()
+        return answer
 
 
 def caller(app: Flask, services: Services, tenant: str, *scopes: str) -> Caller:
@@ -88,6 +104,14 @@ def caller(app: Flask, services: Services, tenant: str, *scopes: str) -> Caller:
 @pytest.fixture
 def call(app: Flask, services: Services) -> Caller:
     return caller(app, services, "acme", "read", "generate", "train", "admin")
+
+
+@pytest.fixture
+def browser(app: Flask, call: Caller) -> FlaskClient:
+    """A browser that has signed in."""
+    client = app.test_client()
+    client.post("/signin", data={"key": call.key})
+    return client
 
 
 @pytest.fixture
@@ -130,6 +154,10 @@ def publish(services: Services, new: NewModel) -> str:
 @pytest.fixture
 def model(services: Services) -> str:
     """A trained model of the tenant acme, as a worker publishes one."""
+    with services.store.create("jobs/ftjob-1/1/model") as staging:
+        with staging.open("model.safetensors") as file:
+            file.write(b"the weights")
+        staging.commit()
     new = NewModel(
         id="ft:lstm-tiny:acme::0123456789",
         owned_by="acme",

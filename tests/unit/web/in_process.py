@@ -15,6 +15,7 @@ from worker.contracts import (
     BundleReference,
     ChoiceDelta,
     Conversation,
+    Gap,
     GenerateRequest,
     Queue,
     StreamEntry,
@@ -24,6 +25,7 @@ from worker.contracts import (
     encode_entries,
 )
 from worker.errors import BrokerUnavailable
+from worker.generation.engine_states import EngineState
 from worker.storage.ids import new_id
 from worker.storage.text_states import StoredState, another_model, not_found
 
@@ -42,6 +44,45 @@ class InProcessWakeups:
         return True
 
     def ping(self) -> None:
+        if self.away:
+            raise BrokerUnavailable("The broker is away.")
+
+
+class InProcessEngines:
+    """What engines were said to say; `worker.generation.engine_states` reads it from a Redis."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, EngineState] = {}
+        self.waiting = 0
+        self.away = False
+
+    def of(self, workers: Sequence[str]) -> dict[str, EngineState]:
+        self.requests_waiting()
+        return {worker: self.told[worker] for worker in workers if worker in self.told}
+
+    def requests_waiting(self) -> int:
+        if self.away:
+            raise BrokerUnavailable("Redis does not answer.")
+        return self.waiting
+
+
+class InProcessPublished:
+    """What workers publish of themselves, by their lives; can be away."""
+
+    def __init__(self) -> None:
+        self.by_worker: dict[str, str] = {}
+        self.messages: dict[str, int] = {}
+        self.away = False
+
+    def texts(self, workers: Sequence[str]) -> list[str | None]:
+        self._check()
+        return [self.by_worker.get(worker) for worker in workers]
+
+    def waiting(self, queues: Sequence[str]) -> list[int]:
+        self._check()
+        return [self.messages.get(queue, 0) for queue in queues]
+
+    def _check(self) -> None:
         if self.away:
             raise BrokerUnavailable("The broker is away.")
 
@@ -82,6 +123,16 @@ class InProcessStates:
         self.get(tenant, state_id)
         del self.kept[tenant, state_id]
 
+    def forget(self, tenant: str, artifact: str = "") -> int:
+        gone = [
+            stored.id
+            for stored in self.of_tenant(tenant)
+            if artifact in ("", stored.bundle.artifact)
+        ]
+        for state_id in gone:
+            self.delete(tenant, state_id)
+        return len(gone)
+
 
 class InProcessCompletions:
     """Answers each request with every prompt reversed, a few characters an entry."""
@@ -92,6 +143,7 @@ class InProcessCompletions:
         self.before: Sequence[StreamEntry | None] = ()
         self.instead: Sequence[StreamEntry | None] | None = None
         self.failure: Exception | None = None
+        self.gaps_end = True  # whether what fills a gap comes to an end
 
     def start(self, request: GenerateRequest) -> None:
         if self.failure is not None:
@@ -101,7 +153,7 @@ class InProcessCompletions:
     def read(self, request_id: str) -> Iterator[StreamEntry | None]:
         request = next(found for found in self.requests if found.id == request_id)
         entries = deque(
-            [*self.before, *(answer(request) if self.instead is None else self.instead)]
+            [*self.before, *(self._answer(request) if self.instead is None else self.instead)]
         )
         try:
             while entries:
@@ -114,16 +166,21 @@ class InProcessCompletions:
         finally:
             self.closed.set()
 
+    def _answer(self, request: GenerateRequest) -> list[StreamEntry]:
+        return answer(request, ends=self.gaps_end and isinstance(request.prompts[0], Gap))
 
-def _text(prompt: str | tuple[int, ...] | Conversation) -> str:
-    """What a prompt says; of a conversation its last turn."""
+
+def _text(prompt: str | tuple[int, ...] | Conversation | Gap) -> str:
+    """What a prompt says; of a conversation its last turn, of a gap what stands before it."""
+    if isinstance(prompt, Gap):
+        return prompt.before
     if isinstance(prompt, Conversation):
         return prompt.turns[-1].text
     return prompt if isinstance(prompt, str) else "".join(map(chr, prompt))
 
 
-def answer(request: GenerateRequest) -> list[StreamEntry]:
-    """What the in-process worker says to a request."""
+def answer(request: GenerateRequest, *, ends: bool = False) -> list[StreamEntry]:
+    """What the in-process worker says to a request; with ``ends`` texts end by themselves."""
     entries = [StreamEntry(kind="accepted", worker="here")]
     read = written = 0
     state = request.return_state
@@ -136,13 +193,13 @@ def answer(request: GenerateRequest) -> list[StreamEntry]:
             half = len(text) // 2
             wanted = request.logprobs is not None or request.task == "choose"
             told = logprobs(text, -0.5 - choice) if wanted else ()
-            mark = str(choice) if request.ranked else ""
+            mark = str(choice) if request.ranked and not ends else ""
             first = ChoiceDelta(index=index, text=text[:half], tokens=half, logprobs=told[:half])
             second = ChoiceDelta(
                 index=index,
                 text=text[half:] + mark,
                 tokens=len(text) - half,
-                finish_reason="length",
+                finish_reason="stop" if ends else "length",
                 logprobs=told[half:],
                 mean_logprob=choice - 9.0 if request.ranked else None,
                 state=json.dumps({"tokens": len(text), "after": text}) if state else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from tests.unit.web.conftest import Caller, caller
 from web.app import create_app
 from web.services import Services
+from worker.batches.shard import ShardCounts
 from worker.billing.months import bounds
 from worker.billing.plans_file import Terms
 from worker.billing.prices import KindPrices, PriceList, Prices
@@ -30,6 +32,7 @@ def services(services: Services) -> Services:
         valid_from=date(2020, 1, 1),
         trainings=KindPrices(compute_hour=Decimal(36)),
         completions=KindPrices(million_characters_out=Decimal(1)),
+        batches=KindPrices(million_characters_out=Decimal(2)),
     )
     return replace(services, terms=Terms(prices=Prices([prices])))
 
@@ -87,6 +90,56 @@ def test_a_budget_refuses_in_words_that_clients_know(
     spend(services, 150, time.time())
     services.budgets._spent.clear()  # what is looked up every five seconds
     assert call("POST", "/v1/completions", json=completion).status_code == 429
+
+
+def test_the_cost_of_a_running_training_grows_with_its_steps(
+    call: Caller, upload: Callable[..., str], services: Services
+) -> None:
+    job_id = call("POST", "/v1/fine_tuning/jobs", json=training(upload())).get_json()["id"]
+    running = services.jobs.claim("training", "w1")
+    assert running is not None
+
+    def cost() -> dict[str, object]:
+        found: dict[str, object] = call("GET", f"/v1/jobs/{job_id}").get_json()["cost"]
+        return found
+
+    seen = [cost()["so_far"]]
+    for step, seconds in ((10, 20.0), (20, 50.0)):
+        services.jobs.set_progress(running, {"step": step, "seconds": seconds})
+        seen.append(cost()["so_far"])
+    assert seen == [0.0, 0.2, 0.5]
+    assert cost()["estimate"] == 1.0
+    page = call("GET", f"/jobs/{job_id}").text
+    assert "0.5000 <small>USD</small>" in page
+
+    services.jobs.cancelled(running)  # who cancels pays for the work done
+    assert cost()["so_far"] == 0.5
+
+
+def test_the_cost_of_a_running_batch_is_that_of_its_finished_shards(
+    call: Caller, upload: Callable[..., str], services: Services, model: str
+) -> None:
+    line = {
+        "custom_id": "1", "method": "POST", "url": "/v1/completions",
+        "body": {"model": model, "prompt": "x"},
+    }  # fmt: skip
+    file_id = upload(json.dumps(line).encode(), "batch", "batch.jsonl")
+    body = {
+        "input_file_id": file_id, "endpoint": "/v1/completions", "completion_window": "24h",
+    }  # fmt: skip
+    job_id = call("POST", "/v1/batches", json=body).get_json()["id"]
+    running = services.jobs.claim("batch", "w1")
+    assert running is not None
+    services.jobs.plan_shards(running, {}, [5, 5])
+    seen = []
+    for index in range(2):
+        counts = ShardCounts(5, 0, 50, 50, 500_000, 250_000, 1.0)
+        services.jobs.finish_shard(running, index, f"jobs/b/1/shard-{index}", counts)
+        seen.append(call("GET", f"/v1/jobs/{job_id}").get_json()["cost"]["so_far"])
+
+    assert seen == [0.5, 1.0]
+    services.jobs.fail(running, {"code": "poison", "message": "", "param": None})
+    assert call("GET", f"/v1/jobs/{job_id}").get_json()["cost"]["so_far"] == 0  # ours are free
 
 
 def test_an_estimate_comes_before_the_job(call: Caller, upload: Callable[..., str]) -> None:

@@ -113,18 +113,18 @@ def test_a_stream_has_openings_texts_ends_and_the_usage(call: Caller, speaker: s
     found = chunks(answer)
     assert {each["object"] for each in found} == {"chat.completion.chunk"}
     assert len({each["id"] for each in found}) == 1
-    assert [each["delta"] for each in found[0]["choices"]] == [
+    assert [each["choices"][0]["delta"] for each in found[:2]] == [
         {"role": "assistant", "content": "", "refusal": None}
     ] * 2
     said: dict[int, str] = {0: "", 1: ""}
     ends = {}
-    for chunk in found[1:-1]:
+    for chunk in found[:-1]:
         assert chunk["usage"] is None
-        for choice in chunk["choices"]:
-            said[choice["index"]] += choice["delta"].get("content", "")
-            if choice["finish_reason"] is not None:
-                assert choice["delta"] == {}
-                ends[choice["index"]] = choice["finish_reason"]
+        (choice,) = chunk["choices"]  # clients look at the first one alone
+        said[choice["index"]] += choice["delta"].get("content", "")
+        if choice["finish_reason"] is not None:
+            assert choice["delta"] == {}
+            ends[choice["index"]] = choice["finish_reason"]
     assert said == {0: "olleh", 1: "olleh"}
     assert ends == {0: "length", 1: "length"}
     assert found[-1]["choices"] == []
@@ -161,7 +161,7 @@ def test_other_models_say_how_to_get_one_that_talks(call: Caller, model: str) ->
     ("body", "param", "says"),
     [
         ({"messages": []}, "messages", "at least 1"),
-        ({"messages": "hello"}, "messages", "tuple"),
+        ({"messages": "hello"}, "messages", "must be a list"),
         ({"messages": [{"role": "user"}]}, "messages", "required"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages", "no tools"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages", "'assistant'"),
@@ -173,8 +173,8 @@ def test_other_models_say_how_to_get_one_that_talks(call: Caller, model: str) ->
         ({"tools": [{"type": "function"}]}, "tools", "leave it out"),
         ({"response_format": {"type": "json_object"}}, "response_format", "leave it out"),
         ({"max_tokens": 4, "max_completion_tokens": 5}, "max_tokens", "two names"),
-        ({"max_completion_tokens": 0}, "max_completion_tokens", "greater"),
-        ({"temperature": 3}, "temperature", "less"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens", "from 1 to"),
+        ({"temperature": 3}, "temperature", "from 0 to 2"),
         ({"massages": []}, "massages", "'messages'"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "streams"),
         ({"prompt": "x"}, "prompt", "Known options"),
@@ -241,3 +241,39 @@ def test_log_probabilities_in_chats_shape(
     assert ask(call, speaker).get_json()["choices"][0]["logprobs"] is None
     error = ask(call, speaker, top_logprobs=2).get_json()["error"]
     assert error["param"] == "top_logprobs"
+
+
+def test_a_reply_has_a_state_and_a_conversation_goes_on_from_it(
+    call: Caller, speaker: str, worker: InProcessCompletions
+) -> None:
+    body = ask(call, speaker, n=2, return_state=True).get_json()
+    ids = [choice["state_id"] for choice in body["choices"]]
+    assert len(set(ids)) == 2
+    body = ask(call, speaker, state_id=ids[1]).get_json()
+    assert "state_id" not in body["choices"][0]
+    assert json.loads(worker.requests[-1].state or "")["after"] == "olleh"
+    told = chunks(ask(call, speaker, stream=True, state_id=ids[0], return_state=True))
+    choices = [choice for chunk in told for choice in chunk["choices"]]
+    states = [choice.get("state_id") for choice in choices]
+    assert [state is None for state in states] == [
+        choice["finish_reason"] is None for choice in choices
+    ]
+    assert states[-1] not in (None, *ids)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "param"),
+    [
+        ({"state_id": "state_none"}, 404, "state_not_found", "state_id"),
+        ({"state_id": 7}, 400, None, "state_id"),
+        ({"return_state": "perhaps"}, 400, None, "return_state"),
+        ({"state_id": "state_none", "messages": []}, 400, None, "messages"),
+    ],
+)
+def test_states_of_conversations_are_checked(
+    call: Caller, speaker: str, body: dict[str, Any], status: int, code: str | None, param: str
+) -> None:
+    answer = ask(call, speaker, **body)
+    error = answer.get_json()["error"]
+    assert (answer.status_code, error["param"]) == (status, param)
+    assert code in (None, error["code"])

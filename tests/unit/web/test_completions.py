@@ -95,6 +95,16 @@ def test_a_stream_with_usage(call: Caller, model: str) -> None:
     assert found[-1]["usage"]["total_tokens"] == 12
 
 
+def test_each_chunk_of_a_stream_is_of_one_choice(call: Caller, model: str) -> None:
+    found = chunks(complete(call, model, stream=True, prompt=["ab", "cdef"], n=2).text)
+
+    texts = ["", "", "", ""]
+    for chunk in found:
+        (choice,) = chunk["choices"]
+        texts[choice["index"]] += choice["text"]
+    assert texts == ["ba", "ba", "fedc", "fedc"]
+
+
 def test_a_preset_has_nothing_to_say(call: Caller) -> None:
     answer = complete(call, "lstm-auto")
 

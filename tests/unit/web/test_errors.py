@@ -18,7 +18,7 @@ from worker.storage.database import Database
 def error_of(answer: Any) -> dict[str, Any]:
     body = answer.get_json()
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert set(body["error"]) == {"message", "type", "param", "code", "doc_url"}
     assert answer.headers["x-request-id"].startswith("req_")
     return dict(body["error"])
 
@@ -163,3 +163,27 @@ def test_a_database_that_is_away_is_a_503(
     assert answer.status_code == 503
     assert error_of(answer)["code"] == "database_unavailable"
     assert answer.headers["Retry-After"] == "2"
+
+
+def test_a_code_leads_to_its_place_on_a_page_that_is_open_to_all(call: Caller, app: Flask) -> None:
+    error = error_of(call("GET", "/v1/jobs/nothing"))
+    url, _, place = error["doc_url"].partition("#")
+
+    page = app.test_client().get(url)
+
+    assert error["code"] == place == "job_not_found"
+    assert page.status_code == 200
+    assert f'id="{place}"' in page.text
+    assert "There is no job" in page.text
+
+
+def test_a_code_of_http_itself_leads_nowhere(call: Caller) -> None:
+    assert error_of(call("GET", "/v1/nothing"))["doc_url"] is None
+
+
+def test_a_page_of_an_error_links_its_code(call: Caller) -> None:
+    page = call("GET", "/jobs/nothing")
+
+    assert page.status_code == 404
+    assert page.mimetype == "text/html"
+    assert 'href="http://localhost/docs/errors#job_not_found"' in page.text

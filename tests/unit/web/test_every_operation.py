@@ -18,13 +18,23 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests.unit.web.conftest import Caller
+from tests.unit.web.conftest import ENDLESS, Caller
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_schema_conformance,response_headers_conformance"
 )
-PHASES = "examples,coverage,fuzzing,stateful"
+ALONE = "examples,coverage,fuzzing"
+LINKED = "stateful"
+SHORT = ("--seed", "1", "-n", "2", "--max-time")
+LONG = ("-n", "40", "--max-time")
+# The document's own links: those that would be guessed beside them are seven times as many.
+CONFIGURATION = """
+[phases.stateful]
+max-steps = 8
+[phases.stateful.inference]
+algorithms = []
+"""
 
 
 @pytest.fixture
@@ -41,10 +51,12 @@ def url(app: Flask) -> Iterator[str]:
 
 
 def run(url: str, key: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "schemathesis.toml").write_text(CONFIGURATION)
     return subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
-            *("--header", f"Authorization: Bearer {key}", "--checks", CHECKS, "--phases", PHASES),
+            *("--header", f"Authorization: Bearer {key}", "--checks", CHECKS),
+            *("--exclude-path", ENDLESS),  # schemathesis would read it to its end
             *("--generation-database", "none", "--no-color", "--warnings", "off", *options),
         ],
         cwd=folder, capture_output=True, text=True, check=False,
@@ -54,8 +66,10 @@ def run(url: str, key: str, folder: Path, *options: str) -> subprocess.Completed
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(["--max-time", "10", "--seed", "1", "-n", "2"], id="short"),
-        pytest.param(["--max-time", "240", "-n", "40"], id="long", marks=pytest.mark.chaos),
+        pytest.param(["--phases", ALONE, *SHORT, "10"], id="short"),
+        pytest.param(["--phases", LINKED, *SHORT, "20"], id="linked", marks=pytest.mark.slow),
+        pytest.param(["--phases", ALONE, *LONG, "240"], id="long", marks=pytest.mark.chaos),
+        pytest.param(["--phases", LINKED, *LONG, "99"], id="long, linked", marks=pytest.mark.chaos),
     ],
 )
 def test_whatever_is_sent_is_answered_as_declared(
@@ -70,3 +84,5 @@ def test_whatever_is_sent_is_answered_as_declared(
     ended = run(url, call.key, tmp_path, *options)
     assert ended.returncode == 0, ended.stdout[-6000:]
     assert re.search(r"Operations: *[1-9]", ended.stdout), ended.stdout
+    if LINKED in options:
+        assert re.search(r"API Links: *[1-9]\d* covered", ended.stdout), ended.stdout

@@ -94,6 +94,19 @@ def test_hyperparameters_from_both_places(
         ({"training_file": "file-none"}, "file_not_found", "training_file", "POST /v1/files"),
         ({"validation_file": "file-none"}, "file_not_found", "validation_file", "no such file"),
         ({"test_file": "file-none"}, "file_not_found", "test_file", "no such file"),
+        ({"embeddings_file": "file-none"}, "file_not_found", "embeddings_file", "no such file"),
+        (
+            {"hyperparameters": {"embeddings_file": "file-x"}},
+            "unknown_option",
+            "hyperparameters.embeddings_file",
+            "beside it",
+        ),
+        (
+            {"hyperparameters": {"freeze_embeddings": True}},
+            "nothing_to_freeze",
+            "hyperparameters.freeze_embeddings",
+            "embeddings_file",
+        ),
         ({"suffix": "a b"}, "invalid_value", "suffix", "a b"),
         ({"alias": "lstm-tiny"}, "invalid_alias", "alias", "preset"),
         ({"metadata": {"k": 1}}, "invalid_value", "metadata", "string"),
@@ -358,6 +371,35 @@ def test_a_test_file_goes_with_the_training_and_is_kept(
     strictly(body)
     assert services.jobs.get("acme", body["id"]).spec["test_file"]["filename"] == "2.txt"
     assert call("DELETE", f"/v1/files/{test}").status_code == 409
+
+
+@pytest.mark.parametrize("purpose", ["fine-tune", "user_data"])
+def test_word_vectors_go_with_the_training_and_are_kept(
+    call: Caller, upload: Callable[..., str], services: Services, purpose: str
+) -> None:
+    vectors = upload(b"cat 1 2 3 4\n", name="some.vec", purpose=purpose)
+
+    body = start(call, upload(), embeddings_file=vectors)
+
+    assert body["embeddings_file"] == vectors
+    strictly(body)
+    job = services.jobs.get("acme", body["id"])
+    assert job.spec["embeddings_file"]["filename"] == "some.vec"
+    assert call("DELETE", f"/v1/files/{vectors}").status_code == 409
+    services.jobs.request_cancel("acme", job.id)
+    used = call("GET", f"/v1/uses/files/{vectors}").get_json()
+    assert job.id in str(used)
+    assert call("DELETE", f"/v1/files/{vectors}").status_code == 200
+
+
+def test_a_model_to_continue_from_takes_no_word_vectors(
+    call: Caller, upload: Callable[..., str], model: str
+) -> None:
+    body = {"model": model, "training_file": upload(), "embeddings_file": upload(name="v.vec")}
+
+    error = call("POST", ROOT, json=body).get_json()["error"]
+
+    assert (error["code"], error["param"]) == ("shape_is_given", "embeddings_file")
 
 
 @pytest.mark.parametrize("twice", ["first", "second"])

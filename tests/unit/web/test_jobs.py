@@ -8,12 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.unit.web.conftest import Caller
 from web.connection import Client
-from web.job_events import follow
+from web.live.watches import JobWatch
 from web.services import Services
 from worker.jobs.rows import Job
+from worker.jobs.tables import job_events
+from worker.tenants.options import TenantOptions
+from worker.tenants.tenants import Tenants
 
 
 @pytest.fixture
@@ -39,6 +43,37 @@ def test_a_queued_job_says_why_it_waits(call: Caller, job: Job) -> None:
     assert (body["state"], body["kind"]) == ("queued", "training")
     assert body["waiting"]["reason"] == "no_worker"
     assert body["waiting"]["position"] == 0
+
+
+def test_a_job_that_its_project_holds_back_says_what_ends_that(
+    call: Caller, job: Job, upload: Callable[..., str], services: Services
+) -> None:
+    body = {"model": "lstm-tiny", "training_file": upload()}
+    services.tenants.update("acme", TenantOptions.parse({"limits": {"running_jobs": 1}}))
+    call("POST", "/v1/fine_tuning/jobs", json=body)
+    running = services.jobs.claim("training", "w1")
+    assert running is not None
+    waiting = next(
+        each for each in call("GET", "/v1/jobs").get_json()["data"] if each["state"] == "queued"
+    )
+
+    def why() -> dict[str, Any]:
+        found: dict[str, Any] = call("GET", f"/v1/jobs/{waiting['id']}").get_json()["waiting"]
+        return found
+
+    told = why()
+    assert (told["reason"], told["hold"]) == ("quota", "running_jobs")
+    assert "1 may run at once" in told["message"]
+
+    # As another process suspends it: this one still takes requests for up to five seconds.
+    Tenants(services.database).suspend("acme")
+    told = why()
+    assert (told["reason"], told["hold"]) == ("quota", "suspended")
+    assert "suspended" in told["message"] and "can resume" in told["message"]
+    services.tenants.forget("acme")
+    refused = call("GET", f"/v1/jobs/{waiting['id']}")
+    assert refused.status_code == 403
+    assert "queued jobs wait" in refused.get_json()["error"]["message"]
 
 
 def test_storage_is_not_shown(call: Caller, job: Job) -> None:
@@ -120,7 +155,7 @@ def test_a_stream_cut_anywhere_goes_on_without_gap_or_repeat(
 ) -> None:
     claimed = services.jobs.claim("training", "w")
     assert claimed is not None
-    moments = follow(services, "acme", job.id, 0, Client(None))
+    moments = services.hub.follow(JobWatch("acme", job.id, 0), Client(None))
     first = [next(moments) for _ in range(2)]
     services.jobs.add_event(claimed, type="note", message="three")
     services.jobs.add_event(claimed, type="note", message="four")
@@ -144,7 +179,7 @@ def test_events_written_while_following_arrive(job: Job, services: Services) -> 
 
     worker = threading.Thread(target=work)
     worker.start()
-    text = "".join(follow(services, "acme", job.id, 0, Client(None)))
+    text = "".join(services.hub.follow(JobWatch("acme", job.id, 0), Client(None)))
     worker.join()
 
     assert numbers(text) == list(range(1, 24))
@@ -158,9 +193,52 @@ def test_a_strange_last_event_id(call: Caller, job: Job) -> None:
 
 
 def test_stopping_ends_the_streams(job: Job, services: Services) -> None:
-    moments: Any = follow(services, "acme", job.id, 0, Client(None))
+    moments: Any = services.hub.follow(JobWatch("acme", job.id, 0), Client(None))
     next(moments)
 
     services.stopping.set()
 
     assert list(moments) == []
+
+
+def forget_events(services: Services) -> None:
+    """As the retention does when their time is over."""
+    with services.database.write() as connection:
+        connection.execute(sa.delete(job_events))
+
+
+def test_who_asks_for_events_that_were_removed_is_told(
+    call: Caller, job: Job, services: Services
+) -> None:
+    call("POST", f"/v1/jobs/{job.id}/cancel")
+    forget_events(services)
+    path = f"/v1/jobs/{job.id}/events"
+
+    for asked in (
+        path,
+        f"{path}?after=1",
+        f"{path}?stream=true",
+        f"/v1/fine_tuning/jobs/{job.id}/events",
+    ):
+        answer = call("GET", asked)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (410, "events_removed")
+    broken_off = call("GET", f"{path}?stream=true", headers={"Last-Event-ID": "1"})
+    assert broken_off.status_code == 410
+    # nothing is missing for who has seen all
+    assert call("GET", f"{path}?after=2").get_json()["data"] == []
+    found = blocks(call("GET", f"{path}?stream=true", headers={"Last-Event-ID": "2"}).text)
+    assert [block["event"] for block in found] == ["end"]
+
+
+def test_a_stream_whose_events_are_removed_ends_with_an_error(
+    job: Job, call: Caller, services: Services
+) -> None:
+    moments: Any = services.hub.follow(JobWatch("acme", job.id, 0), Client(None))
+    next(moments)
+    call("POST", f"/v1/jobs/{job.id}/cancel")
+    forget_events(services)
+
+    found = blocks("".join(moments))
+
+    assert [block["event"] for block in found] == ["error"]
+    assert json.loads(found[0]["data"])["error"]["code"] == "events_removed"

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.random_models import BundleMaker
 from tests.unit.web.conftest import Caller
+from tests.unit.web.test_tokenization import store
+from textgen.tokenizers import ByteTokenizer
 from web.services import Services
 from worker.tenants.options import TenantOptions
 from worker.usage.quantities import NAMES
@@ -71,17 +74,12 @@ def test_stored_bytes(call: Caller, upload: Callable[..., str], limit: Callable[
     call("DELETE", f"/v1/files/{file_id}")
 
 
-def test_characters_a_month(
-    call: Caller, services: Services, model: str, limit: Callable[..., None]
-) -> None:
-    limit(characters_per_month=1000)
-    body = {"model": model, "prompt": "x"}
-    assert call("POST", "/v1/completions", json=body).status_code == 200
+def use(services: Services, name: str, **amounts: float) -> None:
     with services.database.write() as connection:
         connection.execute(
             sa.insert(usage).values(
-                **{**dict.fromkeys(NAMES, 0), "characters_out": 1000},
-                id="use_1",
+                **{**dict.fromkeys(NAMES, 0), **amounts},
+                id=name,
                 tenant="acme",
                 kind="completions",
                 outcome="succeeded",
@@ -89,12 +87,86 @@ def test_characters_a_month(
                 at=services.database.now(connection),
             )
         )
-    services.quotas._characters.clear()  # what is looked up every five seconds
+    services.monthly.forget("acme")  # what is looked up every five seconds
+
+
+@pytest.mark.parametrize(
+    ("quota", "amounts"),
+    [
+        ("characters_per_month", {"characters_out": 1000}),
+        ("tokens_per_month", {"tokens_in": 400, "tokens_out": 600}),
+        ("compute_seconds_per_month", {"compute_seconds": 1000.5}),
+    ],
+)
+def test_quotas_of_a_month(
+    call: Caller,
+    stranger: Caller,
+    services: Services,
+    model: str,
+    limit: Callable[..., None],
+    quota: str,
+    amounts: dict[str, float],
+) -> None:
+    limit(**{quota: 1000})
+    body = {"model": model, "prompt": "x"}
+    assert call("POST", "/v1/completions", json=body).status_code == 200
+    use(services, "use_1", **amounts)
 
     answer = call("POST", "/v1/completions", json=body)
+    (told,) = call("GET", "/v1/usage/quotas").get_json()["data"]
 
     assert answer.status_code == 429
-    assert answer.get_json()["error"]["type"] == "insufficient_quota"
+    error = answer.get_json()["error"]
+    assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
+    assert error["param"] == told["name"] == quota
+    assert answer.headers["x-should-retry"] == "false"
+    assert (told["limit"], told["remaining"]) == (1000, 0)
+    assert stranger("GET", "/v1/usage/quotas").get_json()["data"] == []
+    assert stranger("GET", "/v1/usage/quotas?project_id=acme").status_code == 404
+
+
+def test_a_retry_is_checked_as_a_new_job(
+    call: Caller, upload: Callable[..., str], limit: Callable[..., None]
+) -> None:
+    wanted = {"hyperparameters": {"max_seconds": 100}}
+    body = {"model": "lstm-tiny", "training_file": upload(), **wanted}
+    first = call("POST", "/v1/fine_tuning/jobs", json=body).get_json()["id"]
+    call("POST", f"/v1/jobs/{first}/cancel")
+    once = {"headers": {"Idempotency-Key": "once"}}
+
+    def retried(**options: Any) -> tuple[str | None, str | None]:
+        answer = call("POST", f"/v1/jobs/{first}/retry", **options).get_json()
+        return answer.get("id"), (answer["error"] or {}).get("code")
+
+    limit(storage_bytes=1)
+    assert retried() == (None, "storage_quota_exceeded")
+    limit(storage_bytes=None, compute_seconds_per_month=50)
+    assert retried() == (None, "insufficient_quota")
+    limit(compute_seconds_per_month=None, queued_jobs=1)
+    again = retried(**once)
+    assert again[0] != first and retried(**once) == again
+    assert retried() == (None, "project_queue_full")
+
+
+def test_tokens_a_minute(
+    call: Caller, services: Services, make_bundle: BundleMaker, limit: Callable[..., None]
+) -> None:
+    store(services, make_bundle, "bytes", ByteTokenizer())
+    limit(tokens_per_minute=30)
+
+    def send(prompt: str | list[int]) -> Any:
+        body = {"model": "ft:bytes", "prompt": prompt, "max_tokens": 5}
+        return call("POST", "/v1/completions", json=body)
+
+    answers = [send("\u6211" * 5), send([1] * 8), send([1])]  # a character of three bytes
+
+    assert [answer.status_code for answer in answers] == [200, 429, 200]
+    assert answers[0].headers["x-ratelimit-limit-tokens"] == "30"
+    assert answers[0].headers["x-ratelimit-remaining-tokens"] == "10"
+    assert answers[1].headers["x-ratelimit-remaining-tokens"] == "10"
+    assert answers[2].headers["x-ratelimit-remaining-tokens"] == "4"
+    assert answers[2].headers["x-ratelimit-reset-tokens"].endswith("s")
+    assert "tokens a minute" in answers[1].get_json()["error"]["message"]
 
 
 def test_characters_a_minute(call: Caller, model: str, limit: Callable[..., None]) -> None:

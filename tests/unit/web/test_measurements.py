@@ -64,7 +64,7 @@ def test_the_whole_life(call: Caller, services: Services, model: str, text: str,
     assert (running["model"], running["file"]) == (model, text)
     assert running["estimated_finish"] >= running["started_at"] + 1
     page = call("GET", "/", headers={"Accept": "text/html"}).text
-    assert "1 of 4 rows" in page and f"{model} · today.log" in page
+    assert "1 / 4 rows" in page and f"{model} · today.log" in page
     assert call("DELETE", f"/v1/files/{text}").status_code == 409
     assert call("DELETE", f"/v1/models/{model}").status_code == 409
 

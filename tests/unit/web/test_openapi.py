@@ -58,6 +58,37 @@ def test_the_document_is_sound(call: Caller) -> None:
             assert operation["summary"]
 
 
+def test_links_lead_from_what_was_made_to_what_can_be_done_with_it(call: Caller) -> None:
+    paths = call("GET", "/openapi.json").get_json()["paths"]
+    operations = {
+        operation["operationId"]: (path, operation)
+        for path, methods in paths.items()
+        for operation in methods.values()
+    }
+
+    linked = set()
+    for path, operation in operations.values():
+        for name, link in operation["responses"]["200"].get("links", {}).items():
+            target, _ = operations[link["operationId"]]
+            assert name == link["operationId"]
+            given = link.get("parameters", {})
+            if "requestBody" not in link:
+                assert set(given) == set(re.findall(r"{(\w+)}", target)), (path, name)
+            for source in set(given.values()) - {"$response.body#/id"}:
+                assert f"{{{source.rpartition('.')[2]}}}" in path
+            linked.add(target)
+
+    made = operations["fine_tuning_create"][1]["responses"]["200"]["links"]
+    assert {"fine_tuning_cancel", "jobs_events", "jobs_retry"} <= set(made)
+    file = operations["files_create"][1]["responses"]["200"]["links"]
+    assert file["fine_tuning_create"]["requestBody"]["training_file"] == "$response.body#/id"
+    # What no call makes: aliases, states, deliveries; an invoice's page knows its project.
+    alone = {path for path, _ in operations.values() if "{" in path} - linked
+    assert {re.findall(r"{(\w+)}", path)[-1] for path in alone} == {
+        "name", "state_id", "rate_limit_id", "delivery_id", "invoice_id",
+    }  # fmt: skip
+
+
 def test_hyperparameters_and_options_are_in_it(call: Caller) -> None:
     schemas = call("GET", "/openapi.json").get_json()["components"]["schemas"]
 
@@ -70,4 +101,4 @@ def test_the_page_for_people(call: Caller) -> None:
     page = call("GET", "/docs").text
 
     assert "/v1/fine_tuning/jobs" in page
-    assert "<script" not in page
+    assert "Hyperparameters" in page

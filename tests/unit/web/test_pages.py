@@ -55,7 +55,7 @@ def test_metrics(app: Flask, services: Services, call: Caller, upload: Callable[
 
 
 def test_the_dashboard_shows_what_runs(
-    call: Caller, upload: Callable[..., str], services: Services, model: str
+    call: Caller, upload: Callable[..., str], services: Services
 ) -> None:
     body = {"model": "lstm-tiny", "training_file": upload()}
     call("POST", "/v1/fine_tuning/jobs", json=body)
@@ -67,8 +67,8 @@ def test_the_dashboard_shows_what_runs(
 
     page = call("GET", "/").text
 
-    assert job.id in page and model in page
-    assert '<progress value="0.25"' in page
+    assert job.id in page
+    assert re.search(r'<progress[^>]* value="0.25"', page)
     assert "loss 1.250" in page and "1 min 30 s left" in page
     assert "http://localhost/v1" in page
 

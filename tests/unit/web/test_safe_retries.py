@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -43,10 +44,21 @@ def test_a_retry_gets_the_job_whose_answer_broke_off(call: Caller, body: dict[st
     assert jobs_of(call) == [again]
 
 
-def test_who_asks_twice_means_twice(call: Caller, body: dict[str, Any]) -> None:
+def test_an_answer_that_was_lost_on_its_way_is_given_again(
+    call: Caller, body: dict[str, Any]
+) -> None:
+    first = send(call, {**body, "seed": 5})
+
+    assert send(call, {**body, "seed": 5}, count=1) == first
+
+
+def test_who_asks_twice_means_twice(
+    call: Caller, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = send(call, {**body, "seed": 5})
     second = send(call, {**body, "seed": 5})
-    third = send(call, {**body, "seed": 5}, count=1)  # the second was answered whole
+    monkeypatch.setattr("web.safe_retries.LOST_SECONDS", 0.0)
+    third = send(call, {**body, "seed": 5}, count=1)  # the second has long arrived
 
     assert len({first, second, third}) == 3
 
@@ -86,8 +98,23 @@ def test_depth_is_bounded(call: Caller, body: dict[str, Any]) -> None:
     assert "32 levels" in answer.get_json()["error"]["message"]
 
 
-def test_a_job_tells_which_request_made_it(call: Caller, body: dict[str, Any]) -> None:
+def test_a_job_its_error_and_the_log_tell_which_request_made_it(
+    call: Caller, services: Services, body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     answer = call("POST", "/v1/fine_tuning/jobs", json=body)
+    job_id, request_id = answer.get_json()["id"], answer.headers["x-request-id"]
+    running = services.jobs.claim("training", "w1")
+    assert running is not None
+    services.jobs.fail(running, {"code": "invalid_corpus", "message": "Empty.", "param": None})
 
-    job = call("GET", f"/v1/jobs/{answer.get_json()['id']}").get_json()
-    assert job["request_id"] == answer.headers["x-request-id"]
+    for path in (f"/v1/jobs/{job_id}", f"/v1/fine_tuning/jobs/{job_id}"):
+        assert call("GET", path).get_json()["error"]["request_id"] == request_id
+    assert call("GET", f"/v1/jobs/{job_id}").get_json()["request_id"] == request_id
+    assert request_id in call("GET", f"/jobs/{job_id}").text
+    assert [line for line in caplog.messages if request_id in line and job_id in line]
+
+    again = call("POST", f"/v1/jobs/{job_id}/retry")
+    new = again.headers["x-request-id"]
+    assert again.get_json()["request_id"] == new != request_id
+    assert [line for line in caplog.messages if new in line and job_id in line]

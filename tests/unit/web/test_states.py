@@ -138,6 +138,15 @@ def test_states_are_listed_shown_and_deleted(call: Caller, model: str) -> None:
         assert (answer.status_code, answer.get_json()["error"]["code"]) == (404, "state_not_found")
 
 
+def test_a_deleted_model_leaves_no_states(call: Caller, services: Services, model: str) -> None:
+    for _ in range(2):
+        complete(call, model, prompt="abc", return_state=True)
+
+    assert call("DELETE", f"/v1/models/{model}").status_code == 200
+
+    assert call("GET", "/v1/states").get_json()["data"] == []
+
+
 def test_a_name_that_points_to_another_model_now(
     call: Caller, services: Services, model: str
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from ctypes import POINTER, Structure, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 from functools import lru_cache
 from typing import Any
 
@@ -72,6 +72,20 @@ class CScratch(Structure):
     )
 
 
+class CDraws(Structure):
+    """See `textgen.engine.plain_draws.PlainDraws`; ``chances`` is scratch (R, V)."""
+
+    _fields_ = (
+        ("rows", c_void_p),
+        ("heat", c_void_p),
+        ("keys", c_void_p),
+        ("positions", c_void_p),
+        ("drawable", c_void_p),
+        ("stops", c_void_p),
+        ("chances", c_void_p),
+    )
+
+
 class Library:
     """A loaded build: ``lanes`` float32 numbers a vector, and the calls."""
 
@@ -85,6 +99,10 @@ class Library:
         self.step: Call = library.textgen_step
         self.step.argtypes = [c_void_p] * 6 + [c_int64, c_void_p, c_int64]
         self.step.restype = None
+        self.burst: Call = library.textgen_burst
+        addresses = [c_void_p] * 7
+        self.burst.argtypes = [*addresses, c_int64, c_void_p, c_void_p, c_int64, c_int64, c_double]
+        self.burst.restype = c_int64
         self.read: Call = library.textgen_read
         self.read.argtypes = [c_void_p] * 5 + [c_int64, c_void_p, c_int64, c_void_p, c_int64]
         self.read.restype = None

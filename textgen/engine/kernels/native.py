@@ -17,12 +17,14 @@ from torch.nn import functional
 
 from textgen.engine.folded import LANES, FoldedModel
 from textgen.engine.kernels.kernel import Weights
-from textgen.engine.kernels.library import CLayer, CModel, CScratch, Library, pointer
+from textgen.engine.kernels.library import CDraws, CLayer, CModel, CScratch, Library, pointer
 from textgen.engine.kernels.packing import PackedMatrix, pack_columns, pack_gates
+from textgen.engine.plain_draws import PlainDraws
 from textgen.engine.prompt_reader import CHUNK, PROMPTS, ReadChunk, longest_first
 from textgen.engine.rows import Rows, RowState
 
-ARITHMETIC = 1  # to be raised with every change of a bit in what the C++ code gives
+MOST_STEPS = 64  # of a burst
+ARITHMETIC = 2  # to be raised with every change of a bit in what the C++ code gives
 
 
 class NativeKernel:
@@ -110,7 +112,8 @@ class NativeRows(Rows):
         self._packed = packed
         self._scratch = _Scratch(packed, slots, 0)
         state = self.state
-        self._step = library.step
+        self._step, self._burst = library.step, library.burst
+        self._drawn = np.zeros(MOST_STEPS * slots, np.int64)
         self._arguments = (
             pool, packed.reference, self._scratch.reference, pointer(state.tokens),
             pointer(state.hidden), pointer(state.cell), slots, pointer(state.logits),
@@ -119,10 +122,31 @@ class NativeRows(Rows):
 
     def step(self, count: int) -> Tensor:
         """See Rows."""
-        if not 0 <= count <= self._slots:
-            raise ValueError(f"{count} rows of {self._slots}")
+        self._check(count)
         self._step(*self._arguments, count)
         return self.state.logits[:count]
+
+    def draw_by(self, draws: PlainDraws) -> bool:
+        """See Rows."""
+        chances = torch.empty_like(self.state.logits)
+        arrays = (draws.rows, draws.heat, draws.keys, draws.positions, draws.drawable, draws.stops)
+        structure = CDraws(*(each.ctypes.data for each in arrays), pointer(chances))
+        self._draws = (structure, arrays, chances)  # which must stay
+        pool, packed, scratch, *rest = self._arguments
+        self._burst_arguments = (
+            pool, packed, scratch, byref(structure), *rest, self._drawn.ctypes.data
+        )  # fmt: skip
+        return True
+
+    def burst(self, count: int, steps: int, seconds: float) -> npt.NDArray[np.int64]:
+        """See Rows; at most MOST_STEPS steps."""
+        self._check(count)
+        done = self._burst(*self._burst_arguments, count, min(steps, MOST_STEPS), seconds)
+        return self._drawn[: done * count].reshape(done, count)
+
+    def _check(self, count: int) -> None:
+        if not 0 <= count <= self._slots:
+            raise ValueError(f"{count} rows of {self._slots}")
 
 
 class NativePromptReader:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from textgen.engine.folded import FoldedModel
-from textgen.engine.kernels.row_plan import LARGEST_BLOCK, RowPlan, candidate_sizes
+from textgen.engine.kernels.row_plan import GPU_BLOCKS, RowPlan, cpu_blocks
 from textgen.engine.kernels.torch_rows import RowBlock
 from textgen.engine.rows import RowState
 
@@ -22,8 +22,10 @@ def measure_row_plan(model: FoldedModel) -> RowPlan:
     Some tens of milliseconds for 2×512.
     """
     groups: list[tuple[Tensor, list[int]]] = []
-    state = RowState(model.shape, LARGEST_BLOCK)
-    for size in candidate_sizes(torch.get_num_threads()):
+    on_cpu = model.device.type == "cpu"
+    blocks = cpu_blocks(torch.get_num_threads()) if on_cpu else GPU_BLOCKS
+    state = RowState(model.shape, blocks.largest)
+    for size in blocks.sizes:
         result = _one_step(model, state, size)
         if not bool((result == result[:1]).all()):
             continue  # not even the rows of one block agree
@@ -34,7 +36,8 @@ def measure_row_plan(model: FoldedModel) -> RowPlan:
         else:
             groups.append((result[0].clone(), [size]))
     # One row always agrees with itself, so there is a group.
-    return min((RowPlan(sizes) for _, sizes in groups), key=RowPlan.slowness)
+    plans = [RowPlan(sizes) for _, sizes in groups]
+    return min(plans, key=lambda plan: plan.slowness(blocks))
 
 
 @torch.inference_mode()

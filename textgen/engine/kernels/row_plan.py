@@ -11,9 +11,34 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-LARGEST_BLOCK = 128
-_ROWS_FOR_WEIGHTS = 16  # a block's weights take about as long to read as so many rows to compute
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What blocks are worth trying on a device, and what one costs there."""
+
+    sizes: tuple[int, ...]
+    fixed_cost: int  # of a block, in rows: its weights are read, its kernels are started
+
+    @property
+    def largest(self) -> int:
+        """Rows."""
+        return self.sizes[-1]
+
+
+def cpu_blocks(threads: int) -> Blocks:
+    """Of a CPU.
+
+    Pointwise operations are cut into equal shares, one a thread; multiples of the number of
+    threads let every share end with a row.
+    """
+    stride = math.lcm(8, threads)
+    return Blocks(tuple(sorted({1, 2, 4, 8, 12, *range(stride, 129, stride)})), fixed_cost=16)
+
+
+# Up to some hundred rows a GPU takes as long as for one, and each size is a graph to be recorded.
+GPU_BLOCKS = Blocks(tuple(2**power for power in range(12)), fixed_cost=256)
 
 
 class RowPlan:
@@ -39,25 +64,15 @@ class RowPlan:
         """Rows that a buffer needs so that every number up to ``rows`` fits with its padding."""
         return sum(size for _, size in self.blocks(rows))
 
-    def slowness(self) -> float:
+    def slowness(self, blocks: Blocks) -> float:
         """How much longer than unpadded steps these blocks take, small numbers of rows first.
 
-        The mean over 1 … LARGEST_BLOCK rows, each weighted with 1 / rows: as much for 1 to 2 rows
-        as for 64 to 128.
+        The mean over 1 … ``blocks.largest`` rows, each weighted with 1 / rows: as much for 1 to 2
+        rows as for 64 to 128.
         """
         total = weights = 0.0
-        for rows in range(1, LARGEST_BLOCK + 1):
-            taken = sum(_ROWS_FOR_WEIGHTS + size for _, size in self.blocks(rows))
-            total += taken / (_ROWS_FOR_WEIGHTS + rows) / rows
+        for rows in range(1, blocks.largest + 1):
+            taken = sum(blocks.fixed_cost + size for _, size in self.blocks(rows))
+            total += taken / (blocks.fixed_cost + rows) / rows
             weights += 1 / rows
         return total / weights
-
-
-def candidate_sizes(threads: int) -> list[int]:
-    """Block sizes worth trying.
-
-    Pointwise operations are cut into equal shares, one a thread; multiples of the number of
-    threads let every share end with a row.
-    """
-    stride = math.lcm(8, threads)
-    return sorted({1, 2, 4, 8, 12, *range(stride, LARGEST_BLOCK + 1, stride)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from textgen.cuda_graphs import CudaRecorder
 from textgen.engine.folded import FoldedModel
 from textgen.engine.kernels.row_measurement import measure_row_plan
 from textgen.engine.kernels.torch_reader import TorchPromptReader
@@ -16,6 +17,7 @@ class TorchKernel:
     def __init__(self, model: FoldedModel) -> None:
         self._model = model
         self._plan = measure_row_plan(model)
+        self._recorder = CudaRecorder(model.device) if model.device.type == "cuda" else None
 
     @property
     def name(self) -> str:
@@ -25,7 +27,7 @@ class TorchKernel:
 
     def rows(self, slots: int) -> TorchRows:
         """See Kernel."""
-        return TorchRows(self._model, self._plan, slots)
+        return TorchRows(self._model, self._plan, slots, self._recorder)
 
     def reader(self) -> TorchPromptReader:
         """See Kernel."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from textgen.engine.folded import FoldedModel, Gates, advance_cell
 from textgen.engine.kernels.row_plan import RowPlan
+from textgen.engine.kernels.step_graphs import Recorder, StepGraphs
 from textgen.engine.rows import Rows, RowState
 
 
@@ -39,20 +42,29 @@ class RowBlock:
 
 
 class TorchRows(Rows):
-    """Up to ``slots`` rows; buffers hold them with the padding that the plan asks for."""
+    """Up to ``slots`` rows; buffers hold them with the padding that the plan asks for.
 
-    def __init__(self, model: FoldedModel, plan: RowPlan, slots: int) -> None:
+    With a ``recorder`` the step of each padded number of rows is recorded when it first comes.
+    """
+
+    def __init__(
+        self, model: FoldedModel, plan: RowPlan, slots: int, recorder: Recorder | None = None
+    ) -> None:
         capacity = plan.capacity(slots)
         super().__init__(RowState(model.shape, capacity))
         self._model = model
         self._plan = plan
         self._gates = torch.empty(capacity, 4 * model.hidden, device=model.device)
         self._blocks: dict[tuple[int, int], RowBlock] = {}
+        self.graphs = None if recorder is None else StepGraphs(self.state, recorder)
 
     def step(self, count: int) -> Tensor:
         """See Rows."""
-        for first, size in self._plan.blocks(count):
-            self._block(first, size).step()
+        blocks = [self._block(first, size) for first, size in self._plan.blocks(count)]
+        if self.graphs is None:
+            _run(blocks)
+        else:
+            self.graphs.step(self._plan.capacity(count), partial(_run, blocks))
         return self.state.logits[:count]
 
     def _block(self, first: int, size: int) -> RowBlock:
@@ -61,3 +73,8 @@ class TorchRows(Rows):
             gates = self._gates[first : first + size]
             self._blocks[key] = RowBlock(self._model, self.state, gates, first)
         return self._blocks[key]
+
+
+def _run(blocks: list[RowBlock]) -> None:
+    for block in blocks:
+        block.step()

@@ -66,7 +66,7 @@ def protected_documents(corpus: EncodedCorpus, longest: int) -> Documents:
     if not corpus.documents:
         raise InvalidOption(
             "'privacy' protects documents, and this corpus is one text. Give a text a line with "
-            "the format lines, or a .jsonl or .csv file.",
+            "the format lines, or a .jsonl, .csv or .parquet file.",
             param="privacy",
         )
     if corpus.kind not in ("text", "prompts"):

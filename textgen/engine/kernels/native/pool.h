@@ -55,6 +55,8 @@ class Pool {
     call_.store([](const void* context, uint32_t i) { (*static_cast<const Task*>(context))(i); },
                 std::memory_order_relaxed);
     ticket_.store(phase << 32, std::memory_order_release);
+    // One that waited in vain for a phase, since the caller had no core, has gone to sleep.
+    if (sleeping_.load(std::memory_order_relaxed) > 0) wake();
     while (take()) {
     }
     for (int spins = 0; done_.load(std::memory_order_acquire) < count; ++spins) {

@@ -2,10 +2,12 @@
 //
 // Plain C functions for ctypes. All memory is the caller's; shapes are checked there. R rows,
 // L layers, H hidden units (a multiple of kLanes), V tokens, C columns of logits.
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
+#include "draw.h"
 #include "model.h"
 #include "pool.h"
 
@@ -166,6 +168,39 @@ Operand rows_of(const float* values, int64_t stride, const int64_t* index = null
   return {values, nullptr, nullptr, stride, index};
 }
 
+// One step; see textgen_step.
+void advance(Call& call, const Model& model, const Scratch& scratch, const int64_t* tokens,
+             float* hidden, float* cell, int64_t stride, float* logits, int64_t rows) {
+  const int64_t size = model.hidden;
+  const float* states[kMostLayers];
+  for (int64_t index = 0; index < model.layers; ++index) {
+    const Layer& layer = model.layer[index];
+    float* next = scratch.hidden + index * scratch.capacity * size;
+    const float* before = hidden + index * stride * size;
+    Operand start = rows_of(layer.bias, 0), x{};
+    bool with_input = true;
+    if (index > 0) {
+      x = rows_of(upwards(call, model, states, index, rows, scratch.inputs), size);
+    } else if (model.table) {
+      start = rows_of(model.table, 4 * size, tokens);
+      with_input = false;
+    } else {
+      x = rows_of(model.embedding, layer.input.inputs, tokens);
+    }
+    if (with_input) x = ready(call, layer.input, x, scratch, 0, rows);
+    const Operand h = ready(call, layer.hidden, rows_of(before, size), scratch, 1, rows);
+    cell_step(call, layer, size, start, with_input ? &x : nullptr, h, cell + index * stride * size,
+              next, rows);
+    states[index] = next;
+  }
+  const float* top = upwards(call, model, states, model.layers, rows, scratch.inputs);
+  const Operand x = ready(call, model.head, rows_of(top, size), scratch, 0, rows);
+  product(call, model.head, model.head_bias, x, logits, model.columns, kLanes, rows);
+  for (int64_t index = 0; index < model.layers; ++index) {
+    std::memcpy(hidden + index * stride * size, states[index], rows * size * sizeof(float));
+  }
+}
+
 }  // namespace
 
 extern "C" {
@@ -180,33 +215,34 @@ void textgen_step(void* pool, const Model* model, const Scratch* scratch, const 
   Pool& threads = *static_cast<Pool*>(pool);
   const auto turn = threads.begin();
   Call call{threads, turn.owns_lock()};
-  const int64_t size = model->hidden;
-  const float* states[kMostLayers];
-  for (int64_t index = 0; index < model->layers; ++index) {
-    const Layer& layer = model->layer[index];
-    float* next = scratch->hidden + index * scratch->capacity * size;
-    const float* before = hidden + index * stride * size;
-    Operand start = rows_of(layer.bias, 0), x{};
-    bool with_input = true;
-    if (index > 0) {
-      x = rows_of(upwards(call, *model, states, index, rows, scratch->inputs), size);
-    } else if (model->table) {
-      start = rows_of(model->table, 4 * size, tokens);
-      with_input = false;
-    } else {
-      x = rows_of(model->embedding, layer.input.inputs, tokens);
+  advance(call, *model, *scratch, tokens, hidden, cell, stride, logits, rows);
+}
+
+// Up to ``steps`` steps that each draw a token for every row of ``draws`` and feed it; no more
+// after one that ``stops``, or once ``seconds`` have passed. Drawn tokens (steps, R) into
+// ``drawn``; the number of steps is returned. A row that is not to be drawn has one step alone.
+int64_t textgen_burst(void* pool, const Model* model, const Scratch* scratch, const Draws* draws,
+                      int64_t* tokens, float* hidden, float* cell, int64_t stride, float* logits,
+                      int64_t* drawn, int64_t rows, int64_t steps, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::duration<double>(seconds);
+  Pool& threads = *static_cast<Pool*>(pool);
+  const auto turn = threads.begin();
+  Call call{threads, turn.owns_lock()};
+  const int64_t columns = model->columns;
+  for (int64_t step = 0;;) {
+    advance(call, *model, *scratch, tokens, hidden, cell, stride, logits, rows);
+    int64_t* now = drawn + step * rows;
+    call.rows(rows, 16 * columns, [&](uint32_t row) {
+      if (!draws->rows[row]) return;
+      now[row] = draw(*draws, row, logits + row * columns, columns);
+      tokens[row] = now[row] < 0 ? 0 : now[row];
+    });
+    bool ends = ++step == steps || Clock::now() >= until;
+    for (int64_t row = 0; row < rows && !ends; ++row) {
+      ends = !draws->rows[row] || now[row] < 0 || draws->stops[now[row]];
     }
-    if (with_input) x = ready(call, layer.input, x, *scratch, 0, rows);
-    const Operand h = ready(call, layer.hidden, rows_of(before, size), *scratch, 1, rows);
-    cell_step(call, layer, size, start, with_input ? &x : nullptr, h, cell + index * stride * size,
-              next, rows);
-    states[index] = next;
-  }
-  const float* top = upwards(call, *model, states, model->layers, rows, scratch->inputs);
-  const Operand x = ready(call, model->head, rows_of(top, size), *scratch, 0, rows);
-  product(call, model->head, model->head_bias, x, logits, model->columns, kLanes, rows);
-  for (int64_t index = 0; index < model->layers; ++index) {
-    std::memcpy(hidden + index * stride * size, states[index], rows * size * sizeof(float));
+    if (ends) return step;
   }
 }
 

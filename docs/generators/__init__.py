@@ -1,0 +1,1 @@
+"""Pages that follow from the code, one module each."""

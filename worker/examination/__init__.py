@@ -1,0 +1,1 @@
+"""Examination jobs: a look at a text before anybody trains on it."""

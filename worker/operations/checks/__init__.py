@@ -1,0 +1,1 @@
+"""What may be wrong in a service, one module each: how it is found, and how it is mended."""
