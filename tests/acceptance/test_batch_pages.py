@@ -10,6 +10,7 @@ from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import url_contains
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.acceptance.browsing import check_page, sign_in
@@ -36,9 +37,13 @@ def test_from_a_dropped_file_to_answers_and_the_failed_line_again(
     browser.find_element(By.CSS_SELECTOR, "main header a.main").click()
     WebDriverWait(browser, SECONDS).until(url_contains("/batches/new"))
     check_page(browser)
+    # The form offers a model that has a name under it, and one that is asked for as it was asked.
+    browser.get(f"{stack.base_url}/models/{model}")
+    browser.find_element(By.CSS_SELECTOR, "main header a[href*='/batches/new']").click()
+    WebDriverWait(browser, SECONDS).until(url_contains("/batches/new?model="))
+    assert Select(browser.find_element(By.ID, "model")).first_selected_option.text == model
     browser.find_element(By.ID, "file").send_keys(str(path))
     assert "kings.jsonl" in browser.find_element(By.CSS_SELECTOR, "[data-part=chosen]").text
-    browser.find_element(By.CSS_SELECTOR, f"#model option[value='{model}']").click()
     browser.find_element(By.ID, "max_tokens").send_keys("5")
     browser.find_element(By.CSS_SELECTOR, "main button.main").click()
 

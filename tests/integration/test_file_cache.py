@@ -48,10 +48,12 @@ def publish(store: ArtifactStore, count: int) -> list[str]:
 
 
 def copies(cache: Path) -> set[int]:
-    """Which files have a copy, by what is in them."""
+    """Which files have a copy, by what is in them. To look is not to use."""
     found = set()
     for path in cache.glob("??/*"):
+        before = path.stat()
         content = path.read_bytes()
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert path.name == hashlib.sha256(content).hexdigest()
         found.add(content[0])
     return found
