@@ -1,9 +1,11 @@
 """How low the validation loss gets in a given time: each preset, trained from scratch.
 
     .venv/bin/python -m benchmarks.quality [CORPUS] [--presets lstm-tiny,lstm-small] [--seconds 60]
-                                           [--seeds 0] [--threads N] [--set NAME=VALUE …]
+                                           [--seeds 0] [--threads N] [--lines]
+                                           [--set NAME=VALUE …]
 
-CORPUS is a text file; without one it is a megabyte of the Python standard library's sources.
+CORPUS is a text file; without one it is a megabyte of the Python standard library's sources. It is
+one text, with ``--lines`` a text a line.
 Every training is a process of its own. Losses are nats per token on the whole validation part
 (the last tenth), state carried, with the weights that did best on the way. ``--set`` changes a
 hyperparameter for all of them, so that ``--set max_steps=3000`` compares shapes by their steps,
@@ -29,7 +31,9 @@ from typing import Any
 ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 
 
-def train(corpus: Path, preset: str, threads: int, wanted: dict[str, Any]) -> dict[str, Any]:
+def train(
+    corpus: Path, preset: str, threads: int, lines: bool, wanted: dict[str, Any]
+) -> dict[str, Any]:
     """One training in this process; its figures."""
     from textgen.bundles.bundle import read_header
     from textgen.corpus.sources import Source
@@ -40,7 +44,7 @@ def train(corpus: Path, preset: str, threads: int, wanted: dict[str, Any]) -> di
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         path = train_files(
-            [Source(corpus)],
+            [Source(corpus, format="lines" if lines else None)],
             folder=Path(folder),
             preset=preset,
             hyperparameters=Hyperparameters.parse(wanted),
@@ -71,7 +75,7 @@ def train_apart(arguments: argparse.Namespace, preset: str, seed: str) -> dict[s
     """One training in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.quality", str(arguments.corpus), "--only"]
     command += ["--presets", preset, "--seconds", str(arguments.seconds), "--seeds", seed]
-    command += ["--threads", str(arguments.threads)]
+    command += ["--threads", str(arguments.threads), *(("--lines",) if arguments.lines else ())]
     for change in arguments.set:
         command += ["--set", change]
     environment = ENVIRONMENT | os.environ
@@ -102,6 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--lines", action="store_true", help="each line is a text")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -121,7 +126,8 @@ def main() -> None:
     arguments = parse()
     if arguments.only:
         wanted = hyperparameters(arguments)
-        print(json.dumps(train(arguments.corpus, arguments.presets, arguments.threads, wanted)))
+        what = (arguments.corpus, arguments.presets, arguments.threads, arguments.lines)
+        print(json.dumps(train(*what, wanted)))
         return
     rows = []
     print(
