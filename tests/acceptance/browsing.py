@@ -43,7 +43,7 @@ def sign_in(browser: webdriver.Chrome, stack: Stack, path: str, width: int) -> N
     field.send_keys(stack.key)
     field.submit()
     page = (By.CSS_SELECTOR, "main.page")
-    WebDriverWait(browser, 20).until(lambda at: at.find_elements(*page))
+    WebDriverWait(browser, 60).until(lambda at: at.find_elements(*page))
 
 
 def check_page(browser: webdriver.Chrome) -> None:

@@ -35,7 +35,7 @@ def text_of(browser: webdriver.Chrome) -> str:
 
 
 def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
-    WebDriverWait(browser, 60).until(lambda at: text in text_of(at))
+    WebDriverWait(browser, 120).until(lambda at: text in text_of(at))
 
 
 @pytest.mark.slow

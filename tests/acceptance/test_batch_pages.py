@@ -18,7 +18,7 @@ from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
 
-SECONDS = 60
+SECONDS = 120
 
 
 @pytest.mark.parametrize("width", [1440, 390])

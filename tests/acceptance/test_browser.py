@@ -52,14 +52,14 @@ def test_from_a_file_to_a_training_by_clicks(
     check_page(browser)
     browser.find_element(By.ID, "file").send_keys(str(text))
     browser.find_element(By.CSS_SELECTOR, "main button.main").click()
-    WebDriverWait(browser, 20).until(url_contains("/trainings/new"))
+    WebDriverWait(browser, 60).until(url_contains("/trainings/new"))
     check_page(browser)
     seconds = browser.find_element(By.ID, "hyperparameters.max_seconds")
     seconds.clear()
     seconds.send_keys("1")
     browser.find_element(By.CSS_SELECTOR, "main button.main").click()
 
-    WebDriverWait(browser, 20).until(url_contains("/jobs/ftjob-"))
+    WebDriverWait(browser, 60).until(url_contains("/jobs/ftjob-"))
     assert "hamlet.txt" in browser.find_element(By.TAG_NAME, "h1").text
     check_page(browser)
 

@@ -24,7 +24,7 @@ from tests.vitals import engine_is_idle, soon
 pytestmark = pytest.mark.browser
 
 Find = Callable[[str], WebElement]
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.fixture

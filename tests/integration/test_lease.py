@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -15,16 +17,27 @@ from worker.processes.lease import Lease
 from worker.settings import Settings
 from worker.storage.database import Database
 
+T = TypeVar("T")
+
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     quick = {
-        "lease_seconds": 0.8,
+        "lease_seconds": 2.0,
         "heartbeat_seconds": 0.1,
         "control_seconds": 0.05,
-        "silence_seconds": 0.5,
+        "silence_seconds": 1.2,
     }
     return settings.model_copy(update=quick)
+
+
+def until(ask: Callable[[], T]) -> T:
+    """What ``ask`` says, once it says something."""
+    deadline = time.monotonic() + 60
+    while not (found := ask()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
 
 
 @pytest.fixture
@@ -37,7 +50,7 @@ def test_work_that_is_longer_than_a_lease_does_not_cost_it(
     jobs: Jobs, job: Job, settings: Settings
 ) -> None:
     with Lease(jobs, job, settings) as lease:
-        time.sleep(1.2)  # such as reading a file of some gigabytes
+        time.sleep(2.5)  # such as reading a file of some gigabytes
         assert jobs.recover_expired() == []
         lease.keep()
 
@@ -45,8 +58,7 @@ def test_work_that_is_longer_than_a_lease_does_not_cost_it(
 def test_a_hung_worker_loses_its_job(jobs: Jobs, job: Job, settings: Settings) -> None:
     hasty = settings.model_copy(update={"hang_seconds": 0.2})
     with Lease(jobs, job, hasty) as lease:
-        time.sleep(1.5)
-        assert [lost.id for lost in jobs.recover_expired()] == [job.id]
+        assert [lost.id for lost in until(jobs.recover_expired)] == [job.id]
         with pytest.raises(LeaseLost):
             lease.keep()
 
@@ -54,10 +66,7 @@ def test_a_hung_worker_loses_its_job(jobs: Jobs, job: Job, settings: Settings) -
 def test_wishes_are_heard_by_the_way(jobs: Jobs, job: Job, settings: Settings) -> None:
     with Lease(jobs, job, settings) as lease:
         jobs.request_cancel("default", job.id)
-        deadline = time.monotonic() + 5
-        while not lease.signals.cancel:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: lease.signals.cancel)
 
 
 def test_a_job_that_another_one_has_is_let_go(jobs: Jobs, job: Job, settings: Settings) -> None:
@@ -92,5 +101,5 @@ def test_work_stops_although_the_database_never_answers(job: Job, settings: Sett
         port = silent.getsockname()[1]
         jobs = Jobs(Database(f"postgresql+psycopg://127.0.0.1:{port}/nothing"), settings)
         with Lease(jobs, job, settings, stopped.set) as lease:
-            assert stopped.wait(4)  # connecting alone is given five seconds
+            assert stopped.wait(4.5)  # connecting alone is given five seconds
             assert lease.silent

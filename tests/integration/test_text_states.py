@@ -107,15 +107,15 @@ def test_a_replaced_model_does_not_go_on(connection: redis.Redis) -> None:
 
 
 def test_a_state_that_is_used_stays(connection: redis.Redis) -> None:
-    states = TextStates(connection, seconds=2, bound=10**6)
+    states = TextStates(connection, seconds=3, bound=10**6)
     used, unused = (states.add("acme", MODEL, BUNDLE, packed()) for _ in range(2))
-    for _ in range(6):
+    for _ in range(8):
         time.sleep(0.5)
         states.use("acme", used, MODEL, BUNDLE)
     with pytest.raises(NotFound):
         states.use("acme", unused, MODEL, BUNDLE)
     assert [each.id for each in states.of_tenant("acme")] == [used]
-    time.sleep(3)
+    time.sleep(4)
     assert connection.keys() == []  # nothing stays behind
 
 

@@ -47,7 +47,7 @@ class WebProcess:
         )
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, "the web process ended by itself"
             try:
@@ -55,7 +55,7 @@ class WebProcess:
                     return
             except httpx.HTTPError:
                 time.sleep(0.05)
-        raise AssertionError("not ready after 30 s")
+        raise AssertionError("not ready after 120 s")
 
     @property
     def key(self) -> str:
@@ -171,7 +171,7 @@ def test_a_client_that_goes_away_is_noticed(web: WebProcess, stream: bool) -> No
 
     gone = time.monotonic()
     while not list(broker.scan_iter("textgen:stopped:*")):  # for the worker that takes it
-        assert time.monotonic() - gone < 2, "the request is still waited for"
+        assert time.monotonic() - gone < 2.5, "the request is still waited for"
         time.sleep(0.05)
     broker.close()
 
