@@ -21,7 +21,7 @@ def test_what_was_generated_is_in_the_usage(
     began = int(time.time())
     made = client.completions.create(model=model, prompt="The king", max_tokens=20)
     assert made.usage is not None
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     found, seconds = 0, 0.0
     while found < made.usage.completion_tokens and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -34,7 +34,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
     with Supervisor(folder / "children.json", Log(io.StringIO(), ["redis"])) as supervisor:
         server = prepare_redis(folder / "redis")
         supervisor.start(Program("redis", server.command, {}))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.answers():
             assert time.monotonic() < deadline
             supervisor.turn(0.02)
@@ -112,7 +112,7 @@ def read(mailbox: Mailbox, name: str) -> list[StreamEntry]:
 
 
 def soon(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not true() and time.monotonic() < deadline:
         time.sleep(0.01)
     return true()

@@ -35,7 +35,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 def bring_up(supervisor: Supervisor, folder: Path) -> EmbeddedRedis:
     server = prepare_redis(folder)
     supervisor.start(Program("redis", server.command, {}))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.answers():
         assert time.monotonic() < deadline, server.log.read_text()
         supervisor.turn(0.02)

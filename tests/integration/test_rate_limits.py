@@ -24,7 +24,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
     found = prepare_redis(tmp_path / "redis")
     with Supervisor(tmp_path / "children.json", Log(io.StringIO(), ["redis"])) as supervisor:
         supervisor.start(Program("redis", found.command, {}))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not found.answers():
             assert time.monotonic() < deadline
             supervisor.turn(0.02)

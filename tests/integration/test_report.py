@@ -56,7 +56,7 @@ def redis_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("home")
     server = prepare_redis(home / "redis")
     process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.answers():
         assert time.monotonic() < deadline, server.log.read_text()
         time.sleep(0.02)

@@ -30,7 +30,7 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.server.command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self.server.answers():
             assert time.monotonic() < deadline, self.server.log.read_text()
             time.sleep(0.02)

@@ -32,7 +32,7 @@ from worker.storage.uploads import Uploads
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     server = prepare_redis(tmp_path_factory.mktemp("redis"))
     process = subprocess.Popen(server.command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.answers():
         assert time.monotonic() < deadline, server.log.read_text()
         time.sleep(0.02)
