@@ -1,12 +1,12 @@
 """Writes the tables of docs/reliability.md from what the fault tests wrote down.
 
-``python -m tests.chaos.report RESULTS PAGE``: RESULTS has a line of JSON for each repetition.
+``python -m tests.chaos.report RESULTS PAGE``: RESULTS has a line of JSON for each repetition. Faults
+that it says nothing of, since a part of them was run, keep the row that the page has.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -16,27 +16,40 @@ BEGIN = "<!-- faults: begin (made by tests/chaos/report.py) -->"
 END = "<!-- faults: end -->"
 ZEROS = ("lost", "twice", "wrong", "illegal")
 FIXED = {"row", "fault", "database", "seconds", *ZEROS}
+HEAD = (
+    "| row | fault | database | repetitions | lost | published twice | wrong "
+    "| illegal moves | p50, s | p99, s | seen |",
+    "|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
+)
+
+Key = tuple[str, str, str]  # row of the matrix, fault, database
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """A row for each fault and database."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+def table(results: list[dict[str, Any]], before: str) -> str:
+    """A row for each fault and database: of ``results``, else as the table before has it."""
+    groups: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         groups[result["row"], result["fault"], result["database"]].append(result)
-    lines = [
-        "| row | fault | database | repetitions | lost | published twice | wrong "
-        "| illegal moves | p50, s | p99, s | seen |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
-    ]
-    for (row, fault, database), group in sorted(groups.items(), key=lambda item: _order(item[0])):
-        zeros = [str(sum(result[name] for result in group)) for name in ZEROS]
-        times = sorted(each["seconds"] for each in group if each["seconds"] is not None)
-        cells = [row, fault, database, str(len(group)), *zeros, _at(times, 0.5), _at(times, 0.99)]
-        lines.append("| " + " | ".join([*cells, _seen(group)]) + " |")
-    return "\n".join(lines)
+    rows = _rows(before) | {key: _row(key, group) for key, group in groups.items()}
+    return "\n".join([*HEAD, *(rows[key] for key in sorted(rows, key=_order))])
 
 
-def _order(key: tuple[str, str, str]) -> tuple[int, str, str]:
+def _rows(table: str) -> dict[Key, str]:
+    found = {}
+    for line in table.strip().splitlines()[len(HEAD) :]:
+        row, fault, database = (cell.strip() for cell in line.split("|")[1:4])
+        found[row, fault, database] = line
+    return found
+
+
+def _row(key: Key, group: list[dict[str, Any]]) -> str:
+    zeros = [str(sum(result[name] for result in group)) for name in ZEROS]
+    times = sorted(each["seconds"] for each in group if each["seconds"] is not None)
+    cells = [*key, str(len(group)), *zeros, _at(times, 0.5), _at(times, 0.99), _seen(group)]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _order(key: Key) -> tuple[int, str, str]:
     row, fault, database = key
     return int(row.split(",")[0]), fault, database
 
@@ -65,14 +78,12 @@ def _seen(group: list[dict[str, Any]]) -> str:
 
 
 def main(results: Path, page: Path) -> None:
-    """Replace what stands between the two marks of the page."""
+    """Bring what stands between the two marks of the page up to date."""
     values = [json.loads(line) for line in results.read_text().splitlines()]
-    text = page.read_text(encoding="utf-8")
-    block = f"{BEGIN}\n{table(values)}\n{END}"
-    page.write_text(
-        re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, text, flags=re.DOTALL),
-        encoding="utf-8",
-    )
+    head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    before, _, tail = rest.partition(END)
+    text = f"{head}{BEGIN}\n{table(values, before)}\n{END}{tail}"
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
