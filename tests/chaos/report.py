@@ -1,7 +1,7 @@
 """Writes the tables of docs/reliability.md from what the fault tests wrote down.
 
-``python -m tests.chaos.report RESULTS PAGE``: RESULTS has a line of JSON for each repetition. Faults
-that it says nothing of, since a part of them was run, keep the row that the page has.
+``python -m tests.chaos.report RESULTS PAGE``: RESULTS has a line of JSON for each repetition. A
+fault that it says nothing of, since a part of them was run, keeps the row that the page has.
 """
 
 from __future__ import annotations
