@@ -58,7 +58,7 @@ def _vitals(process: psutil.Process) -> Vitals | None:
 
 def open_redis(stack: Stack) -> redis.Redis:
     """The stack's own Redis, by what its configuration says."""
-    (config,) = stack.home.rglob("redis.conf")
+    config = stack.home / "redis" / "redis.conf"
     settings = dict(
         line.split(maxsplit=1) for line in config.read_text().splitlines() if " " in line
     )
