@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from textgen.tokenizers import Ids
+from textgen.training.frequencies import token_counts
 
-_COUNTED = 4_000_000  # tokens are enough to know the commonest symbols
 _SEED = 0x5A3C  # apart from other numbers drawn by the plan's seed
 
 
@@ -43,8 +43,7 @@ class SampledClasses:
     """
 
     def __init__(self, tokens: Ids, vocab_size: int, size: int, seed: int) -> None:
-        counts = np.bincount(tokens[:_COUNTED], minlength=vocab_size)
-        common = np.argsort(-counts, kind="stable")[: size // 2]
+        common = np.argsort(-token_counts(tokens, vocab_size), kind="stable")[: size // 2]
         self._common = common
         self._drawn = size - len(common)
         self._seed = seed

@@ -24,6 +24,7 @@ from textgen.plan import Plan
 from textgen.training.copies import check_copy_index, copy_index
 from textgen.training.fine_tuning import Base, licence_of, say_licence
 from textgen.training.finish import finish, new_header
+from textgen.training.frequencies import begin_with_frequencies
 from textgen.training.group import Group
 from textgen.training.local_group import local_group, workers_here
 from textgen.training.mixture import make_mixture
@@ -184,6 +185,7 @@ def _first_model(
         model.set_dropouts(plan.model)
         return model
     model = new_model(plan)
+    begin_with_frequencies(model, plan, corpus)
     begin_with_vectors(model, plan, corpus, embeddings, on_event)
     return model
 
