@@ -145,7 +145,8 @@ browser: ## install Debian's Chromium for the browser tests
 	@chromium --version
 
 # Only tests need them, so what cannot be had is left out, and its tests say so. The harness is taken
-# without what it needs to run tasks (datasets and more): its client of an API needs none of that.
+# without what it needs to run tasks (datasets and more): its client of an API needs none of that. s3fs
+# is the image's; boto3, which moto brings, has the numbers of botocore, so pip need not search.
 clients: install ## install other people's clients, for the tests of docs/clients.md
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[clients]" \
 		--no-build-isolation || echo "Not all clients could be installed; their tests are left out."
@@ -157,6 +158,10 @@ clients: install ## install other people's clients, for the tests of docs/client
 	@$(BIN)/python -m venv build/datasets && build/datasets/bin/pip install -qq \
 		--disable-pip-version-check datasets httpx openai pydantic \
 		|| echo "datasets could not be installed; its test is left out."
+	@$(BIN)/python -m venv build/s3 && build/s3/bin/pip install -qq --disable-pip-version-check \
+		$$(sed -nE 's/^((s3fs|botocore)==[^ ]+).*/\1/p; s/^botocore(==[^ ]+).*/boto3\1/p' \
+		requirements-image.lock) 'moto[server]' \
+		|| echo "s3fs and a server that speaks S3 could not be installed; their tests are left out."
 	@mkdir -p build/node && if command -v npm >/dev/null; then cd build/node \
 		&& npm install --no-audit --no-fund --loglevel=error openai \
 		|| echo "openai's package for Node could not be installed; its test is left out."; \

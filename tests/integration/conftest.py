@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests import s3_server
 from worker.backend import Backend
 from worker.jobs import Job, Jobs
 from worker.jobs.tables import jobs as job_table
@@ -87,6 +89,21 @@ def new_database(
         return f"sqlite:///{path}"
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]:
+    """A server that speaks S3, which this process and its children find by their environment."""
+    if not s3_server.PROGRAM.exists():
+        pytest.skip(s3_server.MISSING)
+    with (
+        s3_server.S3Server(tmp_path_factory.mktemp("s3")) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "path", [*sys.path, str(s3_server.PACKAGES)])
+        yield server
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,17 +20,21 @@ from worker.storage.artifacts import ArtifactStore
 
 NAME = "jobs/ftjob-1/1/step-120"
 DATA = bytes(range(256)) * 10_000
+REMOTE = ("memory://", "s3://")
 _BUCKETS = itertools.count()
 
 
-@pytest.fixture(params=["local", "file-url", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["local", "file-url", "memory", pytest.param("s3", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "s3":
+        request.getfixturevalue("s3")
     urls = {
         "local": str(tmp_path / "store"),
         "file-url": f"file://{tmp_path / 'store'}",
         "memory": f"memory://bucket-{next(_BUCKETS)}/prefix",
+        "s3": f"s3://bucket-{next(_BUCKETS)}/prefix",
     }
-    yield urls[request.param]
+    return urls[request.param]
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ def test_a_name_is_given_once(store: ArtifactStore) -> None:
 
 
 def test_a_name_is_given_once_to_threads(store: ArtifactStore, url: str) -> None:
-    if url.startswith("memory"):
+    if url.startswith(REMOTE):
         pytest.skip("object stores have no atomic rename; names hold the claim's token")
     outcomes: list[str] = []
     barrier = threading.Barrier(6)
@@ -170,7 +173,7 @@ def test_damage_is_found(store: ArtifactStore, url: str, tmp_path: Path, data: b
 def test_damage_is_found_after_the_file_was_used(store: ArtifactStore, url: str) -> None:
     publish(store)
     path = store.local_path(NAME, "a.bin")
-    if url.startswith("memory"):
+    if url.startswith(REMOTE):
         path.write_bytes(b"the copy")
         assert store.local_path(NAME, "a.bin").read_bytes() == DATA  # fetched anew
         path.write_bytes(b"the copy")

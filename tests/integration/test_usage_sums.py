@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from tests.integration.test_job_claims import explain
 from tests.stack import ROOT
 from textgen.options import SamplingOptions
 from worker.backend import Backend
@@ -32,7 +33,6 @@ from worker.billing.prices import PriceList, Prices
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest, Owner
 from worker.errors import DatabaseUnavailable
 from worker.generation.engine_link import Update
-from worker.jobs import Jobs
 from worker.operations.checks.usage import OrphanUsage, UsageSums
 from worker.storage.database import Database, insert_into
 from worker.tenants.deletion import TenantDeletion
@@ -260,26 +260,27 @@ def test_what_is_spent_is_what_the_bill_says(database: Database, zone: str) -> N
 
 
 @contextmanager
-def statements() -> Iterator[list[str]]:
+def statements() -> Iterator[list[tuple[str, Any]]]:
     """What any database is asked meanwhile."""
-    found: list[str] = []
+    found: list[tuple[str, Any]] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        found.append(statement)
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     yield found
     event.remove(Engine, "before_cursor_execute", note)
 
 
-def test_an_admission_reads_no_row_of_usage(jobs: Jobs, database: Database) -> None:
-    """So what it costs does not grow with the jobs of the month."""
+def test_an_admission_reads_no_row_of_usage_and_none_of_a_job(database: Database) -> None:
+    """What it costs does not grow with the jobs of the month, and little with those that wait."""
+    limits = dict.fromkeys(("queued_jobs", "tokens_per_month", "compute_seconds_per_month"), 10**6)
     new = {
         "id": "acme",
         "name": "A",
         "currency": "EUR",
         "monthly_budget": "1000",
-        "limits": {"tokens_per_month": 10**9, "compute_seconds_per_month": 10**9},
+        "limits": limits,
     }
     owner = Tenants(database).create(NewTenant.parse(new))
     prices = Prices([price(date(2020, 1, 1), compute_hour=Decimal(1))])
@@ -293,8 +294,17 @@ def test_an_admission_reads_no_row_of_usage(jobs: Jobs, database: Database) -> N
         budgets.check("acme")
         monthly.check(owner)
 
-    assert any("usage_sums" in each for each in asked)
-    assert [each for each in asked if re.search(r"\busage\b", each)] == []
+    assert any("usage_sums" in each for each, _ in asked)
+    assert [each for each, _ in asked if re.search(r"\busage\b", each)] == []
+    about_jobs = [each for each in asked if re.search(r"\bjobs\b", each[0])]
+    assert len(about_jobs) >= 3  # how many wait; what is set aside, for budget and quotas
+    with database.read() as connection:
+        for statement, parameters in about_jobs:
+            plan = explain(connection, statement, parameters)
+            assert any(step.startswith(INDEX_ALONE) for step in plan), (statement, plan)
+
+
+INDEX_ALONE = ("SEARCH jobs USING COVERING INDEX", "Index Only Scan")
 
 
 class TestCheck:

@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection, Row
 from worker.billing.months import bounds, month_of
 from worker.billing.prices import ZERO, Line, Prices
 from worker.jobs.rows import Job
-from worker.jobs.states import LIVE
-from worker.jobs.tables import in_state, jobs
+from worker.jobs.set_aside import set_aside
+from worker.jobs.tables import jobs
 from worker.storage.database import Database
 from worker.tenants.options import MICRO
 from worker.usage.job_usage import KIND_OF, job_usage
@@ -73,12 +73,7 @@ class Costs:
 
     def reserved(self, connection: Connection, tenant: str) -> Decimal:
         """Set aside for jobs that are not finished."""
-        total = connection.execute(
-            select(func.coalesce(func.sum(jobs.c.reserved), 0)).where(
-                jobs.c.tenant == tenant, in_state(*sorted(LIVE))
-            )
-        ).scalar_one()
-        return Decimal(int(total)) / MICRO
+        return Decimal(set_aside(connection, tenant).money) / MICRO
 
     def of_job(self, job: Job, currency: str) -> JobCost:
         """Of one job as it is now."""

@@ -67,7 +67,6 @@ class JobCheckpoints(JobTable):
         mine = and_(checkpoints.c.job_id == job.id, checkpoints.c.model_id == model.id)
         # Of the same step there may be an earlier one: the COMMIT's reply was lost, or the
         # training went back behind it because it was damaged.
-        connection.execute(delete(checkpoints).where(mine))
         connection.execute(
             delete(models).where(
                 models.c.tenant == job.tenant,
@@ -75,6 +74,7 @@ class JobCheckpoints(JobTable):
                 models.c.job_id == job.id,
             )
         )
+        connection.execute(delete(checkpoints).where(mine))
         add_model(connection, job.tenant, model, now, job_id=job.id)
         connection.execute(
             insert(checkpoints).values(
@@ -109,11 +109,11 @@ class JobCheckpoints(JobTable):
                 kept.add(artifact)
                 continue
             connection.execute(
+                delete(models).where(models.c.tenant == job.tenant, models.c.id == model_id)
+            )
+            connection.execute(
                 delete(checkpoints).where(
                     checkpoints.c.job_id == job.id, checkpoints.c.model_id == model_id
                 )
-            )
-            connection.execute(
-                delete(models).where(models.c.tenant == job.tenant, models.c.id == model_id)
             )
         return tuple(artifact for artifact in artifacts if artifact not in kept)

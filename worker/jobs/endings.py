@@ -83,11 +83,10 @@ class JobEndings(JobTable):
         self, job: Job, values: Mapping[str, Any], note: Note, publish: Publish | None = None
     ) -> Job:
         with self._database.write() as connection:
+            if publish is not None:
+                self._held(connection, job)
+                publish(connection)
             now = self._database.now(connection)
             final = {"phase": values["state"], "lease_expires_at": None, "finished_at": now}
             ended = self._move(connection, held(job), {**final, **values}, note, now)
-            if ended is None:
-                lease_lost(job)
-            if publish is not None:
-                publish(connection)
-            return ended
+            return ended if ended is not None else lease_lost(job)

@@ -49,8 +49,8 @@ class JobTable:
     ) -> Job | None:
         """Change the one row that meets the condition and write the event; None: no such row.
 
-        Where the job ends by it, what it has used, and the events of its webhooks, are written in
-        the same transaction.
+        Where the job ends by it, the events of its webhooks, and what it has used, are written in
+        the same transaction; its usage last, since its sums are locked from then on.
         """
         row = connection.execute(
             update(jobs)
@@ -62,8 +62,8 @@ class JobTable:
             return None
         self._write_event(connection, row, note, now)
         if values.get("state") in FINAL:
-            record_job(connection, row, now)
             publish_end(connection, row, now)
+            record_job(connection, row, now)
             after_commit(connection, partial(self.metrics.ended, job_from(row)))
         return job_from(row)
 

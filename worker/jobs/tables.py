@@ -29,6 +29,7 @@ from worker.storage.schema import BIG, DOCUMENT, METADATA, NAME, SEARCHABLE, Lin
 
 _QUEUED = text("state = 'queued'")
 _RUNNING = text("state = 'running'")
+_LIVE = text("state IN ('paused', 'queued', 'running')")  # as `in_state` spells it
 
 jobs = Table(
     "jobs",
@@ -104,6 +105,18 @@ jobs = Table(
         "deadline_at",
         postgresql_where=text("deadline_at IS NOT NULL AND state IN ('queued', 'running')"),
         sqlite_where=text("deadline_at IS NOT NULL AND state IN ('queued', 'running')"),
+    ),
+    # All that a sum of what is set aside needs (SQLite wants the state in it, too).
+    Index(
+        "jobs_reserved",
+        "tenant",
+        "state",
+        "reserved",
+        "reserved_characters",
+        "reserved_tokens",
+        "reserved_seconds",
+        postgresql_where=_LIVE,
+        sqlite_where=_LIVE,
     ),
     Index("jobs_list", "tenant", "ordinal"),
     Index("jobs_list_kind", "tenant", "kind", "ordinal"),

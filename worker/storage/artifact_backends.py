@@ -1,20 +1,18 @@
-"""Where the bytes of artifacts lie: a folder of this machine, or any storage that fsspec knows.
+"""Where the bytes of artifacts lie: what any storage must do, and a folder of this machine.
 
-Both publish a finished local folder under a name, all or nothing, and raise FileNotFoundError
-for what is not there. An artifact exists exactly when its manifest does.
+A storage publishes a finished local folder under a name, all or nothing, and raises
+FileNotFoundError for what is not there. An artifact exists exactly when its manifest does.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from typing_extensions import override
 
@@ -146,84 +144,6 @@ class LocalBackend(Backend):
     def free_bytes(self) -> int:
         make_folders(self._root)
         return shutil.disk_usage(self._root).free
-
-
-class RemoteBackend(Backend):
-    """Any fsspec file system. Object stores put an object whole; the manifest goes last."""
-
-    def __init__(self, url: str, cache: Path) -> None:
-        import fsspec
-
-        self._fs: Any
-        self._fs, root = fsspec.core.url_to_fs(url)
-        self._root = str(root).rstrip("/")
-        self.staging = cache / STAGING
-
-    @override
-    def publish(self, folder: Path, name: str) -> None:
-        target = f"{self._root}/{name}"
-        if self._fs.exists(f"{target}/{MANIFEST}"):
-            raise FileExistsError(f"artifact {name} exists already")
-        self._fs.makedirs(target, exist_ok=True)
-        last_manifest = sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST)
-        for path in last_manifest:
-            self._fs.put_file(str(path), f"{target}/{path.name}")
-        shutil.rmtree(folder)
-
-    @override
-    def open(self, name: str, file: str) -> BinaryIO:
-        stream: BinaryIO = self._fs.open(f"{self._root}/{name}/{file}", "rb")
-        return stream
-
-    @override
-    def path(self, name: str, file: str) -> Path | None:
-        return None
-
-    @override
-    def rename(self, name: str, file: str, to: str) -> None:
-        self._fs.mv(f"{self._root}/{name}/{file}", f"{self._root}/{name}/{to}")
-
-    @override
-    def delete(self, name: str) -> None:
-        target = f"{self._root}/{name}"
-        if self._fs.exists(f"{target}/{MANIFEST}"):
-            self._fs.rm_file(f"{target}/{MANIFEST}")
-        if self._fs.exists(target):
-            self._fs.rm(target, recursive=True)
-
-    @override
-    def list(self, prefix: str, manifest: str = MANIFEST) -> Iterator[tuple[str, float]]:
-        root = f"{self._root}/{prefix}".rstrip("/")
-        for path, info in sorted(self._fs.find(root, detail=True).items()):
-            folder, _, file = str(path).rpartition("/")
-            if file == manifest:
-                yield folder[len(self._root) :].strip("/"), _made_at(info)
-
-    @override
-    def unfinished(self, prefix: str) -> Iterator[tuple[str, float]]:
-        written: dict[str, float] = {}
-        finished = set()
-        root = f"{self._root}/{prefix}".rstrip("/")
-        for path, info in self._fs.find(root, detail=True).items():
-            folder, _, file = str(path).rpartition("/")
-            name = folder[len(self._root) :].strip("/")
-            if file in MANIFESTS:
-                finished.add(name)
-            written[name] = max(written.get(name, 0.0), _made_at(info))
-        for name in sorted(set(written) - finished):
-            yield name, written[name]
-
-    @override
-    def free_bytes(self) -> int:
-        return sys.maxsize
-
-
-def _made_at(info: Mapping[str, Any]) -> float:
-    """A file's time by what its file system says, as seconds since 1970; 0 where it keeps none."""
-    moment = next((info[key] for key in ("created", "LastModified", "mtime") if key in info), None)
-    if isinstance(moment, datetime):
-        return moment.timestamp()
-    return float(moment) if isinstance(moment, int | float) else 0.0
 
 
 def newest_write(paths: Iterable[Path]) -> float | None:

@@ -28,13 +28,13 @@ from worker.storage.artifact_backends import (
     MANIFEST,
     Backend,
     LocalBackend,
-    RemoteBackend,
     make_folders,
     newest_write,
 )
 from worker.storage.artifact_staging import FileInfo, HashingWriter, Staging
 from worker.storage.comparing import Mark, check_info, compare, compared, mark_of
 from worker.storage.file_cache import FileCache
+from worker.storage.remote_backend import RemoteBackend
 
 __all__ = ["Artifact", "ArtifactStore", "FileInfo", "Staging", "check_name", "check_part"]
 

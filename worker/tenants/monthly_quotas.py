@@ -14,13 +14,12 @@ from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from worker.billing.months import bounds, month_of
 from worker.errors import InsufficientQuota
-from worker.jobs.states import LIVE, Kind
-from worker.jobs.tables import in_state, jobs
+from worker.jobs.set_aside import set_aside
+from worker.jobs.states import Kind
 from worker.storage.database import Database
 from worker.tenants.tenants import Tenant, locked
 from worker.usage.job_usage import KIND_OF
@@ -45,7 +44,7 @@ class MonthlyQuota:
 
     limit: str
     noun: str
-    reserved: Literal["characters", "tokens", "seconds"]  # of a job's row: reserved_…
+    reserved: Literal["characters", "tokens", "seconds"]  # of `Reserved`
     counted: Sequence[str]  # of `Quantities`, added up
     kinds: Sequence[UsageKind]
 
@@ -56,17 +55,6 @@ class MonthlyQuota:
     def used(self, billed: Mapping[UsageKind, Quantities]) -> float:
         """What counts of the usage of a month."""
         return sum(self.of(amounts) for kind, amounts in billed.items() if kind in self.kinds)
-
-    def set_aside(self, connection: Connection, tenant: str) -> float:
-        """For jobs that are not finished."""
-        column = jobs.c[f"reserved_{self.reserved}"]
-        return float(
-            connection.execute(
-                select(func.coalesce(func.sum(column), 0)).where(
-                    jobs.c.tenant == tenant, in_state(*sorted(LIVE))
-                )
-            ).scalar_one()
-        )
 
 
 QUOTAS = (
@@ -164,14 +152,17 @@ class MonthlyQuotas:
     def _states(
         self, connection: Connection, now: float, tenant: Tenant, bounded: Sequence[MonthlyQuota]
     ) -> list[QuotaState]:
+        if not bounded:
+            return []
         start, end = bounds(month_of(now, tenant.time_zone), tenant.time_zone)
-        used = billed(connection, tenant.id, start) if bounded else {}
+        used = billed(connection, tenant.id, start)
+        aside = set_aside(connection, tenant.id)
         return [
             QuotaState(
                 quota.limit,
                 _limit(tenant, quota) or 0.0,
                 quota.used(used),
-                quota.set_aside(connection, tenant.id),
+                float(getattr(aside, quota.reserved)),
                 end,
             )
             for quota in bounded

@@ -1,0 +1,181 @@
+"""Transactions that meet on PostgreSQL: they wait for each other, and never in a circle."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from tests.integration.conftest import store
+from worker.all_tables import LOCK_ORDER
+from worker.backend import Backend
+from worker.jobs import Job
+from worker.jobs.idempotency import Idempotency, IdempotencyKey
+from worker.jobs.tables import checkpoints, jobs
+from worker.storage.database import Database
+from worker.storage.models import NewModel
+from worker.tenants.deletion import TenantDeletion
+from worker.tenants.options import NewTenant
+from worker.tenants.tables import tenants
+from worker.tenants.tenants import Tenants
+from worker.usage.sums import DAY
+from worker.usage.tables import usage, usage_sums
+
+WAITING = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+
+
+@pytest.fixture
+def database_url(new_postgresql: Callable[[], str]) -> str:
+    return new_postgresql()
+
+
+@pytest.fixture
+def known(database: Database) -> Tenants:
+    found = Tenants(database)
+    found.create(NewTenant.parse({"id": "acme", "name": "A", "limits": {"running_jobs": 9}}))
+    return found
+
+
+@pytest.fixture
+def deletion(backend: Backend, known: Tenants) -> TenantDeletion:
+    return TenantDeletion(backend.database, backend.store, known)
+
+
+def running(backend: Backend) -> Job:
+    backend.jobs.submit("acme", "training", {})
+    job = backend.jobs.claim("training", "w1")
+    assert job is not None
+    return job
+
+
+class Work(threading.Thread):
+    """Something that another connection does meanwhile; it ends well, or the test does not."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._action = action
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._action()
+        except BaseException as error:
+            self._error = error
+
+    def done(self) -> None:
+        self.join(60)
+        assert not self.is_alive()
+        if self._error is not None:
+            raise self._error
+
+
+class Held:
+    """A moment in a transaction at which it stays until it is let go."""
+
+    def __init__(self) -> None:
+        self._reached, self._on = threading.Event(), threading.Event()
+
+    def __call__(self, _: Connection) -> None:
+        self._reached.set()
+        assert self._on.wait(60)
+
+    def reached(self) -> None:
+        assert self._reached.wait(60)
+
+    def let_go(self) -> None:
+        self._on.set()
+
+
+def someone_waits(database: Database) -> None:
+    """Return as soon as a connection waits for a lock that another one has."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with database.read() as connection:
+            if connection.exec_driver_sql(WAITING).scalar_one():
+                return
+        time.sleep(0.01)
+    pytest.fail("nobody waits")
+
+
+def count(database: Database, table: sa.Table) -> int:
+    with database.read() as connection:
+        found = sa.select(sa.func.count()).where(table.c.tenant == "acme")
+        return int(connection.execute(found).scalar_one())
+
+
+@pytest.mark.usefixtures("known")
+def test_jobs_that_end_together_do_not_wait_for_what_each_publishes(
+    backend: Backend, database: Database
+) -> None:
+    """Both change the same sums, but only with their last statement."""
+    first, second = running(backend), running(backend)
+    held = Held()
+    ends = Work(lambda: backend.jobs.succeed(first, {}, held))
+    held.reached()
+
+    assert backend.jobs.succeed(second, {}).state == "succeeded"
+
+    held.let_go()
+    ends.done()
+    with database.read() as connection:
+        days = sa.select(sa.func.sum(usage_sums.c.requests)).where(usage_sums.c.width == DAY)
+        assert connection.execute(days).scalar_one() == 2
+
+
+def test_a_project_is_deleted_while_a_job_of_it_ends(
+    backend: Backend, database: Database, deletion: TenantDeletion
+) -> None:
+    """The end has the job and will want the sums; the deletion wants both."""
+    backend.jobs.succeed(running(backend), {})  # there are sums
+    job, held = running(backend), Held()
+    ends = Work(lambda: backend.jobs.succeed(job, {}, held))
+    held.reached()
+    goes = Work(lambda: deletion.delete("acme", wait_seconds=0))
+    someone_waits(database)
+
+    held.let_go()
+
+    ends.done()
+    goes.done()
+    assert [count(database, table) for table in (jobs, usage, usage_sums)] == [0, 0, 0]
+
+
+def lock(connection: Connection, table: sa.Table) -> None:
+    owner = table.c.id if table is tenants else table.c.tenant
+    rows = sa.select(table).where(owner == "acme").with_for_update()
+    assert connection.execute(rows).all(), table.name
+
+
+def fill(backend: Backend) -> None:
+    """A row of acme in every table of these."""
+    backend.jobs.succeed(running(backend), {})
+    model = NewModel("ft:a", "acme", "jobs/a/1/step-1", "m")
+    backend.jobs.save_checkpoint(
+        running(backend), artifact=model.artifact, step=1, metrics={}, publish_model=model
+    )
+    store(backend, "files/a")
+    backend.files.create("acme", filename="a", purpose="batch", artifact="files/a", file="content")
+    Idempotency(backend.database).begin("acme", IdempotencyKey("k", "0"))
+
+
+@pytest.mark.parametrize("first", LOCK_ORDER, ids=str)
+def test_who_locks_in_order_ends_before_the_deletion(
+    backend: Backend, database: Database, deletion: TenantDeletion, first: sa.Table
+) -> None:
+    """As a claim does, a retry, a submission, and whoever removes a model or a checkpoint."""
+    fill(backend)
+    with database.write() as connection:
+        lock(connection, first)
+        goes = Work(lambda: deletion.delete("acme", wait_seconds=0))
+        someone_waits(database)
+        for table in (*LOCK_ORDER[LOCK_ORDER.index(first) :], checkpoints, usage_sums):
+            lock(connection, table)  # PostgreSQL would break a circle
+
+    goes.done()
+    assert count(database, jobs) == 0
