@@ -39,11 +39,8 @@ PAGES = (
     ("job-dark", "/jobs/{job}", 1440, True),
     ("job-phone", "/jobs/{job}", 390, False),
     ("model", "/models/{model}", 1440, False),
+    ("new-batch", "/batches/new", 1440, False),
     ("batch", "/batches/{batch}", 1440, False),
-    ("workers", "/workers", 1440, False),
-    ("usage", "/usage?by=model", 1440, False),
-    ("keys", "/keys", 1440, False),
-    ("settings-phone", "/settings", 390, True),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Literal
 
 from pydantic import Field
@@ -9,6 +10,17 @@ from pydantic import Field
 from textgen.option_model import Options
 
 CorpusFormat = Literal["text", "lines", "jsonl", "csv", "parquet"]
+_SUFFIXES: dict[str, CorpusFormat] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+
+
+def format_by_name(name: str) -> CorpusFormat:
+    """What a file holds, as far as the ending of its name says it."""
+    return _SUFFIXES.get(PurePath(name).suffix.lower(), "text")
 
 
 class ReadingOptions(Options):

@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textgen.errors import InvalidInput
+from textgen.reading_options import ReadingOptions
 from web.file_references import reference
 from web.services import Services
 from worker.errors import NotFound
 from worker.storage.models import Model
 
-# How the files of a training were read: the same parts of them are held out again.
+# How the files of a training were read: the same parts of them are held out again. Labels of an old
+# text are left aside, and which column they are in does not change the text.
 READING_OPTIONS = (
-    "format",
-    "column",
-    "prompt_column",
-    "completion_column",
-    "encoding",
+    *(name for name in ReadingOptions.model_fields if name != "label_column"),
     "deduplicate",
     "mask_personal_data",
     "shuffle",

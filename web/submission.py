@@ -15,6 +15,7 @@ from web.auth import key, tenant
 from web.safe_retries import retry_of
 from web.schemas.base import Body
 from web.services import Services, current
+from web.text_sizes import with_text_sizes
 from worker import tracing
 from worker.errors import DiskFull
 from worker.jobs.idempotency import IdempotencyKey
@@ -48,7 +49,7 @@ def accept(
     job = services.jobs.submit(
         owner,
         kind,
-        spec,
+        with_text_sizes(services.store, spec),
         metadata=metadata,
         uses_files=files,
         uses_models=models,

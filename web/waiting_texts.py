@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from worker.jobs.rows import Waiting
+from worker.jobs.waits import FARTHEST
 
 
 def waiting_text(waiting: Waiting, _: Callable[[str], str] = str) -> str:
@@ -26,4 +27,11 @@ def waiting_text(waiting: Waiting, _: Callable[[str], str] = str) -> str:
         )
     if waiting.reason == "does_not_fit":
         return _("It waits for a worker with enough memory.")
-    return _("It waits for its turn; place %(place)s in the queue.") % {"place": waiting.position}
+    if waiting.position == 0:
+        return _("It is next: it starts as soon as a worker is free.")
+    if waiting.position >= FARTHEST:
+        return _("It waits for its turn; %(count)s others or more go before.") % {
+            "count": f"{FARTHEST:,}"
+        }
+    place = f"{waiting.position + 1:,}"
+    return _("It waits for its turn; place %(place)s in the queue.") % {"place": place}

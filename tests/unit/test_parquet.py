@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from textgen.corpus import parquet
+from textgen.corpus.columns import ColumnOptions
 from textgen.corpus.doctor import examine
 from textgen.corpus.documents import Dialogue, Labelled, text_of
 from textgen.corpus.encode import encode_corpus
+from textgen.corpus.parquet_footer import text_bytes
 from textgen.corpus.sources import Source, read_documents, read_rows
 from textgen.errors import InvalidCorpus
 from textgen.options import Hyperparameters, ReadingOptions
@@ -301,3 +303,48 @@ def test_the_doctor_reads_it(tmp_path: Path) -> None:
     assert (report.format, report.encoding, report.lines) == ("parquet", "utf-8", 100)
     assert report.classes == {"0": 50, "1": 50}
     assert report.characters == sum(map(len, texts))
+
+
+def told(path: Path, **columns: str) -> int | None:
+    with path.open("rb") as file:
+        return text_bytes(file, ColumnOptions(**columns))
+
+
+def test_the_footer_tells_how_much_text_there_is(tmp_path: Path) -> None:
+    texts = [f"{number % 7} 春眠不觉晓 " * 20 for number in range(3000)]
+    size = sum(len(text.encode()) for text in texts)
+    columns = {"id": range(3000), "text": texts, "label": ["spring"] * 3000, "body": ["x"] * 3000}
+    path = table(tmp_path, columns, row_group_size=1000, compression="zstd")
+    assert path.stat().st_size < size / 50
+    assert told(path) == size
+    assert told(path, column="body") == 3000
+    assert told(path, prompt_column="body", completion_column="text") == size + 3000
+    assert told(path, column="none") is None
+    talks = [[{"role": "user", "content": "春"}, {"role": "assistant", "content": "summer"}]]
+    assert told(table(tmp_path, {"messages": talks * 10, "id": ["1"] * 10})) == 90
+
+
+def test_of_a_long_footer_the_beginning_is_enough(tmp_path: Path) -> None:
+    texts = ["a text, and one more " * (1 + number % 5) for number in range(4000)]
+    path = table(tmp_path, {"text": texts}, row_group_size=1)
+    assert int.from_bytes(path.read_bytes()[-8:-4], "little") > 300_000
+    assert told(path) == pytest.approx(sum(map(len, texts)), rel=0.01)
+
+
+def test_a_damaged_footer_tells_nothing_or_little(tmp_path: Path) -> None:
+    path = table(tmp_path, {"text": ["some text"] * 50, "id": range(50)}, row_group_size=10)
+    whole, dice = path.read_bytes(), random.Random(2)
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for _ in range(300):
+        changed = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            changed[dice.randrange(start, len(whole))] = dice.randrange(256)
+        path.write_bytes(changed)
+        found = told(path)
+        assert found is None or 0 <= found <= 100 << 20
+    for content in (b"", b"PAR1", b"PAR1PAR1", whole[:-1], whole[:40] + whole[-40:]):
+        path.write_bytes(content)
+        assert told(path) is None
+    nested = b"PAR1" + b"\x1c" * 100_000  # structures in structures
+    path.write_bytes(nested + len(nested).to_bytes(4, "little") + b"PAR1")
+    assert told(path) is None

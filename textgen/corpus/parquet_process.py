@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from textgen.corpus.columns import ColumnOptions, choose_columns, short
+from textgen.corpus.parquet_footer import most_characters
 from textgen.errors import InvalidCorpus
 
 _BLOCK = 4 << 20  # bytes that rows read together have on average
 _MOST_ROWS = 1024  # read together
 _BUFFER = 1 << 20  # bytes
-# A text is compressed to a third or a hundredth of its length. A file that says to be still shorter
-# repeats a value as often as it likes, so as to fill somebody's disk.
-_LEAST_ALLOWED, _EXPANSION = 64 << 20, 200
 _MESSAGE = ("role", "content", "weight")
 
 
@@ -184,7 +182,7 @@ def documents(table: Table, size: int, longest: int) -> Iterator[tuple[int, dict
     ``size`` bytes can mean.
     """
     told = 0
-    most = _LEAST_ALLOWED + _EXPANSION * size
+    most = most_characters(size)
     for number, row in enumerate(table.rows(), 1):
         length = _length(row)
         told += 1 + length

@@ -25,15 +25,9 @@ from textgen.corpus.encoding import Encoding, decode_file, detect_encoding
 from textgen.corpus.json_rows import READERS, kind_of_row, strict_json
 from textgen.corpus.parquet import check_parquet, parquet_rows
 from textgen.errors import InvalidCorpus
-from textgen.reading_options import CorpusFormat, ReadingOptions
+from textgen.reading_options import CorpusFormat, ReadingOptions, format_by_name
 
 MAX_LINE = 16 << 20  # characters
-_SUFFIXES: dict[str, CorpusFormat] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".parquet": "parquet",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ class Source:
         """The format, from the name's suffix where none was given."""
         if self.format is not None:
             return self.format
-        return _SUFFIXES.get(Path(self.shown).suffix.lower(), "text")
+        return format_by_name(self.shown)
 
     @property
     def has_documents(self) -> bool:

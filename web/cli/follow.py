@@ -209,8 +209,8 @@ def _why_waiting(waiting: Mapping[str, Any] | None) -> str:
     if not waiting:
         return _("waiting for a worker")
     parts = [_("waiting: %(why)s") % {"why": waiting_for(waiting)}]
-    if waiting.get("position"):
-        parts.append(_("place %(place)s in the queue") % {"place": waiting["position"]})
+    if before := waiting.get("position"):
+        parts.append(_("place %(place)s in the queue") % {"place": f"{before + 1:,}"})
     if waiting.get("estimated_start"):
         until = span(waiting["estimated_start"] - time.time())
         parts.append(_("starts in about %(time)s") % {"time": until})

@@ -36,6 +36,8 @@ def named(word: str) -> str:
 def waiting_for(waiting: Mapping[str, Any]) -> str:
     """Why a queued job waits."""
     reason = str(waiting["reason"])
+    if reason == "behind_others" and waiting.get("position") == 0:
+        return _("it is the next one")
     return {
         "behind_others": _("its turn has not come yet"),
         "quota": _("your quota is in use"),

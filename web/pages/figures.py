@@ -24,7 +24,15 @@ def install(app: Flask) -> None:
         decimals=decimals,
         iso=iso,
         clock=clock,
+        with_code=with_code,
     )
+
+
+def with_code(text: str) -> Markup:
+    """A sentence in which what stands between backticks is code."""
+    pieces = text.split("`")
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(each) if at % 2 else each for at, each in enumerate(pieces))
 
 
 def number(value: float | None) -> str:

@@ -6,7 +6,7 @@ from flask import Flask, g, has_request_context, request
 
 from web.catalogues import ENGLISH, catalogue
 from web.catalogues import LANGUAGES as LANGUAGES
-from web.translation import translated, translated_event, translated_template
+from web.translation import REPORTS, translated, translated_event, translated_template
 from worker.jobs.rows import JobEvent
 
 COOKIE = "textgen_language"
@@ -21,6 +21,7 @@ def install(app: Flask) -> None:
     )
     app.jinja_env.filters["said"] = said
     app.jinja_env.filters["said_template"] = said_template
+    app.jinja_env.filters["reported"] = reported
     app.jinja_env.filters["event_message"] = event_message
 
 
@@ -55,6 +56,11 @@ def said(error_message: str) -> str:
 def said_template(template: str) -> str:
     """A message of the reference of errors, its gaps shown as there, in the reader's language."""
     return translated_template(template, language())
+
+
+def reported(sentence: str) -> str:
+    """What the doctor says of a text, in the reader's language."""
+    return translated(sentence, language(), REPORTS)
 
 
 def event_message(event: JobEvent) -> str:

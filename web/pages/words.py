@@ -65,6 +65,7 @@ def estimate_words() -> dict[str, str]:
     return {
         **time_words(),
         "about": _("about %(number)s"),
+        "when_read": _("known once it is read"),
         "no_answer": _("The service does not answer just now."),
     }
 

@@ -72,12 +72,17 @@ class EstimateBody(Body):
 
 
 class Estimate(Shape):
-    """About what a job will use and cost; ``textgen doctor`` measures."""
+    """About what a job will use and cost; ``textgen doctor`` measures.
+
+    ``text_bytes`` is how much text the file holds; null where a Parquet file does not say it, and
+    what depends on it is then counted by the size of the file, which is too little.
+    """
 
     object: Literal["cost_estimate"] = "cost_estimate"
     currency: str
     amount: float
     quantities: dict[str, float]
+    text_bytes: int | None
 
 
 class InvoiceBody(Body):

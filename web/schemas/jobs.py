@@ -39,7 +39,10 @@ class Waiting(Shape):
         None, description="of the reason `quota`: what holds the project's jobs back"
     )
     message: str = Field(description="the reason in words, and what ends it")
-    position: int | None = Field(None, description="how many jobs of all projects go before")
+    position: int | None = Field(
+        None,
+        description="how many jobs of all projects go before, counted up to 1,000; 0: it is next",
+    )
     estimated_start: int | None = None
 
 

@@ -29,6 +29,7 @@ from web.schemas.billing import (
     InvoiceObject,
 )
 from web.services import Services, current
+from web.text_sizes import with_text_sizes
 from web.views.usage import page_start, visible_tenants
 from worker.billing.estimate import estimated
 from worker.billing.invoice import Invoice
@@ -72,17 +73,24 @@ def estimate(body: EstimateBody) -> Estimate:
     services, owner = current(), tenant()
     wanted = Hyperparameters.parse(body.hyperparameters, within="hyperparameters")
     file = reference(services, owner, body.training_file, "training_file", "fine-tune")
-    spec = {
+    asked = {
         "preset": body.model,
         "files": [file],
         "hyperparameters": wanted.model_dump(exclude_unset=True),
     }
+    spec = with_text_sizes(services.store, asked)
     currency = services.tenants.get(owner).currency
     with services.database.read() as connection:
         now = services.database.now(connection)
         quantities = estimated(connection, owner, "training", spec)
     amount = services.budgets.costs.prices.cost(currency, "trainings", quantities, now)
-    return Estimate(currency=currency, amount=float(amount), quantities=asdict(quantities))
+    size = services.files.get(owner, body.training_file).bytes
+    return Estimate(
+        currency=currency,
+        amount=float(amount),
+        quantities=asdict(quantities),
+        text_bytes=spec["files"][0].get("text_bytes", size),
+    )
 
 
 @billing.on(f"GET {INVOICES}", "List invoices", "admin", answer=InvoiceList)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, case, func, select
 from sqlalchemy.engine import Connection
 
 from worker.jobs.holds import held_back
 from worker.jobs.rows import Queue
-from worker.jobs.states import Kind
+from worker.jobs.states import Kind, State
 from worker.jobs.tables import in_state, jobs
 from worker.processes.presence import live_slots
 from worker.settings import Settings
@@ -84,29 +84,31 @@ class QueueStates:
         waits = [in_state("queued"), jobs.c.queue == queue, *_of(tenant)]
         first = select(jobs.c.due_at, jobs.c.tenant).where(*waits).limit(MOST_COUNTED).subquery()
         is_held = first.c.tenant.in_(held_back())
-        counted = connection.execute(
+        found = connection.execute(
             select(
                 func.count().label("waiting"),
                 _sum(is_held).label("held"),
                 _sum(~is_held & (first.c.due_at > now)).label("delayed"),
+                select(func.min(jobs.c.ordinal)).where(*waits).scalar_subquery().label("oldest"),
+                _count(queue, "running", tenant).label("running"),
+                _count(queue, "paused", tenant).label("paused"),
             ).select_from(first)
         ).one()
-        oldest = connection.execute(select(func.min(jobs.c.ordinal)).where(*waits)).scalar_one()
-        others = {
-            state: connection.execute(
-                select(func.count()).where(in_state(state), jobs.c.queue == queue, *_of(tenant))
-            ).scalar_one()
-            for state in ("running", "paused")
-        }
         return QueueState(
             queue=queue,
-            waiting=counted.waiting,
-            held=counted.held,
-            delayed=counted.delayed,
-            oldest=None if oldest is None else made_at(oldest),
+            waiting=found.waiting,
+            held=found.held,
+            delayed=found.delayed,
+            oldest=None if found.oldest is None else made_at(found.oldest),
+            running=found.running,
+            paused=found.paused,
             places=live_slots(connection, queue, now - self._settings.lease_seconds),
-            **others,
         )
+
+
+def _count(queue: Queue, state: State, tenant: str | None) -> ScalarSelect[int]:
+    wanted = (in_state(state), jobs.c.queue == queue, *_of(tenant))
+    return select(func.count()).where(*wanted).scalar_subquery()
 
 
 def _of(tenant: str | None) -> list[ColumnElement[bool]]:

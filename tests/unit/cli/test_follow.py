@@ -48,7 +48,9 @@ def test_a_queued_job_says_why_it_waits() -> None:
     text = describe(job("queued", waiting=waiting))
 
     assert "textgen worker train" in text
-    assert "place 3" in text
+    assert "place 4 in the queue" in text
+    first = {"reason": "behind_others", "position": 0, "estimated_start": None}
+    assert describe(job("queued", waiting=first)) == "waiting: it is the next one"
 
     held = {"reason": "quota", "hold": "suspended", "position": 3}
     assert "whoever runs the service can resume it" in describe(job("queued", waiting=held))

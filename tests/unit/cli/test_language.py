@@ -121,7 +121,7 @@ def test_tables_and_hints_are_in_chinese(service: Service) -> None:
     assert "训练" in table
     assert "排队中" in table
     assert "等待中：没有工作进程在运行" in table
-    assert "排在第 1 位" in table
+    assert "排在第 2 位" in table
 
 
 def test_json_is_the_same_in_every_language(service: Service) -> None:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from io import BytesIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
@@ -16,6 +19,7 @@ from tests.unit.web.conftest import Caller, caller
 from web.app import create_app
 from web.services import Services
 from worker.batches.shard import ShardCounts
+from worker.billing.estimate import estimated
 from worker.billing.months import bounds
 from worker.billing.plans_file import Terms
 from worker.billing.prices import KindPrices, PriceList, Prices
@@ -147,6 +151,36 @@ def test_an_estimate_comes_before_the_job(call: Caller, upload: Callable[..., st
 
     assert (found["currency"], found["amount"]) == ("USD", 0.5)
     assert found["quantities"]["compute_seconds"] == 50
+
+
+def test_an_estimate_counts_the_text_of_a_compressed_file(
+    call: Caller, upload: Callable[..., str], services: Services
+) -> None:
+    packed = BytesIO()
+    texts = ["to be or not to be, that is the question. " * 40] * 500
+    pq.write_table(pa.table({"line": texts, "id": range(500)}), packed, compression="zstd")
+    file_id, size = upload(packed.getvalue(), name="hamlet.parquet"), len(texts[0]) * 500
+    body = {
+        "model": "lstm-tiny",
+        "training_file": file_id,
+        "hyperparameters": {"n_epochs": 2, "column": "line"},
+    }
+
+    found = call("POST", "/v1/cost_estimates", json=body).get_json()
+    job_id = call("POST", "/v1/fine_tuning/jobs", json=body).get_json()["id"]
+    spec = call("GET", f"/v1/jobs/{job_id}").get_json()["spec"]
+
+    assert len(packed.getvalue()) < size / 50
+    assert (found["text_bytes"], found["quantities"]["tokens_in"]) == (size, 2 * size)
+    assert spec["files"][0]["text_bytes"] == size
+    with services.database.read() as connection:
+        kept = services.jobs.get("acme", job_id).spec
+        assert estimated(connection, "acme", "training", kept).tokens_in == 2 * size
+
+    other = {**body, "hyperparameters": {"max_seconds": 10}}  # which column, is not said
+    assert call("POST", "/v1/cost_estimates", json=other).get_json()["text_bytes"] is None
+    plain = call("POST", "/v1/cost_estimates", json=training(upload(b"x" * 99))).get_json()
+    assert plain["text_bytes"] == 99
 
 
 def test_costs_by_day(call: Caller, services: Services) -> None:

@@ -56,6 +56,9 @@ def test_the_page_of_a_corpus(
     assert "hamlet.txt" in page and "2,460" in page
     assert "recommended" in page and f"/trainings/new?file={file_id}&amp;seconds=" in page
     assert "␣" in page and "Nothing odd was found" not in page
+    assert "<li>2,460 characters are little: the model will know much of it by heart.</li>" in page
+    asked = {"Accept-Language": "zh"}
+    assert "characters are little" not in browser.get(where, headers=asked).text
     assert browser.get("/corpora/file-none").status_code == 404
 
 

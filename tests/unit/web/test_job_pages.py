@@ -84,7 +84,7 @@ def test_one_job(browser: FlaskClient, train: Callable[..., str], services: Serv
 
     page = browser.get(f"/jobs/{job_id}").text
 
-    assert "It waits for a worker" in page
+    assert "It waits for a worker" in page and "<code>textgen up</code> or" in page
     assert "max_steps" in page and "corpus.txt" in page
     assert f"/v1/jobs/{job_id}/events?stream=true&amp;progress=true" in page
 

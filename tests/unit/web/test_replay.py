@@ -24,7 +24,11 @@ def old(call: Caller, upload: Callable[..., str]) -> str:
 def base(call: Caller, services: Services, old: str) -> str:
     """A model that was trained here on ``old``."""
     options = {"validation_fraction": 0.2, "format": "lines", "max_steps": 5}
-    start(call, old, hyperparameters=options)
+    return trained_on(call, services, old, options)
+
+
+def trained_on(call: Caller, services: Services, file_id: str, options: dict[str, Any]) -> str:
+    start(call, file_id, hyperparameters=options)
     job = claim(services)
     artifact = f"jobs/{job.id}/1/step-1"
     new = NewModel("ft:base", "acme", artifact, "checkpoint.safetensors")
@@ -50,6 +54,20 @@ def test_a_fraction_alone_takes_the_files_of_the_model_as_they_were_read(
     assert replay["hyperparameters"] == {"validation_fraction": 0.2, "format": "lines"}
     # They stay while the training lives.
     assert call("DELETE", f"/v1/files/{old}").status_code == 409
+
+
+def test_labels_of_an_old_text_are_left_aside(
+    call: Caller, upload: Callable[..., str], services: Services
+) -> None:
+    table = upload(b"review,stars\nfine,5\n", name="reviews.csv")
+    reading = {"column": "review", "label_column": "stars", "encoding": "utf-8"}
+    classes = {"objectives": {"causal": 1, "classify": 1}, **reading}
+    base = trained_on(call, services, table, classes)
+
+    job_id = start(call, upload(), model=base, **KEEP)["id"]
+
+    replay = services.jobs.get("acme", job_id).spec["replay"]
+    assert replay["hyperparameters"] == {"column": "review", "encoding": "utf-8"}
 
 
 def test_other_files_can_be_named(

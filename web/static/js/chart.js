@@ -69,7 +69,7 @@ export class Chart {
     this.svg.replaceChildren();
     if (!width || !this.series.length) return;
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const all = this.series.flatMap((each) => each.points);
+    const all = this.series.flatMap((each) => [...each.points, ...(each.faint ?? [])]);
     const ys = all.map(([, y]) => this.scaled(y)).filter(Number.isFinite);
     let [lowX, highX] = [Math.min(...all.map(([x]) => x)), Math.max(...all.map(([x]) => x))];
     let [lowY, highY] = [Math.min(...ys), Math.max(...ys)];

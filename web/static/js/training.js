@@ -39,16 +39,18 @@ async function ask() {
   });
   const told = await answer.json();
   put("problem", answer.ok ? "" : told.error.message);
-  if (answer.ok) show(told);
+  if (answer.ok) show(told, hyperparameters);
 }
 
-function show({ amount, currency, quantities }) {
+// What depends on how much text there is, is not said where that is known only once it is read.
+function show({ amount, currency, quantities, text_bytes: bytes }, { max_steps: steps, max_seconds: limit }) {
   const { compute_seconds: seconds, tokens_in: tokens } = quantities;
-  const bytes = Number(form.elements.training_file.selectedOptions[0]?.dataset.bytes);
-  put("time", duration(seconds));
-  put("tokens", say("about", { number: number(Number(tokens.toPrecision(2))) }));
-  put("passes", bytes ? say("about", { number: number(tokens / bytes, tokens < 10 * bytes ? 1 : 0) }) : "–");
-  put("cost", `${number(amount, 4)} ${currency}`);
+  const known = bytes !== null, settled = known || Boolean(steps), bounded = settled || Boolean(limit);
+  const tell = (name, sure, text) => put(name, sure ? text() : say("when_read"));
+  tell("time", bounded, () => duration(seconds));
+  tell("tokens", settled, () => say("about", { number: number(Number(tokens.toPrecision(2))) }));
+  tell("passes", known, () => (bytes ? say("about", { number: number(tokens / bytes, tokens < 10 * bytes ? 1 : 0) }) : "–"));
+  tell("cost", bounded, () => `${number(amount, 4)} ${currency}`);
   const unit = document.getElementById("currency");
   if (unit) unit.textContent = currency;
   perSecond = seconds > 0 && amount > 0 ? amount / seconds : undefined;
