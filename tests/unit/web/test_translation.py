@@ -61,7 +61,7 @@ def test_values_may_have_templates_of_their_own() -> None:
     assert translated(message, "zh") == "'stop' 是 3：应为文字，或应为列表。"
 
 
-@pytest.mark.parametrize("domain", ["errors", "reports"])
+@pytest.mark.parametrize("domain", ["errors", "reports", "evaluations"])
 def test_every_template_is_found_again(domain: str) -> None:
     """And no other, which might say more of its own and fit by chance."""
     for english, chinese in entries("zh", domain).items():
