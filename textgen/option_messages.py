@@ -174,7 +174,9 @@ def _shown(path: Sequence[str | int]) -> str:
 
 
 def _either(kinds: Sequence[str]) -> str:
-    """The last two joined by "or", those before by commas."""
+    """The last two joined by "or", those before by commas; each by both where one has a comma."""
+    if any(", " in kind for kind in kinds[:-1]):
+        return ", or ".join(kinds)
     return " or ".join(part for part in (", ".join(kinds[:-1]), kinds[-1]) if part)
 
 
