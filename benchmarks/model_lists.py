@@ -1,4 +1,5 @@
-"""How long a page of models or corpora is looked for where there are a million.
+"""How long a page of models or corpora is looked for where there are a million, and all models of
+a project with ten thousand.
 
     python -m benchmarks.model_lists [--rows 1000000]
 
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from web.resource import json_answer
+from web.views.models import all_models
 from worker.backend import Backend, open_backend
 from worker.settings import Settings
 
@@ -27,7 +30,24 @@ HEADER = {
     "parameters": 1_000_000,
     "corpus": {"sha256": "0" * 64, "characters": 1_000_000, "encoding": "utf-8"},
 }
+SPLIT = {"tokens": 10**6, "characters": 10**6, "documents": 0, "unknown": 9, "spelt": 0}
+WHOLE_HEADER = {  # as a training leaves one
+    **HEADER,
+    "metrics": {
+        f"{part}_{name}": 1.5
+        for part in ("train", "valid", "full_valid", "test")
+        for name in ("loss", "mean_token_accuracy", "bits_per_character", "perplexity")
+    },
+    "model": {f"option_{number}": 0.0 for number in range(12)},
+    "corpus": {
+        **HEADER["corpus"],
+        "commonest_unknown": {chr(0x4E00 + number): 9 for number in range(20)},
+        "splits": dict.fromkeys(("train", "valid", "test"), SPLIT),
+    },
+    "generation_defaults": {"max_tokens": 400, "temperature": 0.7, "stop": []},
+}
 TENANT, CALLS = "default", 7
+OTHER, OF_ONE = "acme", 10_000  # a project, and how many models it has
 MODELS = """insert into models(tenant, id, owned_by, job_id, artifact, file, header, created_at)
             values (?, ?, 'default', 'ftjob-1', ?, 'model.safetensors', ?, ?)"""
 FILES = """insert into files(id, tenant, filename, purpose, status, bytes, sha256, artifact, file,
@@ -54,6 +74,10 @@ def fill(path: Path, rows: int) -> None:
     database.executemany(
         MODELS, ((TENANT, model_id(row), f"a{row}", header, float(row)) for row in range(rows))
     )
+    whole = json.dumps(WHOLE_HEADER)
+    database.executemany(
+        MODELS, ((OTHER, model_id(row), f"o{row}", whole, float(row)) for row in range(OF_ONE))
+    )
     database.executemany(
         FILES, ((file_id(row), TENANT, f"text {row}.txt", f"b{row}", row) for row in range(rows))
     )
@@ -79,6 +103,7 @@ def looks(backend: Backend, rows: int) -> Iterator[tuple[str, Callable[[], objec
         "models, imported ones, of which none is",
         lambda: models.search(TENANT, origin="imported"),
     )
+    yield f"models, all {OF_ONE:,} of a project", lambda: json_answer(all_models(models, OTHER))
     yield "corpora, first page", lambda: files.search(TENANT, "", purpose="fine-tune")
     yield (
         "corpora, in the middle",

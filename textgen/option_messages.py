@@ -25,6 +25,7 @@ _SEVERAL = {
     "a string": "strings",
     "an object": "objects",
 }
+_NAMES = {"True": "true", "False": "false", "None": "null"}  # as those write who call over HTTP
 _OWN_WORDS = ("value_error", "assertion_error")  # a validator's sentence is not to be replaced
 _KEPT = ("string_unicode",)  # of pydantic's own: no schema says it
 
@@ -41,7 +42,7 @@ def explain(cls: type[BaseModel], error: ValidationError, within: str) -> Invali
         return InvalidOption(f"Unknown option {name!r}. {hint}", code="unknown_option", param=param)
     if chosen.kind == "missing":
         return InvalidOption(f"{name!r} is required.", code="missing_option", param=param)
-    value = repr(chosen.value)
+    value = _NAMES.get(repr(chosen.value), repr(chosen.value))
     shown = value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "..."
     verb = "has the key" if chosen.of_key else "is"
     return InvalidOption(f"{name!r} {verb} {shown}: {chosen.reason()}.", param=param)
@@ -173,7 +174,9 @@ def _shown(path: Sequence[str | int]) -> str:
 
 
 def _either(kinds: Sequence[str]) -> str:
-    """The last two joined by "or", those before by commas."""
+    """The last two joined by "or", those before by commas; each by both where one has a comma."""
+    if any(", " in kind for kind in kinds[:-1]):
+        return ", or ".join(kinds)
     return " or ".join(part for part in (", ".join(kinds[:-1]), kinds[-1]) if part)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from textgen.option_model import Options as Options
-from textgen.privacy_options import PrivacyOptions, check_private
+from textgen.privacy_options import Epsilon, PrivacyOptions, check_private
 from textgen.reading_options import ReadingOptions
 from textgen.sampling_options import LONGEST_SCHEDULE as LONGEST_SCHEDULE
 from textgen.sampling_options import SamplingOptions as SamplingOptions
@@ -24,6 +24,9 @@ LEAST_PIECE_VOCABULARY = 300
 LARGEST_VOCABULARY = 65_000
 SMALLEST_EMBEDDING, LARGEST_EMBEDDING = 4, 4096
 ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
+Weights = Annotated[
+    dict[ObjectiveName, Annotated[float, Field(gt=0, le=1000)]], Field(min_length=1)
+]
 RowKind = Literal["text", "prompts", "messages", "labels"]  # what the rows of a corpus are made of
 # What a model is asked to do with a text: go on from it, say the next turn of a conversation, name
 # its class, give its state as a vector, name the likeliest tokens to go on with.
@@ -154,9 +157,8 @@ class Hyperparameters(ReadingOptions):
         0.0, ge=0, le=0.5, description="kept away from every choice, measured once at the end"
     )
     # what is learnt
-    objectives: dict[ObjectiveName, Annotated[float, Field(gt=0, le=1000)]] | None = Field(
+    objectives: Weights | None = Field(
         None,
-        min_length=1,
         description="causal, infill, mask, order, classify: names, or with weights in the loss",
     )
     replay_fraction: float | None = Field(
@@ -210,7 +212,11 @@ class Hyperparameters(ReadingOptions):
         """The objectives with their weights: predicting the next token where nothing is said."""
         return {"causal": 1.0} if self.objectives is None else dict(self.objectives)
 
-    @field_validator("objectives", mode="before")
+    @field_validator(
+        "objectives",
+        mode="before",
+        json_schema_input_type=Weights | Annotated[list[ObjectiveName], Field(min_length=1)] | None,
+    )
     @classmethod
     def _names_alone(cls, value: object) -> object:
         """Names, as a list or with commas between them, have equal weights."""
@@ -218,7 +224,9 @@ class Hyperparameters(ReadingOptions):
             value = value.split(",")
         return dict.fromkeys(map(str, value), 1.0) if isinstance(value, (list, tuple)) else value
 
-    @field_validator("privacy", mode="before")
+    @field_validator(
+        "privacy", mode="before", json_schema_input_type=PrivacyOptions | Epsilon | None
+    )
     @classmethod
     def _epsilon_alone(cls, value: object) -> object:
         """A number is an epsilon."""

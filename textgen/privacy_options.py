@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -37,10 +37,13 @@ _REFUSED_VALUES = {
 }
 
 
+Epsilon = Annotated[float, Field(gt=0, le=100)]
+
+
 class PrivacyOptions(Options):
     """Differential privacy of each document; what is left open is chosen when a training starts."""
 
-    epsilon: float = Field(gt=0, le=100, description="the most privacy that may be lost")
+    epsilon: Epsilon = Field(description="the most privacy that may be lost")
     delta: float | None = Field(
         None, gt=0, lt=1, description="chance of losing more; 1 / (10 · documents) where not given"
     )

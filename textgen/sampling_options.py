@@ -14,6 +14,7 @@ from textgen.option_model import Options
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 Word = Annotated[str, Field(min_length=1, max_length=100)]
 LONGEST_SCHEDULE = 64
 
@@ -26,7 +27,7 @@ class SamplingOptions(Options):
     min_tokens: int = Field(
         0, ge=0, le=1_000_000, description="nothing ends the text before so many tokens"
     )
-    stop: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field(
+    stop: tuple[Stop, ...] = Field(
         (), max_length=4, description="texts that end the completion and are not part of it"
     )
     stop_token_ids: tuple[TokenId, ...] = Field(
@@ -97,12 +98,23 @@ class SamplingOptions(Options):
         given = self.temperature
         return given if isinstance(given, tuple) else (given,)
 
-    @field_validator("stop", "bad_words", mode="before")
+    @field_validator(
+        "stop",
+        mode="before",
+        json_schema_input_type=Stop | Annotated[list[Stop], Field(max_length=4)] | None,
+    )
     @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        if value is None:
-            return ()
-        return (value,) if isinstance(value, str) else value
+    def _one_or_many_stops(cls, value: object) -> object:
+        return _one_or_many(value)
+
+    @field_validator(
+        "bad_words",
+        mode="before",
+        json_schema_input_type=Word | Annotated[list[Word], Field(max_length=200)] | None,
+    )
+    @classmethod
+    def _one_or_many_words(cls, value: object) -> object:
+        return _one_or_many(value)
 
     @field_validator("bad_words", "allowed_words")
     @classmethod
@@ -121,3 +133,10 @@ class SamplingOptions(Options):
                 param="min_tokens",
             )
         return self
+
+
+def _one_or_many(value: object) -> object:
+    """A text alone stands for a list of one, null for an empty one."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value

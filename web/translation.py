@@ -62,17 +62,28 @@ class Template:
         """The message, with values in its gaps."""
         first, *further = _NUMBERED.split(self.said)
         gaps = [values[int(number) - 1] for number in further[::2]]
-        return _joined(first, *chain.from_iterable(zip(gaps, further[1::2], strict=True)))
+        return joined(first, *chain.from_iterable(zip(gaps, further[1::2], strict=True)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """The templates of a catalogue, those first that say the most.
+
+    ``errors``: the messages of errors, which whole sentences in its gaps may be.
+    """
+
+    templates: Sequence[Template]
+    errors: Known | None
 
 
 def translated(message: str, language: str, domain: str = ERRORS) -> str:
     """``message``, which is English, in a language of the catalogues; itself where unknown."""
     if language == ENGLISH:
         return message
-    templates = _templates(language, domain)
-    found = _translated(message, templates, 0)
+    known = _known(language, domain)
+    found = _translated(message, known, 0)
     if found is None:
-        found = _translated(" ".join(message.split()), templates, 0)
+        found = _translated(" ".join(message.split()), known, 0)
     return message if found is None else found
 
 
@@ -87,25 +98,28 @@ def translated_template(template: str, language: str) -> str:
     return _NUMBERED.sub(GAP, entries(language, ERRORS).get(template, template))
 
 
-def _translated(message: str, templates: Sequence[Template], least: int) -> str | None:
-    for template in templates:
+def _translated(message: str, known: Known, least: int) -> str | None:
+    for template in known.templates:
         if template.letters < least and len(template.parts) > 1:
             continue
         values = template.values(message)
         if values is not None:
-            return template.fill([_value(value, templates) for value in values])
+            return template.fill([_value(value, known) for value in values])
     return None
 
 
-def _value(value: str, templates: Sequence[Template]) -> str:
+def _value(value: str, known: Known) -> str:
     """What fills a gap: a name or a number, or words that have a template of their own."""
     if _LITERAL.fullmatch(value):
         return value
-    said = _words(value.strip(), templates)
+    words = value.strip()
+    said = _words(words, known)
+    if said is None and known.errors is not None and words.endswith("."):
+        said = _translated(words, known.errors, _LEAST)
     return value if said is None else said
 
 
-def _words(value: str, templates: Sequence[Template]) -> str | None:
+def _words(value: str, known: Known) -> str | None:
     """Words that are known, or several of them side by side; None for others."""
     if _LITERAL.fullmatch(value):
         return value
@@ -113,19 +127,19 @@ def _words(value: str, templates: Sequence[Template]) -> str | None:
         first, *further = value.split(between)
         if not further:
             continue
-        told = _words(first, templates)
+        told = _words(first, known)
         for part in further:
-            words = None if told is None else _words(part, templates)
+            words = None if told is None else _words(part, known)
             if told is None or words is None:
                 told = None
                 break
-            told = _joined(told, said_between, words)
+            told = joined(told, said_between, words)
         if told is not None:
             return told
-    return _translated(value, templates, _LEAST)
+    return _translated(value, known, _LEAST)
 
 
-def _joined(*pieces: str) -> str:
+def joined(*pieces: str) -> str:
     """All of them, with a space where Chinese and Latin characters meet."""
     told = ""
     for piece in pieces:
@@ -135,11 +149,14 @@ def _joined(*pieces: str) -> str:
 
 
 @cache
-def _templates(language: str, domain: str) -> tuple[Template, ...]:
-    """All of a catalogue, those first that say the most."""
+def _known(language: str, domain: str) -> Known:
+    """All of a catalogue."""
     found = [
         Template(tuple(english.split(GAP)), said)
         for english, said in entries(language, domain).items()
         if said
     ]
-    return tuple(sorted(found, key=lambda template: -template.letters))
+    return Known(
+        tuple(sorted(found, key=lambda template: -template.letters)),
+        errors=_known(language, ERRORS) if domain == REPORTS else None,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from web.cli.app import textgen
+from web.cli.app import COMMANDS, as_written, textgen
 from web.cli.spoken_help import paragraphs
 
 HEAD = """# The command line
@@ -29,28 +29,20 @@ commands, options, and the ids and names of jobs, models and files.
 
 def page() -> str:
     """The page of commands, in the order of `textgen --help`."""
-    context, parts = _context(), [HEAD]
-    for name, command in _commands(context):
+    context, parts = click.Context(textgen, info_name="textgen"), [HEAD]
+    for name, command in _commands():
         parts += _command(command, click.Context(command, info_name=name, parent=context), 2)
     return "\n".join(parts)
 
 
 def summaries() -> str:
     """What `textgen --help` says of each command, as JSON: the first paragraph of its help."""
-    said = {name: paragraphs(str(command.help))[0] for name, command in _commands(_context())}
+    said = {name: paragraphs(str(command.help))[0] for name, command in _commands()}
     return json.dumps(said, indent=2, ensure_ascii=False) + "\n"
 
 
-def _context() -> click.Context:
-    # As for completion: commands as they stand in the code, whatever the language
-    return click.Context(textgen, info_name="textgen", resilient_parsing=True)
-
-
-def _commands(context: click.Context) -> Iterator[tuple[str, click.Command]]:
-    for name in textgen.list_commands(context):
-        command = textgen.get_command(context, name)
-        if command is not None:
-            yield name, command
+def _commands() -> Iterator[tuple[str, click.Command]]:
+    return ((name, as_written(name)) for name in COMMANDS)
 
 
 def _command(command: click.Command, context: click.Context, level: int) -> Iterator[str]:

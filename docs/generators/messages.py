@@ -17,9 +17,11 @@ import click
 from babel.messages.extract import extract_from_dir
 
 from docs.generators import errors as reference
+from docs.generators.evaluation_words import EVALUATIONS
+from docs.generators.names import all_names
 from docs.generators.sentences import HINTS, REASONS, REPORTS
 from docs.generators.sources import PACKAGES, of_package
-from web.cli.app import textgen
+from web.cli.app import COMMANDS, as_written, textgen
 from web.cli.demo import demo
 from web.cli.spoken_help import paragraphs
 from web.translation import GAP
@@ -28,7 +30,8 @@ from web.translation import GAP
 CLICKS = ("exceptions.py", "parser.py", "types.py")
 TOO_LITTLE = "… is not …."  # of a choice among one; it would fit many a sentence
 CLICKS_CORE = ("Got unexpected", "Missing command", "Takes {nargs}")
-REFUSERS = ("ValueError", "_refuse", "_binary", "_gone")  # calls that are given a reason
+# Calls that are given a reason
+REFUSERS = ("ValueError", "NotMeasured", "_refuse", "_binary", "_gone")
 Found = tuple[int, str, str, list[str]]
 
 
@@ -45,7 +48,7 @@ def extractor(messages: Callable[[Any], Iterable[str]]) -> Callable[..., Iterato
 @extractor
 def commands(_file: Any) -> Iterator[str]:
     """The help of all commands."""
-    for command in (textgen, demo):
+    for command in (textgen, *map(as_written, COMMANDS), demo):
         yield from _help(command)
 
 
@@ -55,6 +58,18 @@ def errors(file: Any) -> Iterator[str]:
     for explained in json.load(file).values():
         yield from explained["messages"]
     yield from (*_refusals(), *_clicks(), *REASONS, *HINTS)
+
+
+@extractor
+def evaluations(_file: Any) -> Iterable[str]:
+    """What the page of an evaluation says."""
+    return EVALUATIONS
+
+
+@extractor
+def names(_file: Any) -> Iterable[str]:
+    """What the API calls what people read of."""
+    return all_names()
 
 
 @extractor
@@ -68,13 +83,9 @@ def _help(command: click.Command) -> Iterator[str]:
     for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.help:
             yield " ".join(parameter.help.split())
-    if isinstance(command, click.Group):
-        # As for completion: commands as they stand in the code, whatever the language
-        context = click.Context(command, resilient_parsing=True)
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            if inner is not None:
-                yield from _help(inner)
+    if isinstance(command, click.Group):  # textgen has none until they are asked for
+        for inner in command.commands.values():
+            yield from _help(inner)
 
 
 def _refusals() -> Iterator[str]:

@@ -54,6 +54,10 @@ REASONS = (
     "it must be …",
     "true or false",
     "an object",
+    "an object of at least … entry",
+    "an object of at least … entries",
+    "an object of at most … entries",
+    "an object of … to … entries",
     "string should match pattern '…'",
     "a whole number",
     "a whole number from … to …",
@@ -168,7 +172,8 @@ HINTS = (
     "Path",
 )
 
-# What the doctor says of a file, line by line, and what a job's events tell.
+# What the doctor says of a file, line by line, what a job's events and its progress tell, and what
+# a check of the service finds.
 REPORTS = (
     "…: …, … bytes, …",
     "… characters, … different ones",
@@ -292,4 +297,49 @@ REPORTS = (
     "its worker was restarted",
     "its worker never heard of it",
     "the database was away",
+    "reading the text, …",
+    "learning the vocabulary, …",
+    "reading word vectors, …",
+    "encoding the text, …",
+    "… characters",
+    "… of … characters",
+    "… s so far",
+    "no row points to it",
+    "Most artifacts have no row, or most rows no artifact: do TEXTGEN_DATABASE_URL and "
+    "TEXTGEN_STORAGE_URL belong together? Nothing of this is mended.",
+    "Damaged bytes are kept beside `manifest.bad.json`: bring the artifact back from a backup, or "
+    "delete what points to it, and they go too.",
+    "The training goes on from an earlier checkpoint, or begins again.",
+    "The job cannot end well: cancel it and run it again.",
+    "files without a manifest",
+    "… points to …, which is gone",
+    "the file …",
+    "the model …",
+    "the part of an upload …",
+    "a checkpoint of …",
+    "a shard of …",
+    "… artifacts, … GB read",
+    "… Used by ….",
+    "nothing that is there",
+    "Most artifacts are damaged: is the disk failing, or the storage another one's? Nothing of "
+    "this is mended. Bring the storage back from a backup.",
+    "stands for the model …, which is gone",
+    "of …: its model …, or the job, is gone",
+    "needs the file …, which is gone",
+    "needs the model …, which is gone",
+    "A job whose file or model is gone cannot end well: cancel it, or restore the service from a "
+    "backup that has both.",
+    "a part of …, which takes none any more",
+    "was not completed in time",
+    "its lease ran out … s ago (…)",
+    "Waiting … s: workers that live renew their leases",
+    "… rows of usage; the project is gone",
+    "usage of a job that is not there",
+    "Usage without its job is billed all the same, and stays: look into it, and give back by a "
+    "credit (`textgen usage credit`) what should not have been billed.",
+    "… running sums are not those of the rows",
+    "its process is gone; never expires",
+    "its tenant is gone",
+    "Redis: there is none to look at",
+    "Redis: …",
 )

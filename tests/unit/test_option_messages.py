@@ -64,8 +64,8 @@ def test_a_field_of_several_types_says_all_of_them_or_the_one_that_was_meant(
         ),
         (
             {"stop": list("abcde")},
-            "'stop' is ['a', 'b', 'c', 'd', 'e']: it must be a list of at most 4 entries, each a "
-            "string of 1 to 1,000 characters.",
+            "'stop' is ['a', 'b', 'c', 'd', 'e']: it must be a string of 1 to 1,000 characters or "
+            "a list of at most 4 entries, each a string of 1 to 1,000 characters.",
         ),
         (
             {"logit_bias": {"7": 101}},
@@ -73,10 +73,39 @@ def test_a_field_of_several_types_says_all_of_them_or_the_one_that_was_meant(
         ),
         ({"logit_bias": {"x": 1}}, "'logit_bias' has the key 'x': it must be a whole number."),
         ({"ignore_eos": "perhaps"}, "'ignore_eos' is 'perhaps': it must be true or false."),
+        ({"top_p": None}, "'top_p' is null: it must be a number above 0, at most 1."),
     ],
 )
 def test_bounds_and_places_are_named(values: dict[str, Any], message: str) -> None:
     assert said(SamplingOptions, **values).message == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": True}, f"'temperature' is true: {TEMPERATURE}"),
+        (
+            {"temperature": [0.5, False]},
+            "'temperature[1]' is false: it must be a number from 0 to 2.",
+        ),
+        ({"top_k": False}, "'top_k' is false: it must be a whole number of at least -1."),
+        (
+            {"stop_token_ids": [True]},
+            "'stop_token_ids[0]' is true: it must be a whole number from 0 to 2,147,483,647.",
+        ),
+        (
+            {"logit_bias": {"7": True}},
+            "'logit_bias.7' is true: it must be a number from -100 to 100.",
+        ),
+    ],
+)
+def test_true_and_false_are_no_numbers(values: dict[str, Any], message: str) -> None:
+    assert said(SamplingOptions, **values).message == message
+
+
+def test_numbers_are_taken_as_forms_and_commands_send_them() -> None:
+    options = SamplingOptions.parse({"temperature": "0.5", "top_k": "5", "seed": 7.0})
+    assert (options.temperature, options.top_k, options.seed) == (0.5, 5, 7)
 
 
 def test_what_lies_within_other_options_is_named_whole() -> None:

@@ -79,7 +79,7 @@ def write_parts(
             if part in passages:
                 passages[part].add(windows[part].add(map(text_of, texts)))
             characters += sum(map(len, texts))
-            alive.tell("encoding", characters, scan.characters)
+            alive.tell("encoding the text", characters, scan.characters)
         for writer in writers.values():
             writer.publish()
     return Written(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from textgen.errors import TextgenError
-from web.cli.language import _
+from web.cli.language import _, named, reported
 from web.cli.operator import open_operator
 from web.cli.report import report
 from web.cli.terminal import json_option, notes, print_json, print_table
@@ -54,7 +54,7 @@ def check(mend: bool, min_age: float, deep: bool, as_json: bool) -> int:
     backend = _current_backend()
     settings = with_running_redis(backend.settings)
     broker = connect(settings) if settings.broker_url else None
-    service = ServiceCheck(backend, broker, min_age=min_age, say=notes().print, deep=deep)
+    service = ServiceCheck(backend, broker, min_age=min_age, say=_say, deep=deep)
     done = service.mend() if mend else service.look()
     if as_json:
         print_json(
@@ -72,29 +72,36 @@ def check(mend: bool, min_age: float, deep: bool, as_json: bool) -> int:
     return 1 if done.left else 0
 
 
+def _say(line: str) -> None:
+    notes().print(reported(line))
+
+
 def _print(done: Checked, mend: bool) -> None:
     for line in done.unseen:
-        notes().print(_("Not looked at: %(what)s") % {"what": line})
+        notes().print(_("Not looked at: %(what)s") % {"what": reported(line)})
     if done.mended:
         click.echo(_("Mended: %(findings)s") % {"findings": _counted(done.mended)})
     if not done.left:
         click.echo(_("Nothing else is wrong.") if done.mended else _("Nothing is wrong."))
         return
-    rows = [(each.what, each.id, each.tenant, each.detail) for each in done.left[:SHOWN]]
+    rows = [
+        (named(each.what), each.id, each.tenant, reported(each.detail))
+        for each in done.left[:SHOWN]
+    ]
     print_table((_("what"), _("which"), _("tenant"), _("how")), rows, "")
     if len(done.left) > SHOWN:
         more = f"{len(done.left) - SHOWN:,}"
         click.echo(_("… and %(count)s more; --json has all of them.") % {"count": more})
     for hint in sorted({each.hint for each in done.left if each.hint}):
-        notes().print(hint)
+        notes().print(reported(hint))
     click.echo(_("Wrong: %(findings)s") % {"findings": _counted(done.left)})
     if not mend and any(not each.hint for each in done.left):
         notes().print(_("`textgen admin check --mend` mends what can be mended."))
 
 
 def _counted(findings: Sequence[Finding]) -> str:
-    return ", ".join(
-        f"{count:,} × {what.replace('_', ' ')}"
+    return _(", ").join(
+        f"{count:,} × {named(what).replace('_', ' ')}"
         for what, count in sorted(Counter(each.what for each in findings).items())
     )
 

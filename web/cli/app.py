@@ -52,6 +52,13 @@ COMMANDS = {
 SUMMARIES = Path(__file__).with_name("summaries.json")
 
 
+def as_written(name: str) -> click.Command:
+    """A command of `COMMANDS`, whose help is in English; its module is loaded."""
+    module, attribute = COMMANDS[name].split(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    return command
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is needed."""
 
@@ -61,13 +68,9 @@ class LazyGroup(click.Group):
         """In the order of `COMMANDS`: what newcomers need comes first."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         """Load the command, in the reader's language; None for an unknown one."""
-        if name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[name].split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command if ctx.resilient_parsing else in_language(command)
+        return in_language(as_written(name)) if name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """What each does, as `SUMMARIES` has it: to load them all would take seconds."""

@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from textgen.errors import TextgenError
 from web.cli.api import Api, connect
+from web.cli.language import _, named
 
 PATIENCE = httpx.Timeout(connect=0.5, read=2, write=0.5, pool=0.5)
 MOST = 100  # names of a kind that are asked for
@@ -41,7 +42,7 @@ def completion(shell: str) -> None:
 def offered(find: Callable[[Api], Iterator[tuple[str, str]]]) -> Completer:
     """A completer of the names that ``find`` yields, each with a word about it."""
 
-    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[Item]:
+    def complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[Item]:
         with suppress(TextgenError, OSError, LookupError):
             found = find(connect(PATIENCE))
             return [Item(name, help=about) for name, about in found if name.startswith(begun)]
@@ -53,13 +54,13 @@ def offered(find: Callable[[Api], Iterator[tuple[str, str]]]) -> Completer:
 def _trained(api: Api) -> Iterator[tuple[str, str]]:
     for model in api.get("/v1/models")["data"]:
         if model["owned_by"] != "preset":
-            yield model["id"], "model"
+            yield model["id"], named("model")
 
 
 def _presets(api: Api) -> Iterator[tuple[str, str]]:
     for model in api.get("/v1/models")["data"]:
         if model["owned_by"] == "preset":
-            yield model["id"], "preset"
+            yield model["id"], named("preset")
 
 
 def _aliases(api: Api) -> Iterator[tuple[str, str]]:
@@ -93,7 +94,7 @@ def jobs_in(*states: str) -> Completer:
     def find(api: Api) -> Iterator[tuple[str, str]]:
         for job in api.get("/v1/jobs", limit=MOST)["data"]:
             if job["state"] in states:
-                yield job["id"], f"{job['kind']}, {job['state']}"
+                yield job["id"], _(", ").join((named(job["kind"]), named(job["state"])))
 
     return offered(find)
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from web.cli.language import _
-from web.cli.state_names import named
+from web.cli.language import _, named
 from web.cli.terminal import notes
 
 SHOWN = 10

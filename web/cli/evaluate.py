@@ -11,14 +11,17 @@ from typing import Any
 import click
 
 from textgen.evaluation.options import EvaluationOptions
+from web.catalogues import ENGLISH
 from web.cli.api import Api, connect, path_of, save
 from web.cli.completion import model_argument
-from web.cli.language import _
+from web.cli.language import _, language, named, said
 from web.cli.options import given, reading_options, set_option, values_of
 from web.cli.terminal import json_option, notes, print_json, print_table
 from web.cli.train import succeeded, upload
+from web.evaluation_pages import page_in
 
 SHOWN = 60  # characters of a text in the table
+CHOICES = ("origin", "rows", "position_unit")  # figures that are one of a few words
 
 
 @click.command("eval", epilog="Example: textgen eval novels --html novels.html --set samples=20")
@@ -67,7 +70,7 @@ def evaluate(
         return 1
     ended = api.get(path_of("evaluations", started["id"]))
     if page is not None:
-        save(api, path_of("files", ended["page_file_id"], "content"), page)
+        save_page(api, ended, page)
     if as_json:
         print_json({**ended, "report": report_of(api, ended)})
         return 0
@@ -75,11 +78,19 @@ def evaluate(
     headings = (_("measure"), _("value"))
     print_table(headings, list(figures(summary)), _("Nothing could be measured."))
     for part, reason in summary.get("missing", {}).items():
-        why = {"part": part, "reason": reason}
+        why = {"part": named(part), "reason": said(reason)}
         console.print(_("%(part)s: not measured, %(reason)s") % why, soft_wrap=True)
     if page is not None:
         console.print(_("The whole report: %(file)s") % {"file": page}, soft_wrap=True)
     return 0
+
+
+def save_page(api: Api, ended: Mapping[str, Any], target: Path) -> None:
+    """Write the page of an evaluation that has ended, in the command line's language."""
+    save(api, path_of("files", ended["page_file_id"], "content"), target)
+    if language() != ENGLISH:
+        page = page_in(language(), target.read_text(encoding="utf-8"))
+        target.write_text(page, encoding="utf-8")
 
 
 def report_of(api: Api, ended: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,12 +104,13 @@ def report_of(api: Api, ended: Mapping[str, Any]) -> dict[str, Any]:
 def figures(summary: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
     """Each figure of a summary with its name in words."""
     for name, value in summary.items():
-        words = f"{within} {name.replace('_', ' ')}".strip()
+        words = named(name).replace("_", " ")
+        words = _("%(part)s %(measure)s") % {"part": within, "measure": words} if within else words
         if isinstance(value, Mapping):
             if name != "missing":
                 yield from figures(value, words)
         else:
-            yield words, _shown(value)
+            yield words, _shown(named(value) if name in CHOICES else value)
 
 
 def _shown(value: Any) -> str:

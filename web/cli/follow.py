@@ -17,9 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from web.cli.api import Api, RequestFailed, ServerUnreachable, path_of
-from web.cli.language import _, language, padded, said
+from web.cli.language import _, language, named, padded, reported, said
 from web.cli.losses import GONE, Losses
-from web.cli.state_names import named, waiting_for
 from web.cli.terminal import span
 from web.translation import translated_event
 
@@ -186,7 +185,7 @@ def describe(job: Mapping[str, Any]) -> str:
         if counts["failed"]:
             parts.append(_("%(failed)s failed") % told)
     if progress.get("part"):
-        parts.append(_("measuring %(part)s") % {"part": progress["part"].replace("_", " ")})
+        parts.append(_("measuring %(part)s") % {"part": named(progress["part"])})
     if progress.get("total"):
         told = {name: f"{progress[name]:,}" for name in ("done", "total")}
         parts.append(
@@ -198,10 +197,10 @@ def describe(job: Mapping[str, Any]) -> str:
     if progress.get("seconds_left") is not None:
         parts.append(_("%(time)s left") % {"time": span(progress["seconds_left"])})
     if not parts and progress.get("doing"):
-        parts.append(str(progress["doing"]))
+        parts.append(reported(str(progress["doing"])))
     if not parts:
         phase = job.get("phase")
-        parts.append(str(phase).replace("_", " ") if phase else named(job["state"]))
+        parts.append(named(str(phase if phase else job["state"])).replace("_", " "))
     return " · ".join(parts)
 
 
@@ -215,6 +214,21 @@ def _why_waiting(waiting: Mapping[str, Any] | None) -> str:
         until = span(waiting["estimated_start"] - time.time())
         parts.append(_("starts in about %(time)s") % {"time": until})
     return _(", ").join(parts)
+
+
+def waiting_for(waiting: Mapping[str, Any]) -> str:
+    """Why a queued job waits."""
+    reason = str(waiting["reason"])
+    if reason == "behind_others" and waiting.get("position") == 0:
+        return _("it is the next one")
+    return {
+        "behind_others": _("its turn has not come yet"),
+        "quota": _("your quota is in use"),
+        "running_jobs": _("as many jobs of this project run as may at once"),
+        "suspended": _("this project is suspended; whoever runs the service can resume it"),
+        "no_worker": _("no worker is running; start one with `textgen worker train` or `generate`"),
+        "does_not_fit": _("no worker is large enough for it"),
+    }.get(waiting.get("hold") or reason, reason)
 
 
 def patiently(call: Callable[[], Any]) -> Any:

@@ -14,9 +14,8 @@ import click
 from web.cli import completion
 from web.cli.api import connect, path_of, save
 from web.cli.follow import ENDED, Left, describe, follow, print_events
-from web.cli.language import _, said
+from web.cli.language import _, named, said
 from web.cli.losses import losses_of
-from web.cli.state_names import named
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, results, span
 from web.cli.train import say_how_to_come_back, say_not_done
 
@@ -224,7 +223,7 @@ def _print_job(job: dict[str, Any], curves: dict[str, str]) -> None:
     rows += curves.items()
     rows += [(name, value) for name, value in job["metadata"].items()]
     if job["result"] is not None:
-        rows += [(name, _plain(value)) for name, value in job["result"].items()]
+        rows += [(named(name), _plain(value)) for name, value in job["result"].items()]
     print_table(("", ""), [row for row in rows if row[1] not in ("", None)], "")
 
 
@@ -232,4 +231,6 @@ def _plain(value: Any) -> Any:
     """A value, or of an object what fits into a line."""
     if not isinstance(value, dict):
         return value
-    return {key: inner for key, inner in value.items() if not isinstance(inner, (dict, list))}
+    return {
+        named(key): inner for key, inner in value.items() if not isinstance(inner, (dict, list))
+    }

@@ -9,7 +9,6 @@ import click
 
 from web.cli.language import _
 from web.cli.operator import open_operator, tenant_option
-from web.cli.state_names import named
 from web.cli.terminal import ago, json_option, notes, print_json, print_table
 from worker.settings import Settings
 from worker.storage.key_files import CREDENTIALS
@@ -65,7 +64,7 @@ def show_list(tenant: str | None, as_json: bool) -> None:
             key["id"],
             key["name"],
             " ".join(key["scopes"]),
-            named(key["state"]),
+            _states()[key["state"]],
             ago(key["created_at"]),
         )
         for key in found
@@ -142,6 +141,10 @@ def _shown(key: Key) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
     }
+
+
+def _states() -> dict[str, str]:
+    return {"valid": _("valid"), "expired": _("expired"), "revoked": _("revoked")}
 
 
 def _state(key: Key) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from rich.cells import cell_len
 
 from web.catalogues import ENGLISH, LANGUAGES, catalogue
+from web.names import called
 from web.translation import REPORTS, translated
 
 DOMAIN = "commands"
@@ -51,6 +52,11 @@ def said(error_message: str) -> str:
 def reported(text: str) -> str:
     """What the doctor or an event of a job says, in the command line's language."""
     return translated(text, language(), REPORTS)
+
+
+def named(name: str) -> str:
+    """A state, a kind, a unit or a field of the API in the command line's language."""
+    return called(name, language())
 
 
 def padded(text: str, columns: int) -> str:

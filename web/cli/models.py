@@ -12,7 +12,7 @@ from rich.progress import Progress
 from web.cli.api import connect, path_of, save
 from web.cli.completion import model_argument, trained_models
 from web.cli.deletions import confirm_deletion, yes_option
-from web.cli.language import _
+from web.cli.language import _, named
 from web.cli.terminal import ago, json_option, notes, print_json, print_table
 
 
@@ -65,9 +65,9 @@ def show(model: str, as_json: bool) -> None:
     rows: list[tuple[str, object]] = []
     for name, value in found.items():
         if isinstance(value, dict):
-            rows += [(f"{name}.{inner}", one) for inner, one in value.items()]
+            rows += [(named(f"{name}.{inner}"), one) for inner, one in value.items()]
         elif value is not None and name != "object":
-            rows.append((name, value))
+            rows.append((named(name), value))
     print_table(("", ""), rows, "")
 
 

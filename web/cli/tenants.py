@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from web.cli.language import _
+from web.cli.language import _, named
 from web.cli.operator import Operator, open_operator
 from web.cli.options import set_option, values_of
-from web.cli.state_names import named
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, size
 from worker.tenants.options import NewTenant, TenantOptions
 from worker.tenants.tenants import Tenant
@@ -64,8 +63,14 @@ def show(tenant_id: str, as_json: bool) -> None:
     if as_json:
         print_json({**as_dict(tenant), "contents": dict(contents.rows)})
         return
-    rows = [(name, value) for name, value in as_dict(tenant).items() if value not in (None, "")]
-    rows += [(_("has %(what)s") % {"what": name}, count) for name, count in contents.rows.items()]
+    rows = [
+        (named(name), _shown(name, value))
+        for name, value in as_dict(tenant).items()
+        if value not in (None, "")
+    ]
+    rows += [
+        (_("has %(what)s") % {"what": named(name)}, count) for name, count in contents.rows.items()
+    ]
     rows.append((_("has bytes of files"), size(contents.file_bytes)))
     print_table(("", ""), rows, "")
 
@@ -105,7 +110,7 @@ def rm(tenant_id: str, yes: bool, as_json: bool) -> None:
     operator = open_operator()
     deletion = operator.deletion()
     found = deletion.contents(tenant_id)
-    told = ", ".join(f"{count:,} {name}" for name, count in found.rows.items())
+    told = _(", ").join(f"{count:,} {named(name)}" for name, count in found.rows.items())
     has = _("%(tenant)s has %(rows)s; %(size)s of files, %(jobs)s jobs that are not finished.")
     names = {"tenant": tenant_id, "rows": told}
     notes().print(has % {**names, "size": size(found.file_bytes), "jobs": found.live_jobs})
@@ -155,6 +160,13 @@ def as_dict(tenant: Tenant) -> dict[str, Any]:
         "created_at": tenant.created_at,
         "suspended_at": tenant.suspended_at,
     }
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A field's value, for people."""
+    if name.endswith("_at"):
+        return ago(value)
+    return named(value) if name == "status" else value
 
 
 def _show(tenant: Tenant, as_json: bool) -> None:

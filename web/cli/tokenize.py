@@ -26,5 +26,5 @@ def tokenize(model: str, text: str, as_json: bool) -> int:
         return 0
     shown = [repr(token)[1:-1] for token in answer["token_strs"]]
     rows = list(zip(map(str, answer["tokens"]), shown, strict=True))
-    print_table(("id", _("token")), rows, _("no tokens"))
+    print_table((_("id"), _("token")), rows, _("no tokens"))
     return 0

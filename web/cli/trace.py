@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from web.cli.api import connect, path_of, save
+from web.cli.api import connect, path_of
 from web.cli.completion import model_argument
-from web.cli.evaluate import report_of
+from web.cli.evaluate import report_of, save_page
 from web.cli.language import _
 from web.cli.terminal import json_option, notes, print_json, print_table
 from web.cli.train import succeeded
@@ -70,7 +70,7 @@ def trace(
         return 1
     ended = api.get(path_of("evaluations", started["id"]))
     if page is not None:
-        save(api, path_of("files", ended["page_file_id"], "content"), page)
+        save_page(api, ended, page)
     report = report_of(api, ended)
     found = report.get("traces")
     if as_json:

@@ -13,10 +13,9 @@ from textgen.options import AUTO_PRESET, Hyperparameters
 from web.cli.api import Api, connect, path_of
 from web.cli.completion import bases
 from web.cli.follow import Left, follow
-from web.cli.language import _, padded, said
+from web.cli.language import _, named, padded, said
 from web.cli.losses import losses_of
 from web.cli.options import set_option, values_of
-from web.cli.state_names import named
 from web.cli.terminal import json_option, notes, print_json
 
 DEFAULT_SECONDS = 300.0

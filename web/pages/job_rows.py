@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from web.pages import figures
-from web.pages.language import _, said
+from web.pages.language import _, named, said
 from worker.jobs.rows import Job
 
 
@@ -63,9 +63,9 @@ def told(progress: dict[str, Any]) -> list[str]:
         found.append(_("%(done)s of %(total)s lines") % _counted(done, counts["total"]))
     if progress.get("total") is not None:
         counted = _counted(progress["done"], progress["total"])
-        found.append(f"{counted['done']} / {counted['total']} {progress['unit']}")
+        found.append(f"{counted['done']} / {counted['total']} {named(progress['unit'])}")
     if progress.get("part"):
-        found.append(_("measuring %(part)s") % {"part": progress["part"]})
+        found.append(_("measuring %(part)s") % {"part": named(progress["part"])})
     elif progress.get("step") is not None:
         counted = _counted(progress["step"], progress.get("total_steps", 0))
         found.append(_("step %(done)s of %(total)s") % counted)

@@ -6,6 +6,7 @@ from flask import Flask, g, has_request_context, request
 
 from web.catalogues import ENGLISH, catalogue
 from web.catalogues import LANGUAGES as LANGUAGES
+from web.names import called
 from web.translation import REPORTS, translated, translated_event, translated_template
 from worker.jobs.rows import JobEvent
 
@@ -20,6 +21,7 @@ def install(app: Flask) -> None:
         _, ngettext, newstyle=True
     )
     app.jinja_env.filters["said"] = said
+    app.jinja_env.filters["named"] = named
     app.jinja_env.filters["said_template"] = said_template
     app.jinja_env.filters["reported"] = reported
     app.jinja_env.filters["event_message"] = event_message
@@ -51,6 +53,11 @@ def ngettext(one: str, many: str, number: int) -> str:
 def said(error_message: str) -> str:
     """The message of an error, which is English, in the reader's language."""
     return translated(error_message, language())
+
+
+def named(name: str) -> str:
+    """A unit, a measure or a field of the API in the reader's language."""
+    return called(name, language())
 
 
 def said_template(template: str) -> str:

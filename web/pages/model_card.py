@@ -58,12 +58,8 @@ def model_card(services: Services, tenant: str, model: Model) -> Card:
     """Read from the rows of the model and of the jobs around it."""
     used = services.uses.of(tenant, "model", model.id)
     training = _job(services, tenant, model.job_id)
-    evaluations = [
-        job
-        for job_id, kind, _ in used.jobs[: 10 * FAMILY]
-        if kind == "evaluation" and (job := _job(services, tenant, job_id)) is not None
-    ][:FAMILY]
-    measured = next((job for job in evaluations if job.state == "succeeded"), None)
+    evaluations = _evaluations(services, tenant, used)
+    measured = _newest_measured(evaluations)
     spec = {} if training is None else training.spec
     return Card(
         origin=origin_of(model),
@@ -83,6 +79,35 @@ def model_card(services: Services, tenant: str, model: Model) -> Card:
         report=None if measured is None else _report(services, tenant, measured),
         measured=measured,
     )
+
+
+def newest_page(services: Services, tenant: str, model_id: str) -> str:
+    """The page of the newest evaluation that has succeeded, as it is stored; raises NotFound."""
+    used = services.uses.of(tenant, "model", model_id)
+    measured = _newest_measured(_evaluations(services, tenant, used))
+    result = (None if measured is None else measured.result) or {}
+    try:
+        row = services.files.get(tenant, str(result.get("page_file_id")))
+        with services.files.open(row) as source:
+            return source.read().decode("utf-8", "replace")
+    except (NotFound, FileNotFoundError):
+        raise NotFound(
+            f"No evaluation of {model_id!r} has a page. Start one: `POST /v1/evaluations`.",
+            code="evaluation_not_found",
+        ) from None
+
+
+def _evaluations(services: Services, tenant: str, used: UsedBy) -> list[Job]:
+    """The newest of them."""
+    return [
+        job
+        for job_id, kind, _ in used.jobs[: 10 * FAMILY]
+        if kind == "evaluation" and (job := _job(services, tenant, job_id)) is not None
+    ][:FAMILY]
+
+
+def _newest_measured(evaluations: Sequence[Job]) -> Job | None:
+    return next((job for job in evaluations if job.state == "succeeded"), None)
 
 
 def _switched_on(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from pydantic import Field
 from textgen.errors import TextgenError
 from textgen.options import ObjectiveName
 from web.auth import tenant
+from web.evaluation_pages import page_in
 from web.pages.forms import body_of_form
+from web.pages.language import language
 from web.pages.lists import ROWS, ListQuery, pager
-from web.pages.model_card import model_card
+from web.pages.model_card import model_card, newest_page
 from web.pages.model_rows import model_row
 from web.pages.page import Pages, go, render, render_error
 from web.schemas.evaluations import EvaluationBody
@@ -89,6 +91,19 @@ def evaluate(model_id: str) -> Response:
     body = EvaluationBody.parse({"model": _trained(model_id).id})
     started = evaluations.create(body)
     return go("job_pages.show", job_id=started.id)
+
+
+@model_pages.page(
+    "GET /models/<path:model_id>/report", "Download what an evaluation found, as a page", "read"
+)
+def report(model_id: str) -> Response:
+    """The page of the newest evaluation that has succeeded, in the reader's language."""
+    page = newest_page(current(), tenant(), _trained(model_id).id)
+    return Response(
+        page_in(language(), page),
+        mimetype="text/html",
+        headers={"Content-Disposition": "attachment; filename=report.html"},
+    )
 
 
 @model_pages.page("POST /models/<path:model_id>/aliases", "Name a model, by a form", "train")

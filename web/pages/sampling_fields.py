@@ -150,8 +150,10 @@ def _field(name: str, schema: Mapping[str, Any], hint: str) -> OptionField:
 
 
 def _shapes(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a value may be beside null."""
-    return [each for each in schema.get("anyOf", (schema,)) if each.get("type") != "null"]
+    """What a value may be beside null; where it may be several texts, those alone."""
+    shapes = [each for each in schema.get("anyOf", (schema,)) if each.get("type") != "null"]
+    texts = [each for each in shapes if each.get("items", {}).get("type") == "string"]
+    return texts if texts else shapes
 
 
 def _kind(shapes: list[Mapping[str, Any]]) -> FieldKind:

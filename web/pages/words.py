@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from web.pages.language import _
+from textgen.evaluation.options import PARTS
+from web.pages.language import _, named
 
 
 def job_words() -> dict[str, str]:
     """What scripts say of a job that runs; as in `web.pages.job_rows`."""
     return {
         **time_words(),
+        **{name: named(name) for name in (*PARTS, "rows")},
         "lines": _("%(done)s of %(total)s lines"),
         "step": _("step %(done)s of %(total)s"),
         "measuring": _("measuring %(part)s"),

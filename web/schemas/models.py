@@ -81,7 +81,12 @@ IMPORT_FORM: dict[str, Any] = {
 
 
 class ModelList(Shape):
-    """All models; this list is not paged."""
+    """All models at once, as OpenAI's list has them: it is not paged.
+
+    The official client reads one answer of ``models.list()`` and asks for no second one, whatever
+    ``has_more`` says, and so do those that look for a name in it: what a page left out would not be
+    there for them. A page of models, searched and sorted, is for people: the dashboard has it.
+    """
 
     object: Literal["list"] = "list"
     data: list[ModelObject]

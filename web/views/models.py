@@ -15,7 +15,7 @@ from web.schemas.base import Deleted
 from web.schemas.models import IMPORT_FORM, ModelList, ModelObject
 from web.services import current
 from worker.errors import Forbidden, NotFound
-from worker.storage.models import Model
+from worker.storage.models import Model, Models
 from worker.tenants.deletion import forget_states
 
 models = Resource("models", __name__)
@@ -29,9 +29,14 @@ DESCRIPTIONS: Mapping[str, str] = {
 
 @models.on("GET /v1/models", "List models", "read", answer=ModelList)
 def index() -> ModelList:
-    """Presets first, then the newest models."""
-    trained = [view(model) for model in current().models.list(tenant())]
-    return ModelList(data=[*(preset_view(name) for name in PRESET_NAMES), *trained])
+    """Presets first, then the newest models, all at once: see `ModelList`."""
+    return all_models(current().models, tenant())
+
+
+def all_models(known: Models, tenant: str) -> ModelList:
+    """What a tenant can train from and generate with."""
+    trained = [view(model) for model in known.list(tenant)]
+    return ModelList.model_construct(data=[*map(preset_view, PRESET_NAMES), *trained])
 
 
 @models.on("POST /v1/models", "Import a model", "train", form=IMPORT_FORM, answer=ModelObject)

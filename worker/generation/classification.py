@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -27,7 +27,11 @@ class ClassifyBody(Options):
     top_k: int | None = Field(None, ge=1, description="labels to tell of each text; null for all")
     user: str | None = Field(None, max_length=1000)
 
-    @field_validator("input", mode="before")
+    @field_validator(
+        "input",
+        mode="before",
+        json_schema_input_type=str | Annotated[list[str], Field(min_length=1)],
+    )
     @classmethod
     def _list_of_texts(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value

@@ -16,7 +16,7 @@ from textgen.errors import InvalidOption
 from textgen.options import Options, SamplingOptions
 from worker.contracts import BundleReference, GenerateRequest
 from worker.generation.completion_answer import CompletionAnswer
-from worker.generation.text_lists import Prompt, listed
+from worker.generation.text_lists import Prompt, Prompts, listed
 
 
 class StreamOptions(Options):
@@ -58,7 +58,7 @@ class CompletionBody(SamplingOptions):
         False, description="give each choice a state_id, from which its text goes on at once"
     )
 
-    @field_validator("prompt", mode="before")
+    @field_validator("prompt", mode="before", json_schema_input_type=Prompts)
     @classmethod
     def _list_of_prompts(cls, value: object) -> object:
         return listed(value)

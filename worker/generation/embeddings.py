@@ -15,7 +15,7 @@ from textgen.options import SamplingOptions
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest
 from worker.errors import Unavailable
 from worker.generation.answer import Answer
-from worker.generation.text_lists import Prompt, check_input, listed
+from worker.generation.text_lists import Prompt, Texts, check_input, listed
 
 Encoding = Literal["float", "base64"]
 
@@ -33,7 +33,7 @@ class EmbeddingsBody(Options):
     )
     user: str | None = Field(None, max_length=1000)
 
-    @field_validator("input", mode="before")
+    @field_validator("input", mode="before", json_schema_input_type=Texts)
     @classmethod
     def _list_of_texts(cls, value: object) -> object:
         return listed(value)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from textgen.errors import InvalidOption
 
-Prompt = str | tuple[int, ...]
-TokenIds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Prompt = str | tuple[StrictInt, ...]
+TokenId = Annotated[StrictInt, Field(ge=0)]
+TokenIds = Annotated[tuple[TokenId, ...], Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+# How requests write what `listed` makes a list of, for their schema; Texts may not be empty.
+Prompts = str | Annotated[list[str | list[TokenId]], Field(min_length=1)] | TokenIds
+Texts = Text | Annotated[list[Text | TokenIds], Field(min_length=1)] | TokenIds
 
 
 def listed(value: object) -> object:

@@ -14,6 +14,13 @@ from worker.storage.tables import files, models, upload_parts
 
 PAGE = 1000
 POINTERS = {"file": files, "model": models, "upload_part": upload_parts}
+WORDS = {
+    "file": "the file",
+    "model": "the model",
+    "upload_part": "the part of an upload",
+    "checkpoint": "a checkpoint of",
+    "shard": "a shard of",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,11 @@ class Reference:
     id: str
     tenant: str
     needed: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The row, for people."""
+        return f"{WORDS[self.what]} {self.id}"
 
 
 def references(connection: Connection) -> Iterator[Reference]:

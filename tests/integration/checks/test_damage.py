@@ -55,7 +55,7 @@ class TestDamage:
         assert (found.what, found.id, found.tenant) == (
             "damaged_artifact", "files/file-2", OWNER,
         )  # fmt: skip
-        assert "Used by file file-2." in found.detail
+        assert "Used by the file file-2." in found.detail
         assert kinds(done.mended) == [("damaged_artifact", "files/file-2")]
         assert kinds(done.left) == [("missing_artifact", "file-2")]
         assert "manifest.bad.json" in done.left[0].hint

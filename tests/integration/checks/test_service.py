@@ -66,10 +66,10 @@ class TestCommand:
             "TEXTGEN_BROKER_URL": f"redis://:{redis_server['password']}@{place}",
         }
 
-        def invoke(*words: str) -> subprocess.CompletedProcess[str]:
+        def invoke(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
                 [sys.executable, "-m", "web.cli", "admin", "check", *words],
-                cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True,
+                cwd=ROOT, env={**os.environ, **own, **more}, capture_output=True, text=True,
                 timeout=120, check=False,
             )  # fmt: skip
 
@@ -84,6 +84,9 @@ class TestCommand:
         store(backend, "files/orphan")
 
         assert command().returncode == 0  # too young
+        chinese = command("--min-age", "0", TEXTGEN_LANGUAGE="zh").stdout
+        assert "无主的数据件" in chinese
+        assert "没有数据行指向它" in chinese
         found = command("--min-age", "0")
         assert found.returncode == 1
         assert "orphan_artifact" in found.stdout

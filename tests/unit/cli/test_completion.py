@@ -77,6 +77,25 @@ def test_what_the_server_has_is_offered(here: None, words: tuple[str, ...], name
     assert offered(*words) == names
 
 
+def test_what_is_offered_is_explained_in_the_reader_s_language(
+    here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explained(*words: str) -> dict[str, str | None]:
+        *whole, begun = words
+        shell = ShellComplete(textgen, {}, "textgen", "_TEXTGEN_COMPLETE")
+        return {item.value: item.help for item in shell.get_completions(whole, begun)}
+
+    assert explained("train", "--model", "")["lstm-auto"] == "preset"
+    assert explained("jobs", "pau")["pause"] == "Let a job rest; it keeps a checkpoint."
+
+    monkeypatch.setenv("TEXTGEN_LANGUAGE", "zh")
+    assert explained("train", "--model", "")["lstm-auto"] == "预设"
+    assert explained("generate", "ft:")[MODEL] == "模型"
+    assert explained("jobs", "resume", "")["ftjob-paused"] == "训练，已暂停"
+    assert explained("jobs", "pau")["pause"] == "让任务休息；它会保留检查点"
+    assert explained("train", "--deta")["--detach"] == "不等待结束。"
+
+
 def test_commands_and_options_are_offered_without_a_server() -> None:
     assert offered("") == list(COMMANDS)
     assert offered("tra") == ["train", "trace"]

@@ -103,3 +103,20 @@ def test_sizes(count: float, words: str) -> None:
 def test_before_the_first_step_it_says_what_is_being_done() -> None:
     assert describe(job(progress={"doing": "encoding, 4 s so far"})) == "encoding, 4 s so far"
     assert describe(job(progress={"doing": None, "train_loss": 1.5})) == "loss 1.500"
+
+
+@pytest.mark.parametrize(
+    ("running", "words"),
+    [
+        (job(phase="finalizing"), "收尾"),
+        (job(), "运行中"),
+        (job(progress={"doing": "encoding the text, 4 s so far"}), "给文本编码，已用 4 秒"),
+        (job(progress={"part": "calibration", "step": 2, "total_steps": 10}), "正在测量：校准"),
+        (job(progress={"done": 5, "total": 20, "unit": "rows"}), "5 / 20 行"),
+    ],
+)
+def test_progress_is_in_the_reader_s_language(
+    monkeypatch: pytest.MonkeyPatch, running: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setenv("TEXTGEN_LANGUAGE", "zh")
+    assert describe(running) == words

@@ -48,6 +48,22 @@ def test_figures_of_a_report_have_names_in_words() -> None:
     ]
 
 
+def test_figures_of_a_report_have_chinese_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTGEN_LANGUAGE", "zh")
+    summary = {
+        "prediction": {"bits_per_character": 1.5, "top_k": {"5": 0.9}},
+        "text": {"origin": "held out"},
+        "classes": {"macro": {"f1": 0.5}},
+    }
+
+    assert list(figures(summary)) == [
+        ("预测 · 每字符比特数", "1.5000"),
+        ("预测 · 前 k 个 · 5", "0.9000"),
+        ("文本 · 来源", "留出的"),
+        ("类别 · 宏平均 · F1", "0.5000"),
+    ]
+
+
 def test_work_of_any_unit_has_rate_and_time_left() -> None:
     progress = {"done": 50, "total": 200, "unit": "rows", "rate": 12.34, "seconds_left": 12.0}
     running = job(progress=progress)

@@ -16,12 +16,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 import web
+from docs.generators.evaluation_words import EVALUATIONS
+from docs.generators.names import LISTED
 from docs.generators.sentences import HINTS, REPORTS
 from docs.generators.sources import PACKAGES, of_package
 from tests.unit.web.conftest import OWN, Caller
 
 ROOT = Path(web.__file__).parent
-DOMAINS = ("messages", "commands", "errors", "reports")
+DOMAINS = ("messages", "commands", "errors", "reports", "names", "evaluations")
 CHINESE = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5"}
 
 
@@ -64,7 +66,7 @@ def test_what_is_filled_in_is_the_same_in_both(domain: str) -> None:
             assert set(re.findall(r"%\((\w+)\)s|(<\w+>)", string)) == names, name
 
 
-@pytest.mark.parametrize("domain", ["errors", "reports"])
+@pytest.mark.parametrize("domain", ["errors", "reports", "evaluations"])
 def test_every_gap_of_a_sentence_is_filled_in_chinese_too(domain: str) -> None:
     """But for a … that is no gap: of a key or an address that is only hinted at."""
     for name, message in translated(domain).items():
@@ -81,9 +83,17 @@ def test_the_sentences_that_are_listed_by_hand_are_those_of_the_code() -> None:
     )
     code = re.sub(r"['\"]\s*\n\s*f?['\"]", "", text)  # a sentence may go over several lines
     clicks = ("Missing", "No such", "File", "Directory", "Path")
-    for sentence in (*(hint for hint in HINTS if not hint.startswith(clicks)), *REPORTS):
-        for words in re.split("[…,;(]", sentence):
+    hints = (hint for hint in HINTS if not hint.startswith(clicks))
+    for sentence in (*hints, *REPORTS, *EVALUATIONS):
+        for words in re.split(r"[…,;(]|\. ", sentence):
             assert words.strip(" .()") in code, sentence
+
+
+def test_the_names_that_are_listed_by_hand_are_those_of_the_code() -> None:
+    code = "".join(
+        path.read_text(encoding="utf-8") for package in PACKAGES for path in of_package(package)
+    )
+    assert [name for name in LISTED if not re.search(rf"[\"_]{name}[\"_]", code)] == []
 
 
 def test_the_browser_s_language_or_the_reader_s_choice(app: Flask, call: Caller) -> None:
@@ -112,6 +122,8 @@ NO_MODEL = {"model": "nobody", "prompt": "x"}
          "没有模型 'nobody'。`GET /v1/models` 列出现有的。"),
         ("POST", "/v1/completions", {**NO_MODEL, "top_k": -5}, "'top_k' 是 -5：应"),
         ("POST", "/v1/completions", {**NO_MODEL, "top_q": 1}, "未知选项 'top_q'。您是不是想用 "),
+        ("POST", "/v1/completions", {**NO_MODEL, "temperature": True},
+         "'temperature' 是 true：应为 0 到 2 的数或 1 到 64 项的列表，每项为 0 到 2 的数。"),
         ("POST", "/v1/completions", {"prompt": "x"}, "必须给出 'model'。"),
         ("POST", "/v1/completions", [], "请求体必须是 JSON 对象 {…}。"),
         ("POST", "/v1/embeddings", {"model": "m", "input": ""}, "空文本没有向量；请去掉"),

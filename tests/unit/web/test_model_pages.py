@@ -107,22 +107,18 @@ def evaluated(services: Services, model: str) -> str:
     job = services.jobs.submit("acme", "evaluation", {"model": model}, uses_models=[model])
     claimed = services.jobs.claim("training", "w")
     assert claimed is not None and claimed.id == job.id
-    with services.store.create("files/file-report") as staging:
-        with staging.open("content") as file:
-            file.write(json.dumps(report().as_dict()).encode())
-        info = staging.commit().files["content"]
-    new = NewFile(
-        "file-report",
-        "r.json",
-        "user_data",
-        info.bytes,
-        info.sha256,
-        "files/file-report",
-        "content",
-    )
-    with services.database.write() as connection:
-        add_file(connection, "acme", new, services.database.now(connection))
-    services.jobs.succeed(claimed, {"report_file_id": new.id, "page_file_id": new.id})
+    files = {"report": json.dumps(report().as_dict()), "page": report().as_html()}
+    for name, content in files.items():
+        place = f"files/file-{name}"
+        with services.store.create(place) as staging:
+            with staging.open("content") as file:
+                file.write(content.encode())
+            info = staging.commit().files["content"]
+        new = NewFile(f"file-{name}", name, "user_data", info.bytes, info.sha256, place, "content")
+        with services.database.write() as connection:
+            add_file(connection, "acme", new, services.database.now(connection))
+    result = {f"{name}_file_id": f"file-{name}" for name in files}
+    services.jobs.succeed(claimed, result)
     return job.id
 
 
@@ -144,6 +140,21 @@ def test_all_that_is_known_of_a_model(browser: FlaskClient, services: Services, 
     assert f'href="/models/{model}"' in child and "gone" in child
     assert browser.get("/models/lstm-tiny").status_code == 404
     assert browser.get("/models/ft:none").status_code == 404
+
+
+def test_what_an_evaluation_found_as_a_page_in_the_reader_s_language(
+    browser: FlaskClient, services: Services, model: str
+) -> None:
+    none = browser.get(f"/models/{model}/report", headers={"Accept-Language": "zh"})
+    assert none.status_code == 404 and "没有带页面的评估" in none.text
+
+    evaluated(services, model)
+    assert f'href="/models/{model}/report"' in browser.get(f"/models/{model}").text
+    page = browser.get(f"/models/{model}/report")
+    assert page.headers["Content-Disposition"] == "attachment; filename=report.html"
+    assert "<h2>Memorisation</h2>" in page.text and "&lt;b&gt;to be" in page.text
+    chinese = browser.get(f"/models/{model}/report", headers={"Accept-Language": "zh"}).text
+    assert "<h2>记忆</h2>" in chinese and "&lt;b&gt;to be" in chinese
 
 
 def test_what_came_of_a_model(browser: FlaskClient, services: Services, model: str) -> None:

@@ -6,9 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from flask import Flask
+from pydantic import BaseModel, ValidationError
 
 from tests.unit.web.conftest import Caller
+from textgen.evaluation.options import EvaluationOptions
+from textgen.options import Hyperparameters
+from web.app import RESOURCES
 
 
 def every(value: Any, key: str) -> Iterator[Any]:
@@ -95,6 +100,43 @@ def test_hyperparameters_and_options_are_in_it(call: Caller) -> None:
     assert "max_seconds" in schemas["Hyperparameters"]["properties"]
     assert {"prompt", "temperature", "stream"} <= set(schemas["CompletionBody"]["properties"])
     assert schemas["TrainingBody"]["additionalProperties"] is False
+
+
+def test_one_text_or_several_are_declared(call: Caller) -> None:
+    schemas = call("GET", "/openapi.json").get_json()["components"]["schemas"]
+
+    def kinds(model: str, field: str) -> list[str]:
+        return [each["type"] for each in schemas[model]["properties"][field]["anyOf"]]
+
+    assert kinds("CompletionBody", "prompt") == ["string", "array", "array"]
+    assert kinds("EmbeddingsBody", "input") == ["string", "array", "array"]
+    assert kinds("ClassifyBody", "input") == ["string", "array"]
+    for model in ("CompletionBody", "ChatBody"):
+        assert kinds(model, "stop") == kinds(model, "bad_words") == ["string", "array", "null"]
+    tokens = schemas["CompletionBody"]["properties"]["prompt"]["anyOf"][2]
+    assert tokens["items"] == {"type": "integer", "minimum": 0}
+
+
+def numbers_of(model: type[BaseModel]) -> Iterator[str]:
+    """The fields where a number may stand, but neither true nor false."""
+    for name, field in model.model_json_schema()["properties"].items():
+        kinds = {each.get("type") for each in field.get("anyOf", [field])}
+        if kinds & {"integer", "number"} and "boolean" not in kinds:
+            yield name
+
+
+def test_no_body_takes_true_for_a_number() -> None:
+    bodies = {
+        operation.body
+        for resource in RESOURCES
+        for operation in resource.operations.values()
+        if operation.body is not None
+    }
+    for model in (*bodies, Hyperparameters, EvaluationOptions):
+        for name in numbers_of(model):
+            with pytest.raises(ValidationError) as caught:
+                model.model_validate({name: True})
+            assert name in {error["loc"][0] for error in caught.value.errors()}, (model, name)
 
 
 def test_the_page_for_people(call: Caller) -> None:

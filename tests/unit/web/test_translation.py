@@ -8,8 +8,10 @@ import re
 import pytest
 
 from docs.generators.sentences import REASONS
+from textgen.errors import InvalidOption
 from web.catalogues import entries
 from web.translation import Template, translated, translated_template
+from worker.generation.completions import CompletionBody
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,21 @@ def test_the_template_that_says_most_is_taken() -> None:
     assert translated(message, "zh") == "'n' 是 0；必须不小于 1。"
 
 
+def test_lists_among_what_a_value_may_be_are_told_apart() -> None:
+    with pytest.raises(InvalidOption) as caught:
+        CompletionBody.parse({"model": "m", "prompt": 5})
+
+    assert caught.value.message == (
+        "'prompt' is 5: it must be a string, or a list of at least 1 entry, each a string or a "
+        "list of whole numbers of at least 0, or a list of at least 1 entry, each a whole number "
+        "of at least 0."
+    )
+    assert translated(caught.value.message, "zh") == (
+        "'prompt' 是 5：应为文字，或至少 1 项的列表，每项为文字或不小于 0 的整数的列表，"
+        "或至少 1 项的列表，每项为不小于 0 的整数。"
+    )
+
+
 @pytest.mark.parametrize(
     ("reason", "chinese"),
     [
@@ -61,7 +78,7 @@ def test_values_may_have_templates_of_their_own() -> None:
     assert translated(message, "zh") == "'stop' 是 3：应为文字，或应为列表。"
 
 
-@pytest.mark.parametrize("domain", ["errors", "reports"])
+@pytest.mark.parametrize("domain", ["errors", "reports", "evaluations"])
 def test_every_template_is_found_again(domain: str) -> None:
     """And no other, which might say more of its own and fit by chance."""
     for english, chinese in entries("zh", domain).items():

@@ -29,8 +29,8 @@ export function figures(progress) {
   const counted = (done, total) => ({ done: number(done), total: number(total) });
   const counts = progress.request_counts;
   if (counts) found.push(say("lines", counted(counts.completed + counts.failed, counts.total)));
-  if (progress.total != null) found.push(`${number(progress.done)} / ${number(progress.total)} ${progress.unit}`);
-  if (progress.part) found.push(say("measuring", { part: progress.part }));
+  if (progress.total != null) found.push(`${number(progress.done)} / ${number(progress.total)} ${say(progress.unit)}`);
+  if (progress.part) found.push(say("measuring", { part: say(progress.part) }));
   else if (progress.step != null) found.push(say("step", counted(progress.step, progress.total_steps ?? 0)));
   if (progress.train_loss != null) found.push(say("loss", { loss: number(progress.train_loss, 3) }));
   if (progress.epsilon_spent != null) found.push(`ε ${number(progress.epsilon_spent, 2)}`);

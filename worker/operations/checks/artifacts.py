@@ -118,7 +118,7 @@ class Missing:
             finding = Finding(
                 "missing_artifact",
                 each.id,
-                f"{each.what.replace('_', ' ')} points to {each.artifact}, which is gone",
+                f"{each.shown} points to {each.artifact}, which is gone",
                 each.tenant,
                 STOPS_BY_ITSELF.get(each.what, put_aside),
             )

@@ -85,6 +85,6 @@ class Damaged:
             for each in references(connection):
                 if each.artifact in names:
                     users, _ = found.get(each.artifact, ("", ""))
-                    said = f"{each.what.replace('_', ' ')} {each.id}"
-                    found[each.artifact] = (f"{users}, {said}" if users else said, each.tenant)
+                    users = f"{users}, {each.shown}" if users else each.shown
+                    found[each.artifact] = (users, each.tenant)
         return found

@@ -13,6 +13,7 @@ from worker.operations.checks.finding import Finding
 from worker.storage.tables import aliases, files, models, upload_parts, uploads
 from worker.storage.uploads import Uploads
 
+NEEDS = {"file": "needs the file {}, which is gone", "model": "needs the model {}, which is gone"}
 LOST_INPUT = (
     "A job whose file or model is gone cannot end well: cancel it, or restore the service from a "
     "backup that has both."
@@ -88,7 +89,7 @@ class LostInputs:
                     .order_by(use.job_id, use.used_id)
                 ).all()
             for row in rows:
-                detail = f"needs the {what} {row.used_id}, which is gone"
+                detail = NEEDS[what].format(row.used_id)
                 yield Finding("missing_input", row.job_id, detail, row.tenant, LOST_INPUT)
 
     def mend(self, findings: Sequence[Finding]) -> None:
