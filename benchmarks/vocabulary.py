@@ -88,10 +88,13 @@ def ours(
     tokens: np.ndarray[Any, Any], size: int, sampled: int, steps: int
 ) -> tuple[Callable[[int], None], Any]:
     """The same of textgen, as ``train_files`` would run it."""
+    import torch
+
     from textgen.allocator import keep_freed_memory
     from textgen.numerics import pick_device, precisions
     from textgen.options import ModelOptions
     from textgen.plan import Plan
+    from textgen.training.frequencies import first_bias
     from textgen.training.mixture import Mixture, Part
     from textgen.training.sampled_classes import SampledClasses
     from textgen.training.streams import TextStreams
@@ -109,7 +112,10 @@ def ours(
     )  # fmt: skip
     part = Part("causal", 1.0, slice(0, ROWS), TextStreams(tokens, ROWS, LENGTH))
     classes = SampledClasses(tokens, SYMBOLS, sampled, 1) if sampled else None
-    trainer = Trainer(plan, new_model(plan), Mixture([part], classes))
+    fresh = new_model(plan)
+    with torch.no_grad():
+        fresh.output.bias.copy_(first_bias(tokens, SYMBOLS))
+    trainer = Trainer(plan, fresh, Mixture([part], classes))
     return lambda _: trainer.advance(), trainer.model
 
 

@@ -6,9 +6,12 @@ larger the vocabulary; a step of a sampled softmax moves few of the rare symbols
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.model import TextGenerator
@@ -23,16 +26,26 @@ def token_counts(tokens: Ids, vocab_size: int) -> npt.NDArray[np.int64]:
     return np.bincount(tokens[:_COUNTED], minlength=vocab_size)
 
 
-def begin_with_frequencies(model: TextGenerator, plan: Plan, corpus: EncodedCorpus) -> None:
-    """Give a new model's output the logarithm of how often each symbol comes as its bias.
+def first_bias(tokens: Ids, vocab_size: int, marks: Collection[int] = ()) -> Tensor:
+    """The logarithm of how often each id comes in a text: (V,) float32, exp sums to 1.
 
-    Marks that are in no text but in tasks made of it are as likely as any symbol. Nothing changes
-    where the weights may tell nothing that is not private, nor where nothing but labels is learnt.
+    An id that does not come counts as if it stood there once; one of ``marks``, which
+    are in no text but in tasks made of it, is as likely as the mean of all.
+    """
+    counts = token_counts(tokens, vocab_size) + 1.0
+    absent = [mark for mark in marks if counts[mark] == 1.0]
+    counts[absent] = counts.mean()
+    return torch.from_numpy(np.log(counts / counts.sum())).float()
+
+
+def begin_with_frequencies(model: TextGenerator, plan: Plan, corpus: EncodedCorpus) -> None:
+    """Give a new model's output the ``first_bias`` of the text that it is to learn.
+
+    Nothing changes where the weights may tell nothing that is not private, nor where nothing but
+    labels is learnt.
     """
     if plan.privacy is not None or tuple(plan.objectives) == ("classify",):
         return
-    counts = token_counts(corpus.tokens("train"), plan.vocab_size) + 1.0  # none is impossible
-    marks = [mark for mark in corpus.tokenizer.special_ids.values() if counts[mark] == 1]
-    counts[marks] = counts.mean()
+    marks = corpus.tokenizer.special_ids.values()
     with torch.no_grad():
-        model.output.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+        model.output.bias.copy_(first_bias(corpus.tokens("train"), plan.vocab_size, marks))
