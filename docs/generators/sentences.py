@@ -243,6 +243,7 @@ REPORTS = (
     "of the vectors in …",
     "a step takes: …",
     "sampling among … symbols would save nothing",
+    "a step over all of … symbols would take longer and teach no more",
     "the noise grows with the number of weights",
     "Left out … copies and … near copies of earlier documents",
     "Masked: …",

@@ -178,15 +178,19 @@ def test_auto_is_a_device_that_works() -> None:
     assert torch.zeros(1, device=pick_device("auto")).item() == 0
 
 
-def test_the_softmax_is_sampled_where_that_is_wanted_and_the_vocabulary_is_large(
+def test_the_softmax_of_a_large_vocabulary_is_sampled_unless_the_exact_one_is_wanted(
     corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = Listener()
     assert plan(corpus, told, max_steps=1, softmax="sampled").sampled_classes == 0
     reasons = {each["option"]: each["reason"] for each in told.all("choice")}
     assert "would save nothing" in reasons["softmax"]
+    assert plan(corpus, max_steps=1).sampled_classes == 0
     half = corpus.tokenizer.vocab_size // 2
     monkeypatch.setattr(planning, "_SAMPLED_CLASSES", half)
     assert plan(corpus, max_steps=1, softmax="sampled").sampled_classes == half
     assert plan(corpus, max_steps=1, softmax="exact").sampled_classes == 0
-    assert plan(corpus, max_steps=1).sampled_classes == 0
+    told = Listener()
+    assert plan(corpus, told, max_steps=1).sampled_classes == half
+    reasons = {each["option"]: each["reason"] for each in told.all("choice")}
+    assert "would take longer and teach no more" in reasons["softmax"]

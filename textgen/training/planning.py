@@ -70,7 +70,7 @@ def make_plan(
     plan = plan.model_copy(
         update={
             **kept_of_old(wanted, replay, on_event),
-            "sampled_classes": _sampled_classes(stats.vocab_size, wanted, group, on_event),
+            "sampled_classes": _sampled_classes(stats.vocab_size, wanted, device, group, on_event),
             "workers": _workers(group, wanted, preset),
         }
     )
@@ -203,10 +203,26 @@ def draft(
 
 
 def _sampled_classes(
-    vocab_size: int, wanted: Hyperparameters, group: Group, on_event: OnEvent
+    vocab_size: int,
+    wanted: Hyperparameters,
+    device: torch.device,
+    group: Group,
+    on_event: OnEvent,
 ) -> int:
-    """How many symbols stand for all of them in the softmax of a step; 0 for the exact one."""
-    if wanted.softmax != "sampled":
+    """How many symbols stand for all of them in the softmax of a step; 0 for the exact one.
+
+    Where nothing is asked for they do so in a large vocabulary on a CPU, which is what
+    docs/benchmarks.md compares.
+    """
+    large = vocab_size >= 2 * _SAMPLED_CLASSES
+    if wanted.softmax is None:
+        labels_alone = tuple(wanted.weights) == ("classify",)
+        if not large or group.size > 1 or device.type != "cpu" or labels_alone:
+            return 0
+        reason = f"a step over all of {vocab_size:,} symbols would take longer and teach no more"
+        on_event(choice("softmax", "sampled", reason))
+        return _SAMPLED_CLASSES
+    if wanted.softmax == "exact":
         return 0
     if group.size > 1:
         raise InvalidOption(
@@ -214,7 +230,7 @@ def _sampled_classes(
             "other rows. Leave it out, or train with one worker.",
             param="softmax",
         )
-    if vocab_size < 2 * _SAMPLED_CLASSES:
+    if not large:
         reason = f"sampling among {vocab_size:,} symbols would save nothing"
         on_event(choice("softmax", "exact", reason))
         return 0
