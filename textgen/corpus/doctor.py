@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 
 from textgen.corpus.copies import Copies
 from textgen.corpus.documents import MOST_LABELS, Document, Labelled, text_of
-from textgen.corpus.encode import MIN_TRAIN_TOKENS
+from textgen.corpus.encode import DEFAULT_TOKENIZER, MIN_TRAIN_TOKENS, WHY_DEFAULT
 from textgen.corpus.encoding import BLOCK, Encoding
 from textgen.corpus.labels import check_labels
 from textgen.corpus.oddities import Tally, find_oddities
 from textgen.corpus.report import Report, Suggestion, ToBeat
 from textgen.corpus.sources import Source, read_documents
 from textgen.corpus.splits import DocumentSplitter, HashExtremes, SplitName
-from textgen.corpus.tokenizer_choice import choose_tokenizer
 from textgen.costs import parameters, tokens_per_second, training_bytes
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm
@@ -232,15 +231,13 @@ def _check(source: Source, counts: Counter[str]) -> None:
 
 
 def _suggestion(counts: Counter[str], seconds: float, threads: int, device: str) -> Suggestion:
-    chosen = choose_tokenizer(len(counts))
-    vocab_size = chosen.vocab_size or CharTokenizer.train(counts).vocab_size
-    tokens = counts.total()  # of pieces about as many
+    vocab_size = CharTokenizer.train(counts).vocab_size
     wanted = Hyperparameters(max_seconds=seconds)
-    stats = CorpusStats(int(tokens * (1 - wanted.validation_fraction)), vocab_size)
+    stats = CorpusStats(int(counts.total() * (1 - wanted.validation_fraction)), vocab_size)
     preset, events = choose_preset(stats, wanted, threads=threads, device=device)
     speed = tokens_per_second(preset.model, vocab_size, threads=threads, device=device)
     return Suggestion(
-        tokenizer=chosen.name,
+        tokenizer=DEFAULT_TOKENIZER,
         vocab_size=vocab_size,
         model=f"{preset.model.layers}×{preset.model.hidden_size}",
         parameters=parameters(preset.model, vocab_size),
@@ -249,7 +246,7 @@ def _suggestion(counts: Counter[str], seconds: float, threads: int, device: str)
         seconds=seconds,
         passes=round(seconds * speed / max(stats.tokens, 1), 2),
         reasons=(
-            f"tokenizer = {chosen.name}: {chosen.reason}",
+            f"tokenizer = {DEFAULT_TOKENIZER}: {WHY_DEFAULT}",
             *(event.message for event in events),
         ),
     )

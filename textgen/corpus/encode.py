@@ -19,11 +19,10 @@ from textgen.corpus.splits import (
     Splitter,
     TextSplitter,
 )
-from textgen.corpus.tokenizer_choice import choose_tokenizer
 from textgen.corpus.writing import Scan, Written, gathered_in_blocks, write_parts
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice, ignore
-from textgen.options import PIECE_TOKENIZERS, Hyperparameters
+from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
 from textgen.tokenizers import (
     TOKENIZERS,
     CharTokenizer,
@@ -36,6 +35,8 @@ from textgen.tokenizers.char import CharacterCounter
 from textgen.tokenizers.widening import widened
 
 MIN_TRAIN_TOKENS = 32
+DEFAULT_TOKENIZER: TokenizerName = "char"  # docs/experiments.md compares them
+WHY_DEFAULT = "in equal time whole characters are learnt better than pieces"
 
 
 def encode_corpus(
@@ -162,17 +163,13 @@ def _learn(
 ) -> Tokenizer:
     name, size = options.tokenizer, options.vocab_size
     if name is None:
-        chosen = choose_tokenizer(scan.symbols, size)
-        name, size = chosen.name, chosen.vocab_size
-        on_event(choice("tokenizer", name, chosen.reason))
+        name = DEFAULT_TOKENIZER
+        on_event(choice("tokenizer", name, WHY_DEFAULT))
     learner = TOKENIZERS[name].learner(size)
     tokenizer = alive.during("learning the vocabulary", lambda: _taught(learner, corpus, scan))
-    if name in PIECE_TOKENIZERS and tokenizer.vocab_size != options.vocab_size:
-        if size is None:
-            reason = "by the length of the text"
-        elif tokenizer.vocab_size == size:
-            reason = "few pieces are learnt sooner than many"
-        else:
+    if name in PIECE_TOKENIZERS and tokenizer.vocab_size != size:
+        reason = "by the length of the text"
+        if size is not None:
             reason = f"the text has no more pieces that come twice, so not {size:,}"
         on_event(choice("vocab_size", tokenizer.vocab_size, reason))
     return with_normalization(tokenizer, corpus.form)
