@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 
 from tests import s3_server
 from worker.backend import Backend
+from worker.errors import InsufficientQuota
 from worker.jobs import Job, Jobs
 from worker.jobs.tables import jobs as job_table
 from worker.settings import Settings
@@ -183,3 +186,22 @@ def store(backend: Backend, name: str) -> str:
             stream.write(b"text")
         staging.commit()
     return name
+
+
+def admitted_at_once(count: int, url: str, submit: Callable[[Database], object]) -> int:
+    """How many of so many submissions in one moment are admitted; each has its own connection."""
+    ready = threading.Barrier(count)
+
+    def one(_: int) -> bool:
+        own = Database(url)
+        ready.wait()
+        try:
+            submit(own)
+        except InsufficientQuota:
+            return False
+        finally:
+            own.dispose()
+        return True
+
+    with ThreadPoolExecutor(count) as pool:
+        return sum(pool.map(one, range(count)))

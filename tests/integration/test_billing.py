@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.integration.conftest import admitted_at_once
 from textgen.errors import InvalidOption
 from worker.backend import Backend
 from worker.billing.budgets import Budgets
@@ -112,26 +112,10 @@ class TestBudget:
 
     @pytest.mark.usefixtures("budgets")
     def test_no_two_jobs_get_the_same_money(self, database_url: str, backend: Backend) -> None:
-        ready = threading.Barrier(6)
-        made: list[str] = []
+        def one(own: Database) -> Job:
+            return submit(Jobs(own, backend.settings), Budgets(own, PRICES))
 
-        def one() -> None:
-            own = Database(database_url)
-            ready.wait()
-            try:
-                made.append(submit(Jobs(own, backend.settings), Budgets(own, PRICES)).id)
-            except InsufficientQuota:
-                pass
-            finally:
-                own.dispose()
-
-        threads = [threading.Thread(target=one) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-        assert len(made) == 3
+        assert admitted_at_once(6, database_url, one) == 3
 
     def test_without_prices_nothing_is_set_aside(self, jobs: Jobs, database: Database) -> None:
         job = submit(jobs, Budgets(database, Prices()))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from tests.integration.conftest import admitted_at_once
 from worker.backend import Backend
 from worker.billing.admission import Admission
 from worker.billing.budgets import Budgets
@@ -129,26 +129,11 @@ def test_no_two_jobs_get_the_same_seconds(
     database_url: str, backend: Backend, bound: Callable[..., None]
 ) -> None:
     bound(compute_seconds_per_month=3 * 3600)
-    ready = threading.Barrier(6)
-    made: list[str] = []
 
-    def one() -> None:
-        own = Database(database_url)
-        ready.wait()
-        try:
-            made.append(submit(Jobs(own, backend.settings), own).id)
-        except InsufficientQuota:
-            pass
-        finally:
-            own.dispose()
+    def one(own: Database) -> Job:
+        return submit(Jobs(own, backend.settings), own)
 
-    threads = [threading.Thread(target=one) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(made) == 3
+    assert admitted_at_once(6, database_url, one) == 3
 
 
 def test_a_retry_is_admitted_as_a_new_job(
