@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import title_contains, url_contains
 from selenium.webdriver.support.wait import WebDriverWait
@@ -45,14 +46,24 @@ def look_at(browser: webdriver.Chrome, folder: Path, name: str) -> None:
         (folder / f"{name}-{size[0]}-{scheme}.png").write_bytes(b64decode(shot["data"]))
 
 
+def patient(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
+    return WebDriverWait(browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
+
+
 def wait_for_url(browser: webdriver.Chrome, part: str) -> None:
-    WebDriverWait(browser, PATIENCE).until(url_contains(part))
+    patient(browser).until(url_contains(part))
 
 
 def click(browser: webdriver.Chrome, selector: str) -> None:
-    element = browser.find_element(By.CSS_SELECTOR, selector)
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-    element.click()
+    """Also where the page puts a newer part of itself in the element's place meanwhile."""
+
+    def clicked(page: webdriver.Chrome) -> bool:
+        element = page.find_element(By.CSS_SELECTOR, selector)
+        page.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+        return True
+
+    patient(browser).until(clicked)
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +97,13 @@ def test_a_model_is_looked_at_imported_and_deleted(
     check_page(browser)
     browser.find_element(By.ID, "name").send_keys(f"away-{width}")
     click(browser, "form.fields button")
-    WebDriverWait(browser, PATIENCE).until(title_contains(f"away-{width}"))
+    patient(browser).until(title_contains(f"away-{width}"))
     click(browser, "a.danger")
     wait_for_url(browser, "/delete")
     look_at(browser, tmp_path, "delete")
     assert f"away-{width}" in browser.find_element(By.TAG_NAME, "main").text
     click(browser, "button.danger")
-    WebDriverWait(browser, PATIENCE).until(lambda page: page.current_url.endswith("/models"))
+    patient(browser).until(lambda page: page.current_url.endswith("/models"))
     assert http.get(f"/v1/models/away-{width}").status_code == 404
 
 
@@ -133,6 +144,26 @@ def test_trainings_are_compared(
     check_page(browser)
 
 
+def test_a_running_training_tells_its_rate_and_not_the_last_of_its_plan(
+    browser: webdriver.Chrome, stack: Stack, client: openai.OpenAI, verses_file: str
+) -> None:
+    job = client.fine_tuning.jobs.create(
+        model="lstm-tiny",
+        training_file=verses_file,
+        extra_body={"hyperparameters": {**TINY_STEPS, "max_steps": 1_000_000}},
+    ).id
+    sign_in(browser, stack, f"/jobs/{job}", 1440)
+    try:
+        patient(browser).until(
+            lambda page: (
+                page.find_elements(By.CSS_SELECTOR, "#rate-chart path.faint")
+                and float(page.find_element(By.ID, "rate-legend").text.split()[-1]) > 0
+            )
+        )
+    finally:
+        client.fine_tuning.jobs.cancel(job)
+
+
 @WIDTHS
 def test_from_the_doctor_to_a_training(
     browser: webdriver.Chrome, stack: Stack, verses_file: str, width: int, tmp_path: Path
@@ -140,7 +171,7 @@ def test_from_the_doctor_to_a_training(
     sign_in(browser, stack, f"/corpora/{verses_file}", width)
     check_page(browser)
     click(browser, "form[action$='/examine'] button")
-    WebDriverWait(browser, PATIENCE).until(
+    patient(browser).until(
         lambda page: (
             page.find_elements(By.CSS_SELECTOR, "#live[data-live]") == []
             and page.find_elements(By.CSS_SELECTOR, "td a.button.main")
@@ -149,7 +180,7 @@ def test_from_the_doctor_to_a_training(
     look_at(browser, tmp_path, "corpus")
     click(browser, "td a.button.main")
     wait_for_url(browser, "/trainings/new")
-    WebDriverWait(browser, PATIENCE).until(
+    patient(browser).until(
         lambda page: page.find_element(By.CSS_SELECTOR, "[data-part=time]").text != "–"
     )
     look_at(browser, tmp_path, "training")

@@ -33,6 +33,15 @@ export function smoothed(points, weight) {
   });
 }
 
+// What of a line lies at x or before it, its end between two points included.
+export function until(points, x) {
+  const past = points.filter(([at]) => at <= x);
+  const [before, after] = [past.at(-1), points[past.length]];
+  if (!before || !after || before[0] === x) return past.length ? past : points.slice(0, 1);
+  const share = (x - before[0]) / (after[0] - before[0]);
+  return [...past, [x, before[1] + share * (after[1] - before[1])]];
+}
+
 export function short(value) {
   const size = Math.abs(value);
   if (size >= 1e9) return `${+(value / 1e9).toPrecision(3)}G`;

@@ -1,6 +1,6 @@
 // One job as it runs: figures, curves, samples and events arrive by its event stream.
 
-import { Chart, smoothed } from "./chart.js";
+import { Chart, smoothed, until } from "./chart.js";
 import { subscribe } from "./live.js";
 import { duration, figures, number, say, share } from "./words.js";
 
@@ -24,10 +24,16 @@ let last, due;
 
 events.replaceChildren();
 const rates = JSON.parse(page.dataset.rates ?? "[]");
-rate?.set([{ name: say("rate_name"), points: rates, style: 0 }]);
+reach(0);
+
+// What is planned is faint, as far as the training has come it is not, and the legend says the rate there.
+function reach(step) {
+  rate?.set([{ name: say("rate_name"), points: until(rates, step), faint: rates, style: 0 }]);
+}
 
 function draw() {
   due = undefined;
+  reach(last.step);
   loss.set([
     { name: say("training"), points: smoothed(curves.train, SMOOTHING), faint: curves.train, style: 0 },
     { name: say("validation"), points: curves.valid, style: 1 },
@@ -90,13 +96,17 @@ function progress({ state, progress: now }) {
   put("figures", figures(now).join(" · "));
   if (state !== "running") return;
   if (now.seconds_left != null) put("left", duration(now.seconds_left));
-  if (now.step != null) put("step", number(now.step));
+  if (now.step != null) {
+    put("step", number(now.step));
+    reach(now.step);
+  }
   if (now.train_loss != null) put("loss", number(now.train_loss, 3));
   if (now.tokens_per_second != null) put("rate", number(now.tokens_per_second));
 }
 
 subscribe(page.dataset.events, (name, data) => {
   if (name === "progress") return progress(data);
+  if (name === "plan" && page.dataset.kind === "training" && !rate) return location.reload();  // to plot it
   if (name === "metrics") metrics(data);
   else if (name === "sample") sample(data);
   else tell(data);
