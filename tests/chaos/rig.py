@@ -24,6 +24,7 @@ from textgen.bundles.bundle import load_bundle
 from textgen.corpus.sources import Source
 from textgen.plan import Plan
 from textgen.training.train import train_files
+from worker.errors import DatabaseUnavailable
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
 from worker.training.result import MODEL_FILE
@@ -247,3 +248,26 @@ class Rig:
         inner = {child.pid for each in found for child in each.children(recursive=True)}
         (process,) = (each for each in found if each.pid not in inner)
         return process
+
+    @contextmanager
+    def standing_still(self, process: psutil.Process) -> Iterator[None]:
+        """SIGSTOP until the block's end, at a moment when it has no transaction open.
+
+        One that stands still inside of one keeps everybody from writing to SQLite.
+        """
+
+        def stopped() -> bool:
+            process.suspend()
+            try:
+                with self.database.write():
+                    return True
+            except DatabaseUnavailable:
+                process.resume()
+                return False
+
+        self.until(stopped)
+        try:
+            yield
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()

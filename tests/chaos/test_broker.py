@@ -18,7 +18,6 @@ from tests.chaos.rig import Rig
 from tests.chaos.services import RedisServer
 from worker.celery_app import make_publisher
 from worker.client import Wakeups, connect
-from worker.errors import DatabaseUnavailable
 from worker.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -51,23 +50,12 @@ def test_a_worker_that_dies_with_a_message(
 ) -> None:
     """Row 5: right after BRPOP. The message is nowhere any more, the row is."""
     worker = rig.main_process("web.cli", "worker", "generate")
-
-    def stands_still() -> bool:
-        """And holds no lock of SQLite, which the submission would wait for in vain."""
-        worker.suspend()
-        try:
-            with rig.database.write():
-                return True
-        except DatabaseUnavailable:
-            worker.resume()
-            return False
-
-    rig.until(stands_still)
-    job_id = rig.batch(FEW)
-    with shared_redis.client() as client:
-        client.delete("batch")  # not handed over yet where the worker was between two BRPOPs
-    moment = time.time()
-    worker.kill()
+    with rig.standing_still(worker):
+        job_id = rig.batch(FEW)
+        with shared_redis.client() as client:
+            client.delete("batch")  # not handed over yet where the worker was between two BRPOPs
+        moment = time.time()
+        worker.kill()
     rig.until(lambda: rig.ledger.claims_after(job_id, moment))
     seconds = rig.ledger.claims_after(job_id, moment)[0] - moment
     record.end(rig, "5", "the worker dies right after BRPOP", seconds=seconds)

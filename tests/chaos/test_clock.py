@@ -48,17 +48,20 @@ def test_the_clock_jumps(
         "TEXTGEN_BROKER_URL": redis_server.url(),
         "TEXTGEN_TRAIN_WORKERS": "1",
     }
-    with new_rig("clock", broker_url=redis_server.url(), train_workers=0) as rig:
-        rig.main_process("web.cli", "worker", "reconcile").send_signal(signal.SIGSTOP)
-        with rig.worker("reconcile", **environment), rig.worker("train", **environment):
-            job_id = rig.train(max_steps=LONG)
-            rig.until_checkpoint(job_id)
-            clock.write_text(f"{hours * HOUR:+d}")
-            rig.ledger.wait()
-            losses = rig.ledger.row(job_id).token - 1
-            assert losses == 0
-            assert "the clock moved by" in rig.stack.log_text()
-            record.end(rig, "20", f"the clock jumps {hours:+d} h", false_expiries=losses)
+    with (
+        new_rig("clock", broker_url=redis_server.url(), train_workers=0) as rig,
+        rig.standing_still(rig.main_process("web.cli", "worker", "reconcile")),
+        rig.worker("reconcile", **environment),
+        rig.worker("train", **environment),
+    ):
+        job_id = rig.train(max_steps=LONG)
+        rig.until_checkpoint(job_id)
+        clock.write_text(f"{hours * HOUR:+d}")
+        rig.ledger.wait()
+        losses = rig.ledger.row(job_id).token - 1
+        assert losses == 0
+        assert "the clock moved by" in rig.stack.log_text()
+        record.end(rig, "20", f"the clock jumps {hours:+d} h", false_expiries=losses)
 
 
 def test_the_machine_sleeps(new_rig: NewRig, record: Recorder) -> None:

@@ -34,13 +34,12 @@ def test_a_stopped_worker_comes_back_as_a_zombie(
     job_id = rig.train(max_steps=LONG)
     rig.until_checkpoint(job_id)
     zombie = rig.main_process("web.cli", "worker", "train")
-    zombie.send_signal(signal.SIGSTOP)
-    moment = time.time()
     with rig.worker("train", TEXTGEN_BROKER_URL=shared_redis.url()):
-        rig.until(lambda: rig.ledger.claims_after(job_id, moment))
-        seconds = rig.ledger.claims_after(job_id, moment)[0] - moment
-        time.sleep(rig.random.uniform(0, 2))
-        zombie.send_signal(signal.SIGCONT)
+        with rig.standing_still(zombie):
+            moment = time.time()
+            rig.until(lambda: rig.ledger.claims_after(job_id, moment))
+            seconds = rig.ledger.claims_after(job_id, moment)[0] - moment
+            time.sleep(rig.random.uniform(0, 2))
         rig.ledger.wait()
         record.end(rig, "3", "SIGSTOP of the worker beyond its lease, then CONT", seconds=seconds)
     rig.until(lambda: f"{job_id}: let go" in rig.stack.log_text(), 30)
@@ -138,11 +137,10 @@ def test_two_reconcilers_and_none(rig: Rig, shared_redis: RedisServer, record: R
         assert rig.ledger.row(job_id).token == 2
         record.end(rig, "29", "two reconcilers")
     reconciler = rig.main_process("web.cli", "worker", "reconcile")
-    reconciler.send_signal(signal.SIGSTOP)
-    moment = time.time()
-    jobs = [rig.batch(FEW, metadata={"name": uuid4().hex}) for _ in range(3)]
-    time.sleep(3)  # a twentieth of a minute
-    reconciler.send_signal(signal.SIGCONT)
+    with rig.standing_still(reconciler):
+        moment = time.time()
+        jobs = [rig.batch(FEW, metadata={"name": uuid4().hex}) for _ in range(3)]
+        time.sleep(3)  # a twentieth of a minute
     rig.ledger.wait()
     seconds = max(rig.ledger.claims_after(job_id, moment)[0] for job_id in jobs) - moment
     record.end(rig, "29", "no reconciler for 3 s", seconds=seconds)
