@@ -26,30 +26,34 @@ def parameters(model: ModelOptions, vocab_size: int) -> int:
     return embedding + _recurrent(model) + head + biases
 
 
-def training_flops(model: ModelOptions, vocab_size: int) -> float:
-    """Arithmetic to train on one token: two operations a weight, forward and twice backward."""
-    return 6.0 * (_recurrent(model) + vocab_size * model.hidden_size)
+def training_flops(model: ModelOptions, classes: int) -> float:
+    """Arithmetic to train on one token: two operations a weight, forward and twice backward.
+
+    ``classes`` are the symbols that a step's softmax is over.
+    """
+    return 6.0 * (_recurrent(model) + classes * model.hidden_size)
 
 
 def tokens_per_second(
-    model: ModelOptions, vocab_size: int, *, threads: int, device: str = "cpu"
+    model: ModelOptions, classes: int, *, threads: int, device: str = "cpu"
 ) -> float:
-    """About how fast training goes."""
+    """About how fast training goes with a softmax over ``classes``."""
     cores = threads if device == "cpu" else _GPU_CORES
     width = model.hidden_size
     speed = _CORE_FLOPS * cores * width / (width + _HALF_SPEED_UNITS)
-    return speed / training_flops(model, vocab_size)
+    return speed / training_flops(model, classes)
 
 
-def training_bytes(preset: Preset, vocab_size: int) -> int:
+def training_bytes(preset: Preset, vocab_size: int, classes: int) -> int:
     """About the memory of a training process.
 
     Weights, gradients, the optimizer's two moments and the best weights so far; for the
-    backward pass per token the gates and states of each layer, and logits with their gradients.
+    backward pass per token the gates and states of each layer, and logits with their gradients
+    over ``classes``.
     """
     model = preset.model
     weights = 5 * parameters(model, vocab_size)
-    per_token = model.embedding_size + 12 * model.layers * model.hidden_size + 3 * vocab_size
+    per_token = model.embedding_size + 12 * model.layers * model.hidden_size + 3 * classes
     activations = preset.batch_size * preset.sequence_length * per_token
     return _PROCESS_BYTES + FLOAT * (weights + activations)
 

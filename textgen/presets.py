@@ -9,6 +9,7 @@ from textgen.costs import parameters, tokens_per_second
 from textgen.errors import InvalidOption
 from textgen.events import Event, choice
 from textgen.options import Hyperparameters, ModelOptions, Preset
+from textgen.softmax import softmax_classes
 
 DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
 Pace = Callable[[Preset], float]  # seconds that a step takes
@@ -83,7 +84,8 @@ def choose_preset(
     machine; without it that is estimated for ``threads`` cores or a GPU.
     """
     if pace is None:
-        pace = estimated_pace(stats.vocab_size, threads=threads, device=device)
+        classes = softmax_classes(stats.vocab_size, hyperparameters, device=device)
+        pace = estimated_pace(classes, threads=threads, device=device)
     best, _ = _fitted(_CANDIDATES[0], stats, hyperparameters, pace)
     limit = "more would need a longer text or more time"
     for candidate in _CANDIDATES[1:]:
@@ -106,11 +108,11 @@ def _steps_needed(candidate: _Candidate, preset: Preset, steps: int, stats: Corp
     return round(candidate.steps + fresh * (candidate.fresh - candidate.steps))
 
 
-def estimated_pace(vocab_size: int, *, threads: int = 1, device: str = "cpu") -> Pace:
-    """About how long a step takes, by its arithmetic alone."""
+def estimated_pace(classes: int, *, threads: int = 1, device: str = "cpu") -> Pace:
+    """About how long a step takes whose softmax is over ``classes``, by its arithmetic alone."""
 
     def pace(preset: Preset) -> float:
-        rate = tokens_per_second(preset.model, vocab_size, threads=threads, device=device)
+        rate = tokens_per_second(preset.model, classes, threads=threads, device=device)
         return preset.batch_size * preset.sequence_length / rate
 
     return pace

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.unit.training_files import Listener, small, text_file
+from textgen import softmax
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.errors import InvalidOption
@@ -187,7 +188,7 @@ def test_the_softmax_of_a_large_vocabulary_is_sampled_unless_the_exact_one_is_wa
     assert "would save nothing" in reasons["softmax"]
     assert plan(corpus, max_steps=1).sampled_classes == 0
     half = corpus.tokenizer.vocab_size // 2
-    monkeypatch.setattr(planning, "_SAMPLED_CLASSES", half)
+    monkeypatch.setattr(softmax, "SAMPLED_CLASSES", half)
     assert plan(corpus, max_steps=1, softmax="sampled").sampled_classes == half
     assert plan(corpus, max_steps=1, softmax="exact").sampled_classes == 0
     told = Listener()

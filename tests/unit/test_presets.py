@@ -56,6 +56,12 @@ def test_a_text_that_is_not_read_twice_gets_a_narrower_one() -> None:
     assert at_pace(7.9, max_seconds=120) == (1, 768)
 
 
+def test_a_sampled_softmax_leaves_time_for_a_wider_one() -> None:
+    # docs/experiments.md: of Tang poems in a minute
+    poems = CorpusStats(tokens=400_000, vocab_size=5_500)
+    assert chosen(poems, max_seconds=60) > chosen(poems, max_seconds=60, softmax="exact")
+
+
 def test_no_limit_means_five_minutes() -> None:
     assert chosen() == chosen(max_seconds=300)
 

@@ -22,6 +22,7 @@ from textgen.presets import (
     estimated_pace,
     fit_to_text,
 )
+from textgen.softmax import softmax_classes
 from textgen.training.duration import finish, limits_of
 from textgen.training.fine_tuning import (
     Base,
@@ -38,7 +39,6 @@ _WHOLE_TEXTS = 0.9  # of the texts to be classified fit into one sequence, unles
 _LONGEST_SEQUENCE = 256
 _MEASURED, _MEASURED_ROWS = "lstm-small", 16  # what tells how fast this machine is
 _BEGINNINGS = 1 / 8  # docs/experiments.md says what comes of none
-_SAMPLED_CLASSES = 2048  # beside a step's targets; docs/experiments.md compares sizes
 
 
 def make_plan(
@@ -63,14 +63,17 @@ def make_plan(
     stats = CorpusStats(
         tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
     )
-    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base, group)
+    classes = _softmax_classes(stats.vocab_size, wanted, device, group, on_event)
+    preset = _preset(
+        corpus, stats, classes, preset_name, wanted, device, threads, on_event, base, group
+    )
     if "classify" in wanted.weights and wanted.sequence_length is None:
         preset = _long_enough(preset, corpus, on_event)
     plan = draft(corpus, preset_name, preset, wanted, device, threads, base)
     plan = plan.model_copy(
         update={
             **kept_of_old(wanted, replay, on_event),
-            "sampled_classes": _sampled_classes(stats.vocab_size, wanted, device, group, on_event),
+            "sampled_classes": _sampled(classes, stats),
             "workers": _workers(group, wanted, preset),
         }
     )
@@ -93,6 +96,7 @@ def make_plan(
 def _preset(
     corpus: EncodedCorpus,
     stats: CorpusStats,
+    classes: int,
     name: str,
     wanted: Hyperparameters,
     device: torch.device,
@@ -105,7 +109,7 @@ def _preset(
     if base is not None:
         preset = apply_hyperparameters(preset_of(base, wanted, on_event), wanted)
     elif name == AUTO_PRESET:
-        pace = _measured_pace(corpus, stats, wanted, device, threads, group)
+        pace = _measured_pace(corpus, stats, classes, wanted, device, threads, group)
         preset, reasons = choose_preset(stats, wanted, pace=pace)
         for reason in reasons:
             on_event(reason)
@@ -145,18 +149,20 @@ def named_preset(name: str) -> Preset:
 def _measured_pace(
     corpus: EncodedCorpus,
     stats: CorpusStats,
+    classes: int,
     wanted: Hyperparameters,
     device: torch.device,
     threads: int,
     group: Group,
 ) -> Pace:
     """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
-    estimated = estimated_pace(stats.vocab_size, threads=threads * group.size, device=device.type)
+    estimated = estimated_pace(classes, threads=threads * group.size, device=device.type)
     preset = PRESETS[_MEASURED].model_copy(update={"batch_size": _MEASURED_ROWS})
     preset = fit_to_text(preset, stats.tokens, Hyperparameters())
     if preset.batch_size < group.size:
         return estimated  # too few rows for all of them
     plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)
+    plan = plan.model_copy(update={"sampled_classes": _sampled(classes, stats)})
     mixture = make_mixture(plan, corpus)
     first, *others = ways(device, threads, precisions(wanted.precision, device))
     likely = [first, *(way for way in others if replace(way, precision=first.precision) == first)]
@@ -202,39 +208,33 @@ def draft(
     )
 
 
-def _sampled_classes(
+def _softmax_classes(
     vocab_size: int,
     wanted: Hyperparameters,
     device: torch.device,
     group: Group,
     on_event: OnEvent,
 ) -> int:
-    """How many symbols stand for all of them in the softmax of a step; 0 for the exact one.
-
-    Where nothing is asked for they do so in a large vocabulary on a CPU, which is what
-    docs/benchmarks.md compares.
-    """
-    large = vocab_size >= 2 * _SAMPLED_CLASSES
-    if wanted.softmax is None:
-        labels_alone = tuple(wanted.weights) == ("classify",)
-        if not large or group.size > 1 or device.type != "cpu" or labels_alone:
-            return 0
-        reason = f"a step over all of {vocab_size:,} symbols would take longer and teach no more"
-        on_event(choice("softmax", "sampled", reason))
-        return _SAMPLED_CLASSES
-    if wanted.softmax == "exact":
-        return 0
-    if group.size > 1:
+    """How many symbols a step's softmax is over; InvalidOption where that cannot be as wished."""
+    if wanted.softmax == "sampled" and group.size > 1:
         raise InvalidOption(
             f"'softmax' is sampled, but {group.size} workers share a training, and each would move "
             "other rows. Leave it out, or train with one worker.",
             param="softmax",
         )
-    if not large:
+    classes = softmax_classes(vocab_size, wanted, device=device.type, workers=group.size)
+    if wanted.softmax is None and classes < vocab_size:
+        reason = f"a step over all of {vocab_size:,} symbols would take longer and teach no more"
+        on_event(choice("softmax", "sampled", reason))
+    elif wanted.softmax == "sampled" and classes == vocab_size:
         reason = f"sampling among {vocab_size:,} symbols would save nothing"
         on_event(choice("softmax", "exact", reason))
-        return 0
-    return _SAMPLED_CLASSES
+    return classes
+
+
+def _sampled(classes: int, stats: CorpusStats) -> int:
+    """As a plan has it, where 0 means all."""
+    return classes if classes < stats.vocab_size else 0
 
 
 def _workers(group: Group, wanted: Hyperparameters, preset: Preset) -> int:
