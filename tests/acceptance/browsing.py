@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from axe_core_python.selenium import Axe
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.stack import Stack
+from tests.stack import PATIENCE, Stack
 
 
 def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
@@ -30,8 +31,14 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    running.set_script_timeout(PATIENCE)  # axe reads every node of a page
     yield running
     running.quit()
+
+
+def patient(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
+    """Waits, and looks again where a newer page or part has come in the place of what it saw."""
+    return WebDriverWait(browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
 
 
 def sign_in(browser: webdriver.Chrome, stack: Stack, path: str, width: int) -> None:
@@ -43,13 +50,15 @@ def sign_in(browser: webdriver.Chrome, stack: Stack, path: str, width: int) -> N
     field.send_keys(stack.key)
     field.submit()
     page = (By.CSS_SELECTOR, "main.page")
-    WebDriverWait(browser, 60).until(lambda at: at.find_elements(*page))
+    patient(browser).until(lambda at: at.find_elements(*page))
 
 
 def check_page(browser: webdriver.Chrome) -> None:
     """Not wider than the window, no error or violation of the policy told, and accessible."""
     wide = browser.execute_script("return document.documentElement.scrollWidth")
-    assert wide <= browser.execute_script("return window.innerWidth")
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert wide <= browser.execute_script("return window.innerWidth"), browser.current_url
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert severe == [], browser.current_url
     found = Axe().run(browser)["violations"]
-    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+    assert serious == [], browser.current_url

@@ -8,17 +8,11 @@ import openai
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.acceptance.browsing import check_page, chromium, sign_in
+from tests.acceptance.browsing import check_page, chromium, patient, sign_in
 from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
-
-PAGES = (
-    "/workers", "/usage", "/usage?by=api_key_id&show=compute", "/invoices", "/keys", "/keys/new",
-    "/settings", "/webhooks", "/webhooks/new",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +29,7 @@ def text_of(browser: webdriver.Chrome) -> str:
 
 
 def wait_for_text(browser: webdriver.Chrome, text: str) -> None:
-    WebDriverWait(browser, 120).until(lambda at: text in text_of(at))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1440, 390])
-def test_every_page(browser: webdriver.Chrome, stack: Stack, width: int) -> None:
-    sign_in(browser, stack, "/", width)
-    check_page(browser)
-
-    for path in PAGES:
-        browser.get(stack.base_url + path)
-        check_page(browser)
+    patient(browser).until(lambda at: text in text_of(at))
 
 
 def test_what_works_is_seen(

@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import url_contains
 from selenium.webdriver.support.select import Select
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.acceptance.browsing import check_page, sign_in
+from tests.acceptance.browsing import check_page, patient, sign_in
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-SECONDS = 120
 
 
 @pytest.mark.parametrize("width", [1440, 390])
@@ -35,26 +31,26 @@ def test_from_a_dropped_file_to_answers_and_the_failed_line_again(
     sign_in(browser, stack, "/batches", width)
     check_page(browser)
     browser.find_element(By.CSS_SELECTOR, "main header a.main").click()
-    WebDriverWait(browser, SECONDS).until(url_contains("/batches/new"))
+    patient(browser).until(url_contains("/batches/new"))
     check_page(browser)
     # The form offers a model that has a name under it, and one that is asked for as it was asked.
     browser.get(f"{stack.base_url}/models/{model}")
     browser.find_element(By.CSS_SELECTOR, "main header a[href*='/batches/new']").click()
-    WebDriverWait(browser, SECONDS).until(url_contains("/batches/new?model="))
+    patient(browser).until(url_contains("/batches/new?model="))
     assert Select(browser.find_element(By.ID, "model")).first_selected_option.text == model
     browser.find_element(By.ID, "file").send_keys(str(path))
     assert "kings.jsonl" in browser.find_element(By.CSS_SELECTOR, "[data-part=chosen]").text
     browser.find_element(By.ID, "max_tokens").send_keys("5")
     browser.find_element(By.CSS_SELECTOR, "main button.main").click()
 
-    WebDriverWait(browser, SECONDS).until(url_contains("/batches/batch_"))
+    patient(browser).until(url_contains("/batches/batch_"))
     first = browser.current_url
 
     def figures() -> str:
         return browser.find_element(By.CSS_SELECTOR, ".stats").text
 
     # The page is loaded anew when the state changes.
-    wait = WebDriverWait(browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
+    wait = patient(browser)
     wait.until(lambda _: "succeeded" in figures())
     assert "601" in figures() and "600" in figures()
     assert "line-601" in browser.find_element(By.ID, "lines").text

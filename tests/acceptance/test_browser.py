@@ -8,9 +8,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import url_contains
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.acceptance.browsing import check_page
+from tests.acceptance.browsing import check_page, patient
 from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
@@ -52,19 +51,13 @@ def test_from_a_file_to_a_training_by_clicks(
     check_page(browser)
     browser.find_element(By.ID, "file").send_keys(str(text))
     browser.find_element(By.CSS_SELECTOR, "main button.main").click()
-    WebDriverWait(browser, 60).until(url_contains("/trainings/new"))
+    patient(browser).until(url_contains("/trainings/new"))
     check_page(browser)
     seconds = browser.find_element(By.ID, "hyperparameters.max_seconds")
     seconds.clear()
     seconds.send_keys("1")
     browser.find_element(By.CSS_SELECTOR, "main button.main").click()
 
-    WebDriverWait(browser, 60).until(url_contains("/jobs/ftjob-"))
+    patient(browser).until(url_contains("/jobs/ftjob-"))
     assert "hamlet.txt" in browser.find_element(By.TAG_NAME, "h1").text
     check_page(browser)
-
-
-def test_the_api_page_shows_the_routes(browser: webdriver.Chrome, stack: Stack) -> None:
-    browser.get(f"{stack.base_url}/docs")
-
-    assert "/v1/completions" in browser.find_element(By.TAG_NAME, "body").text

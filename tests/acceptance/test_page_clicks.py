@@ -11,18 +11,15 @@ import httpx
 import openai
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import title_contains, url_contains
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.acceptance.browsing import check_page, chromium, sign_in
+from tests.acceptance.browsing import check_page, chromium, patient, sign_in
 from tests.acceptance.conftest import TINY_STEPS
 from tests.stack import Stack, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WIDTHS = pytest.mark.parametrize("width", [1440, 390])
-PATIENCE = 30
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +41,6 @@ def look_at(browser: webdriver.Chrome, folder: Path, name: str) -> None:
             "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
         )
         (folder / f"{name}-{size[0]}-{scheme}.png").write_bytes(b64decode(shot["data"]))
-
-
-def patient(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
-    return WebDriverWait(browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
 
 
 def wait_for_url(browser: webdriver.Chrome, part: str) -> None:

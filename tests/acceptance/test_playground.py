@@ -14,9 +14,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.acceptance.browsing import check_page, sign_in
+from tests.acceptance.browsing import check_page, patient, sign_in
 from tests.acceptance.conftest import VERSES, train
 from tests.stack import Stack
 from tests.vitals import engine_is_idle, soon
@@ -24,7 +23,6 @@ from tests.vitals import engine_is_idle, soon
 pytestmark = pytest.mark.browser
 
 Find = Callable[[str], WebElement]
-SECONDS = 120
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def fill(find: Find, **values: object) -> None:
 
 
 def until(browser: webdriver.Chrome, ready: Callable[[], Any]) -> Any:
-    return WebDriverWait(browser, SECONDS).until(lambda _: ready())
+    return patient(browser).until(lambda _: ready())
 
 
 def write(browser: webdriver.Chrome, find: Find, button: str = "#start-writing") -> None:
