@@ -23,6 +23,7 @@ from web.pages.language import language, said
 from web.patience import SlowClient
 from web.translation import translated
 from worker import errors
+from worker.storage.artifact_backends import StorageAway
 from worker.webhooks.destinations import UnreachableDestination
 
 logger = logging.getLogger("textgen.web")
@@ -121,8 +122,18 @@ def respond(error: TextgenError) -> Response:
 def install(app: Flask) -> None:
     """Let every error, also those of routing and the unforeseen, come out in the envelope."""
     app.register_error_handler(TextgenError, respond)
+    app.register_error_handler(StorageAway, _storage_away)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unforeseen)
+
+
+def _storage_away(error: StorageAway) -> Response:
+    logger.error("%s %s: %s", request.method, request.path, error)
+    return respond(
+        errors.StorageUnavailable(
+            "The storage of files and models does not answer. Try again shortly."
+        )
+    )
 
 
 def _http(error: HTTPException) -> Response:

@@ -19,6 +19,7 @@ TextgenError (textgen.errors)
 └── Unavailable             a part is away; the same request may succeed later
     ├── DatabaseUnavailable
     ├── BrokerUnavailable
+    ├── StorageUnavailable
     ├── NoWorker            no generation worker took the request in time
     └── WorkerLost          the worker died while it answered
 """
@@ -140,6 +141,12 @@ class BrokerUnavailable(Unavailable):
     """Redis does not answer."""
 
     default_code = "broker_unavailable"
+
+
+class StorageUnavailable(Unavailable):
+    """The storage of files and models does not answer."""
+
+    default_code = "storage_unavailable"
 
 
 class NoWorker(Unavailable):

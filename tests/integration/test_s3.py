@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import openai
 import pytest
 
 from tests.s3_server import S3Server
@@ -179,8 +180,15 @@ def test_a_whole_service_on_it(s3: S3Server, url: str, tmp_path: Path) -> None:
         answers = client.files.content(batch.output_file_id).text.splitlines()
         metrics = client.files.content(ended.result_files[0]).text
         checked = stack.cli("admin", "check", "--deep", "--min-age", "0")
+        s3.kill()
+        try:
+            with pytest.raises(openai.InternalServerError) as away:
+                client.with_options(max_retries=0).files.content(batch.output_file_id)
+        finally:
+            s3.start()
 
     assert batch.status == "completed" and batch.request_counts.completed == 20
     assert [json.loads(line)["custom_id"] for line in answers] == [f"line-{n}" for n in range(20)]
     assert metrics.startswith("step,")
     assert (checked.returncode, checked.stdout) == (0, "Nothing is wrong.\n")
+    assert (away.value.status_code, away.value.code) == (503, "storage_unavailable")

@@ -22,6 +22,10 @@ MANIFESTS = frozenset((MANIFEST, BAD_MANIFEST))
 STAGING = ".staging"
 
 
+class StorageAway(OSError):
+    """Storage elsewhere does not answer, or does not do what it is asked to."""
+
+
 class Backend(ABC):
     """Storage of published folders."""
 

@@ -15,7 +15,13 @@ from typing import Any, BinaryIO
 
 from typing_extensions import override
 
-from worker.storage.artifact_backends import MANIFEST, MANIFESTS, STAGING, Backend
+from worker.storage.artifact_backends import (
+    MANIFEST,
+    MANIFESTS,
+    STAGING,
+    Backend,
+    StorageAway,
+)
 
 # By itself s3fs would hold 50 MiB of each file that is read, and ten times that of one it stores.
 READ_AHEAD = 4 * 2**20
@@ -24,19 +30,21 @@ PART = 16 * 2**20
 
 @contextmanager
 def told_as_oserror() -> Iterator[None]:
-    """Raise OSError for what a file system's library has a class of its own for."""
+    """Raise StorageAway for what is wrong with the storage, whatever its library calls it."""
     try:
         yield
+    except (FileNotFoundError, FileExistsError):
+        raise
     except Exception as error:
-        if type(error).__module__ == "builtins" or isinstance(error, OSError):
+        if type(error).__module__ == "builtins" and not isinstance(error, OSError):
             raise
-        raise OSError(errno.EIO, f"the storage does not answer: {error}") from error
+        raise StorageAway(errno.EIO, f"the storage does not answer: {error}") from error
 
 
 class RemoteBackend(Backend):
     """Any fsspec file system. Object stores put an object whole; the manifest goes last.
 
-    Storage that is away is an OSError, whatever its library calls it.
+    Storage that is away is a StorageAway, whatever its library calls it.
     """
 
     def __init__(self, url: str, cache: Path) -> None:
