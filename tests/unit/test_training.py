@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from tests.unit.training_files import TEXT, Listener, outcome, same_weights, small, text_file
+from textgen import softmax
 from textgen.bundles.bundle import load_bundle
 from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
 from textgen.corpus.sources import Source
 from textgen.errors import InvalidBundle, InvalidCheckpoint, InvalidOption, TrainingDiverged
 from textgen.options import Hyperparameters
 from textgen.reading_options import CorpusFormat
-from textgen.training import planning
 from textgen.training.run import checkpoints
 from textgen.training.train import train_files
 
@@ -64,7 +64,7 @@ def test_it_trains_a_model_that_can_be_loaded_and_tells_how(tmp_path: Path) -> N
 def test_stops_at_random_steps_change_no_bit(
     tmp_path: Path, seed: int, sampled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "_SAMPLED_CLASSES", 8)
+    monkeypatch.setattr(softmax, "SAMPLED_CLASSES", 8)
     wanted = small(softmax="sampled" if sampled else "exact")
     told = Listener()
     whole, facts = outcome(finished(tmp_path / "whole", told, hyperparameters=wanted))
