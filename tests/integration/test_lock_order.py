@@ -16,12 +16,13 @@ from worker.backend import Backend
 from worker.jobs import Job
 from worker.jobs.idempotency import Idempotency, IdempotencyKey
 from worker.jobs.tables import checkpoints, jobs
+from worker.operations.checks.usage import UsageSums
 from worker.storage.database import Database
 from worker.storage.models import NewModel
 from worker.tenants.deletion import TenantDeletion
 from worker.tenants.options import NewTenant
 from worker.tenants.tables import tenants
-from worker.tenants.tenants import Tenants
+from worker.tenants.tenants import Tenants, locked
 from worker.usage.sums import DAY
 from worker.usage.tables import usage, usage_sums
 
@@ -126,6 +127,27 @@ def test_jobs_that_end_together_do_not_wait_for_what_each_publishes(
     with database.read() as connection:
         days = sa.select(sa.func.sum(usage_sums.c.requests)).where(usage_sums.c.width == DAY)
         assert connection.execute(days).scalar_one() == 2
+
+
+@pytest.mark.usefixtures("known")
+def test_sums_are_mended_while_their_project_is_deleted(
+    backend: Backend, database: Database
+) -> None:
+    """Both want the sums and what they are the sums of; the deletion has come half way."""
+    backend.jobs.succeed(running(backend), {})
+    with database.write() as connection:
+        connection.execute(sa.update(usage_sums).values(requests=7))
+    sums = UsageSums(database)
+    found = list(sums.look())
+    assert [each.id for each in found] == ["acme"]
+    with database.write() as connection:
+        locked(connection, "acme")
+        connection.execute(sa.delete(usage_sums).where(usage_sums.c.tenant == "acme"))
+        mends = Work(lambda: sums.mend(found))
+        someone_waits(database)
+        connection.execute(sa.delete(usage).where(usage.c.tenant == "acme"))
+    mends.done()
+    assert count(database, usage_sums) == count(database, usage) == 0
 
 
 def test_a_project_is_deleted_while_a_job_of_it_ends(

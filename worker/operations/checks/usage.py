@@ -96,6 +96,8 @@ class UsageSums:
         for finding in findings:
             tenant = finding.id
             with self._database.write() as connection:
+                owner = select(tenants.c.id).where(tenants.c.id == tenant)
+                connection.execute(owner.with_for_update())  # who deletes it has it first, too
                 if not self._database.is_sqlite:
                     connection.execute(text("SET LOCAL statement_timeout = 0"))  # years of rows
                     connection.execute(text("LOCK TABLE usage IN SHARE ROW EXCLUSIVE MODE"))
