@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Config, Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -20,6 +21,7 @@ from tests.unit.web.in_process import (
     InProcessWakeups,
 )
 from web.app import create_app
+from web.metrics import Metrics
 from web.services import Services
 from worker.jobs import Jobs
 from worker.settings import Settings
@@ -45,12 +47,10 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def services(settings: Settings, migrated: Path) -> Iterator[Services]:
-    (settings.home / "textgen.db").write_bytes(migrated.read_bytes())
+def make_services(settings: Settings) -> Services:
     database = Database(settings.effective_database_url)
     store = ArtifactStore(settings.effective_storage_url)
-    services = Services(
+    return Services(
         settings=settings,
         database=database,
         store=store,
@@ -64,14 +64,32 @@ def services(settings: Settings, migrated: Path) -> Iterator[Services]:
         engines=InProcessEngines(),
         published=InProcessPublished(),
     )
-    yield services
-    services.stopping.set()
-    database.dispose()
 
 
 @pytest.fixture
-def app(services: Services) -> Flask:
-    return create_app(services)
+def services(settings: Settings, migrated: Path) -> Iterator[Services]:
+    (settings.home / "textgen.db").write_bytes(migrated.read_bytes())
+    services = make_services(settings)
+    yield services
+    services.stopping.set()
+    services.database.dispose()
+
+
+@pytest.fixture(scope="session")
+def routes(migrated: Path) -> Flask:
+    """An application to copy: to compile all routes takes longer than most tests."""
+    return create_app(make_services(Settings(home=migrated.parent)))
+
+
+@pytest.fixture
+def app(routes: Flask, services: Services) -> Flask:
+    """As create_app makes it for these services."""
+    app = copy(routes)
+    app.config = Config(routes.root_path, routes.config)
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_bytes
+    app.view_functions = dict(routes.view_functions)
+    app.extensions = {**routes.extensions, "textgen": services, "textgen-metrics": Metrics()}
+    return app
 
 
 OWN = {"Origin": "http://localhost"}  # what a browser says of a form of our own pages
