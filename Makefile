@@ -84,7 +84,8 @@ bench: install ## the benchmarks, each ends with a line of JSON (ARGS names one)
 chaos: install ## the fault suite at full length (REPEAT of each kill; ARGS="-k sqlite" for a part)
 	@mkdir -p build && : > build/faults.jsonl
 	@status=0; TEXTGEN_CHAOS_REPEAT=$(REPEAT) TEXTGEN_CHAOS_RESULTS=build/faults.jsonl \
-		$(BIN)/pytest tests/chaos tests/unit/web/test_every_operation.py -o timeout=0 $(ARGS) || status=$$?; \
+		$(BIN)/pytest tests/chaos tests/unit/web/test_every_operation.py \
+		tests/integration/test_job_life.py -o timeout=0 $(ARGS) || status=$$?; \
 		PYTHONPATH=. $(BIN)/python -m tests.chaos.report build/faults.jsonl docs/reliability.md; \
 		exit $$status
 

@@ -300,8 +300,9 @@ def test_any_life_keeps_the_rules(new_database: Callable[[], str]) -> None:
     run_life(new_database, examples=40 if on_sqlite else 8, steps=40)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.timeout(0)
 def test_many_lives_keep_the_rules(new_database: Callable[[], str]) -> None:
     on_sqlite = new_database().startswith("sqlite")
 
-    run_life(new_database, examples=150 if on_sqlite else 50, steps=60)
+    run_life(new_database, examples=600 if on_sqlite else 80, steps=60)
