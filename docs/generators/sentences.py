@@ -201,6 +201,8 @@ REPORTS = (
     "(learnt from nine tenths of … characters, measured on the rest, where the end of a document "
     "counts as a character; a model whose validation loss ends higher needs more time or more "
     "text)",
+    "… lines, none of them empty, none longer than … characters: where each is a text of its own, "
+    "the option 'format' with the value 'lines' learns where they end.",
     "… lines of 20 characters and more are repeats; they weigh as often as they stand there, and "
     "can make the validation loss look better than it is.",
     "… lines are longer than 10,000 characters: often data rather than text.",

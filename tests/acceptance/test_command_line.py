@@ -216,3 +216,35 @@ def test_a_finished_training_shows_its_losses(stack: Stack, tmp_path: Path) -> N
     ]
     assert ends[0][0] >= ends[0][1]  # both near the end
     assert ends[1][0] > ends[1][1]
+
+
+def test_models_are_listed_by_their_names_and_without_checkpoints(
+    stack: Stack, tmp_path: Path
+) -> None:
+    verses = tmp_path / "verses.txt"
+    verses.write_text(VERSES * 4)
+    long = ("--set", "max_steps=600")
+    run = stack.cli("train", str(verses), "--name", "odes", "--model", "lstm-tiny", *TINY, *long)
+    assert run.returncode == 0, run.stderr
+
+    (line,) = [each for each in stack.cli("models").stdout.splitlines() if "odes" in each]
+    assert line.split()[0] == run.stdout.split("Done: ")[1].split()[0]
+    assert ":ckpt-step-" not in stack.cli("models", "list").stdout
+    assert ":ckpt-step-" in stack.cli("models", "list", "--checkpoints").stdout
+
+
+def test_what_is_refused_leaves_nothing_and_costs_nothing(stack: Stack, tmp_path: Path) -> None:
+    verses, prompts = tmp_path / "verses.txt", tmp_path / "prompts.txt"
+    verses.write_text(VERSES * 4)
+    prompts.write_text("The king\n")
+    before = stack.cli("files", "list", "--json").stdout
+
+    run = stack.cli("train", str(verses), "--model", "lstm-smal")
+    assert run.returncode == 1 and "lstm-smal" in run.stderr
+    away = str(tmp_path / "nowhere" / "out.jsonl")
+    run = stack.cli("batch", "lstm-tiny", str(prompts), away)
+    assert run.returncode == 2 and away in run.stderr.replace("\n", "")
+    run = stack.cli("batch", "lstm-tiny", str(prompts), str(tmp_path / "out.pdf"))
+    assert run.returncode == 2 and ".jsonl, .csv or .txt" in run.stderr
+
+    assert stack.cli("files", "list", "--json").stdout == before

@@ -29,13 +29,22 @@ def codes(report: Report) -> set[str]:
     return {finding.code for finding in report.findings}
 
 
+def test_lines_that_may_be_texts_of_their_own_are_noticed_where_nothing_says_so(
+    tmp_path: Path,
+) -> None:
+    assert codes(look(tmp_path, PLAIN)) == {"separate_lines"}
+    assert codes(look(tmp_path, PLAIN, format="lines")) == set()
+    assert codes(look(tmp_path, PLAIN.replace("\n", "\n\n", 1))) == set()
+
+
 def test_a_plain_text_is_measured_and_nothing_is_odd(tmp_path: Path) -> None:
-    report = look(tmp_path, PLAIN)
+    text = f"{PLAIN}\n"
+    report = look(tmp_path, text)
     assert (report.name, report.format, report.encoding) == ("story.txt", "text", "utf-8")
-    assert report.bytes == report.characters == len(PLAIN)
-    assert report.symbols == len(set(PLAIN))
-    assert (report.lines, report.empty_lines, report.duplicate_lines) == (5000, 0, 0)
-    assert report.longest_line == max(map(len, PLAIN.splitlines()))
+    assert report.bytes == report.characters == len(text)
+    assert report.symbols == len(set(text))
+    assert (report.lines, report.empty_lines, report.duplicate_lines) == (5001, 1, 0)
+    assert report.longest_line == max(map(len, text.splitlines()))
     assert codes(report) == set()
     assert "Nothing odd" in report.as_text()
     assert json.loads(json.dumps(report.as_dict()))["suggestion"]["tokenizer"] == "char"

@@ -88,7 +88,7 @@ def examine(
         near_duplicates=copies.near,
         repeated=copies.repeated,
         personal_data=dict(sorted(tally.personal.items())),
-        findings=tuple(find_oddities(tally, counts, encoding)),
+        findings=tuple(find_oddities(tally, counts, encoding, one_text=source.kind == "text")),
         suggestion=_suggestion(counts, seconds, threads, device),
         times=times,
         recommended_seconds=_recommended(times),

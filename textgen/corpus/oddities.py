@@ -17,6 +17,7 @@ _SHORT_LINE = 20  # characters; shorter ones repeat in any text
 _LONG_LINE = 10_000
 _RARE = 5
 _LITTLE = 100_000
+_LIST, _LIST_LINE = 200, 500  # so many lines of at most so many characters may be a list
 _HTML = re.compile(r"</?(?:a|body|br|div|html|img|li|p|script|span|table|td|tr)\b[^<>\n]{0,200}>")
 # What UTF-8 read as Latin-1 or as GBK, and Visual C++'s uninitialised memory, look like.
 _MOJIBAKE = re.compile("Ã[\x80-\xbf]|â€[\x80-\xbf™œ\x9d]|锟斤拷|烫烫烫")
@@ -104,8 +105,10 @@ def _is_junk(content: str) -> bool:
     return shown >= _SHORT_LINE and sum(map(str.isalpha, content)) * 3 < shown
 
 
-def find_oddities(tally: Tally, counts: Counter[str], encoding: Encoding) -> Iterator[Finding]:
-    """What is worth telling the owner of the text."""
+def find_oddities(
+    tally: Tally, counts: Counter[str], encoding: Encoding, *, one_text: bool
+) -> Iterator[Finding]:
+    """What is worth telling the owner of the text; ``one_text`` where its lines are no texts."""
     total = counts.total()
     if encoding.converted:
         yield Finding("encoding", 1, f"It is read as {encoding.name}: {encoding.reason}.")
@@ -118,6 +121,13 @@ def find_oddities(tally: Tally, counts: Counter[str], encoding: Encoding) -> Ite
     if total < _LITTLE:
         text = f"{total:,} characters are little: the model will know much of it by heart."
         yield Finding("little_text", total, text)
+    if one_text and not tally.empty and tally.lines >= _LIST and tally.longest <= _LIST_LINE:
+        text = (
+            f"{tally.lines:,} lines, none of them empty, none longer than {tally.longest:,} "
+            "characters: where each is a text of its own, the option 'format' with the value "
+            "'lines' learns where they end."
+        )
+        yield Finding("separate_lines", tally.lines, text)
     seen = {
         "duplicate_lines": tally.long_duplicates,
         "long_lines": tally.long_lines,

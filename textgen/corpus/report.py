@@ -75,8 +75,12 @@ class Report:
         """Plain JSON values."""
         return asdict(self)
 
-    def as_text(self) -> str:
-        """A page for people."""
+    def as_text(self, *, estimated: bool = True, sound: bool = True) -> str:
+        """A page for people.
+
+        ``estimated`` also says what the suggestion is, which something measured may know better;
+        ``sound`` that nothing is odd where nothing was found here.
+        """
         units = "lines" if self.format in ("text", "lines") else "documents"
         choice = self.suggestion
         head = [
@@ -95,14 +99,17 @@ class Report:
             f"  {choice.model} ({choice.parameters:,} weights), tokenizer {choice.tokenizer} with "
             f"{choice.vocab_size:,} ids, about {choice.memory_bytes >> 20:,} MB of memory"
         )
+        suggestion = [
+            f"For {choice.seconds:,.0f} seconds of training:",
+            shape,
+            *(f"  {reason}" for reason in choice.reasons),
+        ]
         return "\n".join(
             [
                 *head,
-                "To look at:" if odd else "Nothing odd was found.",
+                *(["To look at:"] if odd else ["Nothing odd was found."] if sound else []),
                 *odd,
-                f"For {choice.seconds:,.0f} seconds of training:",
-                shape,
-                *(f"  {reason}" for reason in choice.reasons),
+                *(suggestion if estimated else []),
                 *self._to_beat(),
             ]
         )

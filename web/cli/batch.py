@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from textgen.errors import InvalidInput
 from web.batch_lines import ENDPOINT, read_requests, write_requests
 from web.cli.api import Api, connect, path_of, save
-from web.cli.batch_files import merge, write_results
+from web.cli.batch_files import SUFFIXES, merge, write_results
 from web.cli.completion import model_argument
 from web.cli.follow import Left, follow
 from web.cli.generate import body_of
@@ -35,10 +36,11 @@ def batch(model: str, source: Path, target: Path, column: str, as_json: bool, **
     IN is .txt (a prompt a line), .csv or .jsonl (texts, objects with "prompt", or batch lines);
     OUT is .jsonl, .csv or .txt. Ctrl-C stops watching, not the batch.
     """
+    check_target(target)
     api, console = connect(), notes()
     with tempfile.TemporaryDirectory(prefix="textgen-batch-") as name:
         folder = Path(name)
-        requests = folder / "requests.jsonl"
+        requests = folder / f"{source.stem}.jsonl"
         count = write_requests(read_requests(source, body_of(api, model, given), column), requests)
         if count == 0:
             raise InvalidInput(f"{source} has no prompts in it.")
@@ -54,6 +56,16 @@ def batch(model: str, source: Path, target: Path, column: str, as_json: bool, **
         output, errors = fetch(api, finished, folder)
         write_results(requests, merge(requests, output, errors), target)
     return _report(ended, finished, target, console, as_json)
+
+
+def check_target(target: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    if target.suffix.lower() not in SUFFIXES:
+        known = _("'%(file)s': its name must end in .jsonl, .csv or .txt.") % {"file": target}
+        raise click.BadParameter(known, param_hint="OUT")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        wrong = _("'%(file)s' cannot be written: is its folder there?") % {"file": target}
+        raise click.BadParameter(wrong, param_hint="OUT")
 
 
 def start(api: Api, requests: Path, console: Console) -> dict[str, Any]:

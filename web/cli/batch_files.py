@@ -14,6 +14,8 @@ from typing import Any
 
 from web.batch_lines import error_of, texts_of
 
+SUFFIXES = (".jsonl", ".csv", ".txt")
+
 
 def merge(requests: Path, output: Path | None, errors: Path | None) -> Iterator[dict[str, Any]]:
     """The result lines in the order of the requests, good ones and failed ones together."""

@@ -12,6 +12,7 @@ from textgen.corpus.corpus_events import MUCH_OVERLAP, overlap_message
 from textgen.corpus.doctor import examine
 from textgen.corpus.sources import Source
 from textgen.options import AUTO_PRESET, Hyperparameters
+from textgen.presets import DEFAULT_SECONDS
 from web.cli.forecast import forecast_apart
 from web.cli.language import _, reported
 from web.cli.terminal import json_option, print_json, span
@@ -26,7 +27,15 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(epilog="Example: textgen doctor novels.txt --seconds 600")
 @click.argument("file", type=FILE)
-@click.option("--seconds", type=float, default=300.0, show_default=True, help="Time to train.")
+@click.option(
+    "--seconds",
+    "--max-seconds",
+    "seconds",
+    type=float,
+    default=DEFAULT_SECONDS,
+    show_default=True,
+    help="Time to train.",
+)
 @click.option("--model", default=AUTO_PRESET, show_default=True, help="The preset to train.")
 @click.option("--column", help="The text column of a .csv or .parquet file.")
 @click.option("--encoding", help="Of the file; detected where not given.")
@@ -66,6 +75,7 @@ def doctor(
     if not any(limit in given for limit in LIMITS):
         given["max_seconds"] = seconds
     wanted = Hyperparameters.parse(given)
+    seconds = wanted.max_seconds or seconds
     report = examine(Source(file).read_as(wanted), seconds, threads=available_cores())
     found: dict[str, Any] | None = None
     if measure:
@@ -75,7 +85,9 @@ def doctor(
     if as_json:
         print_json({**report.as_dict(), "forecast": found})
         return
-    click.echo("\n".join(map(told, report.as_text().splitlines())))
+    copied = found is not None and (found["corpus"]["overlap"] or 0) > MUCH_OVERLAP
+    text = report.as_text(estimated=found is None, sound=not copied)
+    click.echo("\n".join(map(told, text.splitlines())))
     if found is not None:
         click.echo("\n".join(forecast_lines(model, found)))
         costs = cost_line(found)

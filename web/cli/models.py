@@ -15,25 +15,37 @@ from web.cli.deletions import confirm_deletion, yes_option
 from web.cli.language import _, named
 from web.cli.terminal import ago, json_option, notes, print_json, print_table
 
+_CHECKPOINT = ":ckpt-step-"  # in the id of what a training kept on its way
+
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
     """Models; without a command, list them."""
     if context.invoked_subcommand is None:
-        context.invoke(show_list, as_json=False)
+        context.invoke(show_list, checkpoints=False, as_json=False)
 
 
-@models.command("list", epilog="Example: textgen models list")
+@models.command("list", epilog="Example: textgen models list --checkpoints")
+@click.option("--checkpoints", is_flag=True, help="Also what trainings kept on their way.")
 @json_option
-def show_list(as_json: bool) -> None:
-    """List presets to train and trained models."""
-    found = connect().get("/v1/models")["data"]
+def show_list(checkpoints: bool, as_json: bool) -> None:
+    """List presets to train and trained models, with the names that you gave them."""
+    api = connect()
+    found = [
+        model
+        for model in api.get("/v1/models")["data"]
+        if checkpoints or _CHECKPOINT not in model["id"]
+    ]
     if as_json:
         print_json(found)
         return
-    rows = [(model["id"], _about(model)) for model in found]
-    print_table((_("model"), ""), rows, _("No models yet. Train one: textgen train FILE"))
+    names: dict[str, list[str]] = {}
+    for alias in api.get("/v1/aliases")["data"]:
+        names.setdefault(alias["model"], []).append(alias["id"])
+    rows = [(each["id"], ", ".join(names.get(each["id"], ())), _about(each)) for each in found]
+    headings = (_("model"), _("name"), "")
+    print_table(headings, rows, _("No models yet. Train one: textgen train FILE"))
 
 
 def _about(model: dict[str, Any]) -> str:

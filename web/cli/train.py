@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from textgen.errors import TextgenError
 from textgen.options import AUTO_PRESET, Hyperparameters
-from web.cli.api import Api, connect, path_of
+from web.cli.api import Api, RequestFailed, connect, path_of
 from web.cli.completion import bases
 from web.cli.follow import Left, follow
 from web.cli.language import _, named, padded, said
@@ -66,7 +68,11 @@ def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, An
     shell_complete=bases,
     help="A preset to start from scratch, or the id or name of a model to continue from.",
 )
-@click.option("--max-seconds", type=float, help="Seconds of training [default: 300].")
+@click.option(
+    "--max-seconds",
+    type=float,
+    help="Seconds of training; at most a quarter more where the machine is busy [default: 300].",
+)
 @click.option(
     "--validation",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -113,7 +119,13 @@ def train(
     """
     hyperparameters = choose(pairs, max_seconds)
     api, console = connect(), notes()
-    first, *more = [upload(api, file, "fine-tune", console)["id"] for file in files]
+    stored: list[str] = []
+
+    def store(path: Path, purpose: str = "fine-tune") -> str:
+        stored.append(upload(api, path, purpose, console)["id"])
+        return stored[-1]
+
+    first, *more = map(store, files)
     body: dict[str, Any] = {
         "model": model,
         "training_file": first,
@@ -122,14 +134,21 @@ def train(
     }
     for field, path in (("validation_file", validation), ("test_file", test)):
         if path is not None:
-            body[field] = upload(api, path, "fine-tune", console)["id"]
+            body[field] = store(path)
     if embeddings is not None:
-        body["embeddings_file"] = upload(api, embeddings, "user_data", console)["id"]
+        body["embeddings_file"] = store(embeddings, "user_data")
     if replay:
-        body["replay_files"] = [upload(api, file, "fine-tune", console)["id"] for file in replay]
+        body["replay_files"] = list(map(store, replay))
     if name is not None:
         body["alias"] = name
-    job = api.post("/v1/fine_tuning/jobs", body)
+    try:
+        job = api.post("/v1/fine_tuning/jobs", body)
+    except RequestFailed as error:
+        if error.status < 500:  # for good; what was stored for it nobody will ask for
+            for file_id in stored:
+                with suppress(TextgenError):
+                    api.delete(path_of("files", file_id))
+        raise
     names = ", ".join(file.name for file in files)
     console.print(
         _("Training %(job)s on %(files)s") % {"job": job["id"], "files": names}, soft_wrap=True

@@ -28,14 +28,16 @@ def writers_of(
 ) -> tuple[list[Writer], TextgenError | None]:
     """First those that have a name, then the newest, then those ``wanted`` that are not among them.
 
-    Checkpoints and what tells classes alone are left out. The error says why one that is wanted is
-    not offered.
+    Of names the one that was given last comes first. Checkpoints and what tells classes alone are
+    left out. The error says why one that is wanted is not offered.
     """
     newest = services.models.search(tenant, origin="finished", limit=NEWEST).items
     known = {model.id: model for model in newest}
     named = [
         (alias.name, known.get(alias.model) or services.models.get(tenant, alias.model))
-        for alias in services.models.aliases(tenant)[:NEWEST]
+        for alias in sorted(
+            services.models.aliases(tenant), key=lambda each: each.updated_at, reverse=True
+        )[:NEWEST]
     ]
     found = [_writer(name, model) for name, model in named if _writes(model)]
     unnamed = known.keys() - {model.id for _, model in named}
