@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openai
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import url_contains
 
 from tests.acceptance.browsing import check_page, patient
-from tests.stack import Stack
+from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +38,7 @@ def test_sign_in_and_overview(
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390])
 def test_from_a_file_to_a_training_by_clicks(
-    browser: webdriver.Chrome, stack: Stack, width: int, tmp_path: Path
+    browser: webdriver.Chrome, stack: Stack, client: openai.OpenAI, width: int, tmp_path: Path
 ) -> None:
     text = tmp_path / "hamlet.txt"
     text.write_text("to be or not to be, that is the question\n" * 200)
@@ -61,3 +62,4 @@ def test_from_a_file_to_a_training_by_clicks(
     patient(browser).until(url_contains("/jobs/ftjob-"))
     assert "hamlet.txt" in browser.find_element(By.TAG_NAME, "h1").text
     check_page(browser)
+    wait_for(client, browser.current_url.rsplit("/", 1)[1])  # it writes files until its end
