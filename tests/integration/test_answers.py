@@ -131,7 +131,7 @@ def test_streamed_and_whole_are_the_same_text(
         texts.append("".join(delta.text for entry in entries for delta in entry.deltas))
         if stream:
             assert len(entries[1].deltas[0].text) == 1  # the first leaves at once
-            assert len(entries) > 3
+            assert len(entries) >= 3  # the others may come together where the machine is busy
     assert texts[0] == texts[1]
 
 
