@@ -133,8 +133,8 @@ lock: install ## write both locks anew (LOCK_ARGS=--upgrade for newer versions)
 	@echo "requirements.lock (for work) and requirements-image.lock (for the image) are written"
 
 messages: install ## bring web/translations up to date with the code; then fill in what is empty
-	@mkdir -p build && cd web && export PYTHONPATH=.. && for domain in messages commands errors reports names \
-		evaluations; do \
+	@mkdir -p build && cd web && export PYTHONPATH=.. && \
+		for domain in messages commands errors reports names evaluations; do \
 		../$(BIN)/pybabel -q extract -F "translations/$$domain.cfg" --no-location --sort-output \
 		--omit-header -o "../build/$$domain.pot" . && ../$(BIN)/pybabel -q update -D "$$domain" \
 		-i "../build/$$domain.pot" -d translations -l zh --no-fuzzy-matching --ignore-obsolete \

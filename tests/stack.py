@@ -200,6 +200,17 @@ def wait_for_batch(client: openai.OpenAI, batch_id: str, *, seconds: float = PAT
     raise AssertionError(f"batch {batch_id} is still {batch.status} after {seconds} s")
 
 
+def ended(http: httpx.Client, path: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
+    """Ask for a job of any kind by its own path until it has ended, whatever the end."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found: dict[str, Any] = http.get(path).json()
+        if found["status"] in ("succeeded", "failed", "cancelled"):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{path} is still {found['status']} after {seconds} s")
+
+
 def completion_lines(model: str, count: int, **body: Any) -> bytes:
     """A batch input file of ``count`` completion requests with seeds of their own."""
     lines = []

@@ -9,7 +9,6 @@ from textgen.costs import parameters, tokens_per_second
 from textgen.errors import InvalidOption
 from textgen.events import Event, choice
 from textgen.options import Hyperparameters, ModelOptions, Preset
-from textgen.softmax import softmax_classes
 
 DEFAULT_SECONDS = 300.0  # for lstm-auto where the user sets no limit
 Pace = Callable[[Preset], float]  # seconds that a step takes
@@ -22,6 +21,12 @@ class CorpusStats:
 
     tokens: int  # of the training part
     vocab_size: int
+    sampled_classes: int = 0  # that stand for all symbols in a step's softmax; 0 for all of them
+
+    @property
+    def classes(self) -> int:
+        """Symbols that a step's softmax is over, its targets aside."""
+        return self.sampled_classes or self.vocab_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,7 @@ def choose_preset(
     machine; without it that is estimated for ``threads`` cores or a GPU.
     """
     if pace is None:
-        classes = softmax_classes(stats.vocab_size, hyperparameters, device=device)
-        pace = estimated_pace(classes, threads=threads, device=device)
+        pace = estimated_pace(stats.classes, threads=threads, device=device)
     best, _ = _fitted(_CANDIDATES[0], stats, hyperparameters, pace)
     limit = "more would need a longer text or more time"
     for candidate in _CANDIDATES[1:]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from selenium import webdriver
@@ -37,6 +38,12 @@ def client(stack: Stack) -> openai.OpenAI:
 @pytest.fixture(scope="session")
 def strict(stack: Stack) -> openai.OpenAI:
     return stack.client(strict=True)
+
+
+@pytest.fixture(scope="session")
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    with stack.http() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +81,22 @@ def model(client: openai.OpenAI, verses_file: str) -> str:
         extra_body={"hyperparameters": TINY_STEPS},
     )
     return str(wait_for(client, job.id).fine_tuned_model)
+
+
+def train_twice(client: openai.OpenAI, file_id: str) -> list[str]:
+    """The ids of two trainings of a tiny model that differ by their seeds and have ended."""
+    jobs = [
+        client.fine_tuning.jobs.create(
+            model="lstm-tiny",
+            training_file=file_id,
+            seed=seed,
+            extra_body={"hyperparameters": TINY_STEPS},
+        ).id
+        for seed in (1, 2)
+    ]
+    for job in jobs:
+        wait_for(client, job)
+    return jobs
 
 
 @pytest.fixture(scope="session")

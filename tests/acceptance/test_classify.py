@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +57,6 @@ def jsonl(entries: list[dict[str, Any]]) -> str:
 @pytest.fixture(scope="module")
 def classifier(client: openai.OpenAI) -> str:
     return train(client, "reviews.jsonl", jsonl(rows(800, seed=1)), max_steps=200)
-
-
-@pytest.fixture(scope="module")
-def http(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.http() as opened:
-        yield opened
 
 
 def classify(http: httpx.Client, model: str, texts: list[str], **more: Any) -> dict[str, Any]:

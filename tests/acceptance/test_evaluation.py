@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from tests.acceptance.conftest import train
-from tests.stack import ROOT, Stack
+from tests.stack import ROOT, Stack, ended
 from textgen.bundles.bundle import load_bundle
 from textgen.corpus.sources import Source
 from textgen.evaluation.evaluate import evaluate_bundle
@@ -48,27 +48,11 @@ def log_model(client: openai.OpenAI) -> str:
     return train(client, "log.txt", lines, max_steps=250, batch_size=16, format="lines")
 
 
-@pytest.fixture(scope="module")
-def http(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.http() as client:
-        yield client
-
-
 def run(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Start a job and wait for its end."""
     answer = http.post(path, json=body)
     assert answer.status_code == 200, answer.text
     return ended(http, f"{path}/{answer.json()['id']}")
-
-
-def ended(http: httpx.Client, path: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        found: dict[str, Any] = http.get(path).json()
-        if found["status"] in ("succeeded", "failed", "cancelled"):
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{path} is still {found['status']}")
 
 
 def content(http: httpx.Client, file_id: str) -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -16,8 +14,8 @@ import pytest
 from selenium import webdriver
 
 from tests.acceptance.browsing import check_page, sign_in
-from tests.acceptance.conftest import TINY_STEPS
-from tests.stack import PATIENCE, Stack, completion_lines, wait_for, wait_for_batch
+from tests.acceptance.conftest import train_twice
+from tests.stack import Stack, completion_lines, ended, wait_for_batch
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -33,23 +31,10 @@ ALIKE = {"/docs": "details:nth-of-type(n+20)"}
 FILES = {"/models/{model_id}/report"}  # to be kept, so a browser shows none; below it does
 
 
-@pytest.fixture(scope="module")
-def http(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.http() as client:
-        yield client
-
-
 def started(http: httpx.Client, path: str, body: dict[str, Any]) -> str:
     answer = http.post(path, json=body)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
-
-
-def wait_until_over(http: httpx.Client, job_id: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while http.get(f"/v1/jobs/{job_id}").json()["state"] != "succeeded":
-        assert time.monotonic() < deadline, job_id
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -58,29 +43,20 @@ def things(
 ) -> dict[str, list[str]]:
     """By the name of a parameter the ids of what there is; of jobs one of each kind."""
     parts = {"parts": ["prediction", "calibration", "samples", "memorisation"]}
-    jobs = [
-        started(http, "/v1/examinations", {"file": verses_file}),
-        started(http, "/v1/evaluations", {"model": model, "options": parts}),
-        started(http, "/v1/scores", {"model": model, "input": ["The king", "qqq"]}),
-    ]
+    asked = {
+        "/v1/examinations": {"file": verses_file},
+        "/v1/evaluations": {"model": model, "options": parts},
+        "/v1/scores": {"model": model, "input": ["The king", "qqq"]},
+    }
+    jobs = [started(http, path, body) for path, body in asked.items()]
     lines = client.files.create(file=("lines.jsonl", completion_lines(model, 5)), purpose="batch")
     batch = client.batches.create(
         input_file_id=lines.id, endpoint="/v1/completions", completion_window="24h"
     ).id
-    trainings = [
-        client.fine_tuning.jobs.create(
-            model="lstm-tiny",
-            training_file=verses_file,
-            seed=seed,
-            extra_body={"hyperparameters": TINY_STEPS},
-        ).id
-        for seed in (1, 2)
-    ]
-    for training in trainings:
-        wait_for(client, training)
+    trainings = train_twice(client, verses_file)
     wait_for_batch(client, batch)
-    for job in jobs:
-        wait_until_over(http, job)
+    for path, job in zip(asked, jobs, strict=True):
+        assert ended(http, f"{path}/{job}")["status"] == "succeeded"
     project = "/v1/organization/projects/default"
     now = datetime.now(UTC)
     year_ago = {"month": f"{now.year - 1}-{now.month:02}", "issue": True}

@@ -15,8 +15,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import title_contains, url_contains
 
 from tests.acceptance.browsing import check_page, chromium, patient, sign_in
-from tests.acceptance.conftest import TINY_STEPS
-from tests.stack import Stack, wait_for
+from tests.acceptance.conftest import TINY_STEPS, train_twice
+from tests.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WIDTHS = pytest.mark.parametrize("width", [1440, 390])
@@ -59,12 +59,6 @@ def click(browser: webdriver.Chrome, selector: str) -> None:
     patient(browser).until(clicked)
 
 
-@pytest.fixture(scope="module")
-def http(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.http() as client:
-        yield client
-
-
 def test_a_model_is_looked_at_imported_and_deleted(
     browser: webdriver.Chrome,
     stack: Stack,
@@ -105,17 +99,7 @@ def test_trainings_are_compared(
     verses_file: str,
     tmp_path: Path,
 ) -> None:
-    jobs = [
-        client.fine_tuning.jobs.create(
-            model="lstm-tiny",
-            training_file=verses_file,
-            seed=seed,
-            extra_body={"hyperparameters": TINY_STEPS},
-        ).id
-        for seed in (1, 2)
-    ]
-    for job in jobs:
-        wait_for(client, job)
+    jobs = train_twice(client, verses_file)
     sign_in(browser, stack, "/jobs?kind=training&state=succeeded", 390)
     look_at(browser, tmp_path, "jobs")
     for job in jobs:

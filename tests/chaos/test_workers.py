@@ -45,22 +45,25 @@ def test_a_stopped_worker_comes_back_as_a_zombie(
     rig.until(lambda: f"{job_id}: let go" in rig.stack.log_text(), 30)
 
 
-def test_a_killer_of_memory_is_poison(rig: Rig, record: Recorder) -> None:
+def test_a_killer_of_memory_is_poison(rig: Rig, record: Recorder, repeat: int) -> None:
     """Row 21: killed as the kernel does it, before any checkpoint, three times; then it ends."""
     rig.batch(FEW)
     rig.ledger.settle()
-    job_id = rig.train(ends=("failed",))
-    neighbour = rig.batch(FEW)
-    for claim in range(1, 4):
-        rig.until(lambda claim=claim: rig.ledger.row(job_id).token >= claim)
-        rig.until_child()
-        for child in rig.stack.processes("worker.training.child"):
-            child.kill()
-            psutil.wait_procs([child], timeout=10)
-    rig.ledger.wait()
-    assert rig.ledger.row(job_id).error["code"] == "poison"
-    assert rig.ledger.row(neighbour).losses == 0
-    record.end(rig, "21", "the training is killed for its memory, three times", outcome="poison")
+    for _ in range(repeat):
+        record.begin(rig)
+        job_id = rig.train(ends=("failed",))
+        neighbour = rig.batch(FEW)
+        for claim in range(1, 4):
+            rig.until(lambda claim=claim: rig.ledger.row(job_id).token >= claim)  # noqa: B023
+            rig.until_child()
+            for child in rig.stack.processes("worker.training.child"):
+                child.kill()
+                psutil.wait_procs([child], timeout=10)
+        rig.ledger.wait()
+        assert rig.ledger.row(job_id).error["code"] == "poison"
+        assert rig.ledger.row(neighbour).losses == 0
+        fault = "the training is killed for its memory, three times"
+        record.end(rig, "21", fault, outcome="poison")
 
 
 def test_a_hung_training(new_rig: NewRig, record: Recorder) -> None:

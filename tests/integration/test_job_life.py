@@ -301,7 +301,6 @@ def test_any_life_keeps_the_rules(new_database: Callable[[], str]) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(0)
 def test_many_lives_keep_the_rules(new_database: Callable[[], str]) -> None:
     on_sqlite = new_database().startswith("sqlite")
 

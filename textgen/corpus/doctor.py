@@ -24,7 +24,7 @@ from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm
 from textgen.options import Hyperparameters
 from textgen.presets import DEFAULT_SECONDS, CorpusStats, choose_preset
-from textgen.softmax import softmax_classes
+from textgen.softmax import sampled_classes
 from textgen.tokenizers import CharTokenizer
 
 _COUNTED = 1_000_000  # characters that the models by counting see
@@ -234,17 +234,20 @@ def _check(source: Source, counts: Counter[str]) -> None:
 def _suggestion(counts: Counter[str], seconds: float, threads: int, device: str) -> Suggestion:
     vocab_size = CharTokenizer.train(counts).vocab_size
     wanted = Hyperparameters(max_seconds=seconds)
-    stats = CorpusStats(int(counts.total() * (1 - wanted.validation_fraction)), vocab_size)
+    stats = CorpusStats(
+        int(counts.total() * (1 - wanted.validation_fraction)),
+        vocab_size,
+        sampled_classes(vocab_size, wanted, device=device),
+    )
     preset, events = choose_preset(stats, wanted, threads=threads, device=device)
-    classes = softmax_classes(vocab_size, wanted, device=device)
-    speed = tokens_per_second(preset.model, classes, threads=threads, device=device)
+    speed = tokens_per_second(preset.model, stats.classes, threads=threads, device=device)
     return Suggestion(
         tokenizer=DEFAULT_TOKENIZER,
         vocab_size=vocab_size,
         model=f"{preset.model.layers}×{preset.model.hidden_size}",
         parameters=parameters(preset.model, vocab_size),
         batch_size=preset.batch_size,
-        memory_bytes=training_bytes(preset, vocab_size, classes),
+        memory_bytes=training_bytes(preset, vocab_size, stats.classes),
         seconds=seconds,
         passes=round(seconds * speed / max(stats.tokens, 1), 2),
         reasons=(

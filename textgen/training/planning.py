@@ -22,7 +22,7 @@ from textgen.presets import (
     estimated_pace,
     fit_to_text,
 )
-from textgen.softmax import softmax_classes
+from textgen.softmax import sampled_classes
 from textgen.training.duration import finish, limits_of
 from textgen.training.fine_tuning import (
     Base,
@@ -60,20 +60,20 @@ def make_plan(
     """
     if base is not None:
         say_what_is_not_practised(base, wanted, on_event)
+    vocab_size = corpus.tokenizer.vocab_size
     stats = CorpusStats(
-        tokens=corpus.splits["train"].tokens, vocab_size=corpus.tokenizer.vocab_size
+        tokens=corpus.splits["train"].tokens,
+        vocab_size=vocab_size,
+        sampled_classes=_sampled_classes(vocab_size, wanted, device, group, on_event),
     )
-    classes = _softmax_classes(stats.vocab_size, wanted, device, group, on_event)
-    preset = _preset(
-        corpus, stats, classes, preset_name, wanted, device, threads, on_event, base, group
-    )
+    preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base, group)
     if "classify" in wanted.weights and wanted.sequence_length is None:
         preset = _long_enough(preset, corpus, on_event)
     plan = draft(corpus, preset_name, preset, wanted, device, threads, base)
     plan = plan.model_copy(
         update={
             **kept_of_old(wanted, replay, on_event),
-            "sampled_classes": _sampled(classes, stats),
+            "sampled_classes": stats.sampled_classes,
             "workers": _workers(group, wanted, preset),
         }
     )
@@ -96,7 +96,6 @@ def make_plan(
 def _preset(
     corpus: EncodedCorpus,
     stats: CorpusStats,
-    classes: int,
     name: str,
     wanted: Hyperparameters,
     device: torch.device,
@@ -109,7 +108,7 @@ def _preset(
     if base is not None:
         preset = apply_hyperparameters(preset_of(base, wanted, on_event), wanted)
     elif name == AUTO_PRESET:
-        pace = _measured_pace(corpus, stats, classes, wanted, device, threads, group)
+        pace = _measured_pace(corpus, stats, wanted, device, threads, group)
         preset, reasons = choose_preset(stats, wanted, pace=pace)
         for reason in reasons:
             on_event(reason)
@@ -149,20 +148,19 @@ def named_preset(name: str) -> Preset:
 def _measured_pace(
     corpus: EncodedCorpus,
     stats: CorpusStats,
-    classes: int,
     wanted: Hyperparameters,
     device: torch.device,
     threads: int,
     group: Group,
 ) -> Pace:
     """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
-    estimated = estimated_pace(classes, threads=threads * group.size, device=device.type)
+    estimated = estimated_pace(stats.classes, threads=threads * group.size, device=device.type)
     preset = PRESETS[_MEASURED].model_copy(update={"batch_size": _MEASURED_ROWS})
     preset = fit_to_text(preset, stats.tokens, Hyperparameters())
     if preset.batch_size < group.size:
         return estimated  # too few rows for all of them
     plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)
-    plan = plan.model_copy(update={"sampled_classes": _sampled(classes, stats)})
+    plan = plan.model_copy(update={"sampled_classes": stats.sampled_classes})
     mixture = make_mixture(plan, corpus)
     first, *others = ways(device, threads, precisions(wanted.precision, device))
     likely = [first, *(way for way in others if replace(way, precision=first.precision) == first)]
@@ -208,33 +206,28 @@ def draft(
     )
 
 
-def _softmax_classes(
+def _sampled_classes(
     vocab_size: int,
     wanted: Hyperparameters,
     device: torch.device,
     group: Group,
     on_event: OnEvent,
 ) -> int:
-    """How many symbols a step's softmax is over; InvalidOption where that cannot be as wished."""
+    """As a plan has it, said where it is not as asked; InvalidOption where it cannot be so."""
     if wanted.softmax == "sampled" and group.size > 1:
         raise InvalidOption(
             f"'softmax' is sampled, but {group.size} workers share a training, and each would move "
             "other rows. Leave it out, or train with one worker.",
             param="softmax",
         )
-    classes = softmax_classes(vocab_size, wanted, device=device.type, workers=group.size)
-    if wanted.softmax is None and classes < vocab_size:
+    sampled = sampled_classes(vocab_size, wanted, device=device.type, workers=group.size)
+    if wanted.softmax is None and sampled:
         reason = f"a step over all of {vocab_size:,} symbols would take longer and teach no more"
         on_event(choice("softmax", "sampled", reason))
-    elif wanted.softmax == "sampled" and classes == vocab_size:
+    elif wanted.softmax == "sampled" and not sampled:
         reason = f"sampling among {vocab_size:,} symbols would save nothing"
         on_event(choice("softmax", "exact", reason))
-    return classes
-
-
-def _sampled(classes: int, stats: CorpusStats) -> int:
-    """As a plan has it, where 0 means all."""
-    return classes if classes < stats.vocab_size else 0
+    return sampled
 
 
 def _workers(group: Group, wanted: Hyperparameters, preset: Preset) -> int:

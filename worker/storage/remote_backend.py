@@ -29,7 +29,7 @@ PART = 16 * 2**20
 
 
 @contextmanager
-def told_as_oserror() -> Iterator[None]:
+def told_as_storage_away() -> Iterator[None]:
     """Raise StorageAway for what is wrong with the storage, whatever its library calls it."""
     try:
         yield
@@ -38,7 +38,8 @@ def told_as_oserror() -> Iterator[None]:
     except Exception as error:
         if type(error).__module__ == "builtins" and not isinstance(error, OSError):
             raise
-        raise StorageAway(errno.EIO, f"the storage does not answer: {error}") from error
+        number = getattr(error, "errno", None) or errno.EIO
+        raise StorageAway(number, f"the storage does not answer: {error}") from error
 
 
 class RemoteBackend(Backend):
@@ -58,7 +59,7 @@ class RemoteBackend(Backend):
         self.staging = cache / STAGING
 
     @override
-    @told_as_oserror()
+    @told_as_storage_away()
     def publish(self, folder: Path, name: str) -> None:
         target = f"{self._root}/{name}"
         if self._fs.exists(f"{target}/{MANIFEST}"):
@@ -70,7 +71,7 @@ class RemoteBackend(Backend):
         shutil.rmtree(folder)
 
     @override
-    @told_as_oserror()
+    @told_as_storage_away()
     def open(self, name: str, file: str) -> BinaryIO:
         path = f"{self._root}/{name}/{file}"
         return io.BufferedReader(_RemoteFile(self._fs.open(path, "rb", block_size=READ_AHEAD)))
@@ -80,12 +81,12 @@ class RemoteBackend(Backend):
         return None
 
     @override
-    @told_as_oserror()
+    @told_as_storage_away()
     def rename(self, name: str, file: str, to: str) -> None:
         self._fs.mv(f"{self._root}/{name}/{file}", f"{self._root}/{name}/{to}")
 
     @override
-    @told_as_oserror()
+    @told_as_storage_away()
     def delete(self, name: str) -> None:
         target = f"{self._root}/{name}"
         with suppress(FileNotFoundError):
@@ -125,7 +126,7 @@ class RemoteBackend(Backend):
         with path.open("rb") as source, self._fs.open(to, "wb", block_size=PART) as target:
             shutil.copyfileobj(source, target, PART)
 
-    @told_as_oserror()
+    @told_as_storage_away()
     def _find(self, prefix: str) -> dict[str, Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
         with suppress(FileNotFoundError):  # of a bucket that the first artifact will make
@@ -148,7 +149,7 @@ class _RemoteFile(io.RawIOBase):
         return True
 
     @override
-    @told_as_oserror()
+    @told_as_storage_away()
     def readinto(self, buffer: Any) -> int:
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
