@@ -49,6 +49,7 @@ def kill_family(process: subprocess.Popen[Any]) -> None:
     """kill -9 of a process and all that descend from it, whatever their sessions."""
     try:
         parent = psutil.Process(process.pid)
+        parent.suspend()  # or it would start others in the place of those that die first
         family = [*parent.children(recursive=True), parent]
     except psutil.NoSuchProcess:
         return
