@@ -82,6 +82,15 @@ class Ledger:
             if event.type == "running" and event.created_at > moment
         ]
 
+    def steps_since_checkpoint(self, job_id: str, reached: int, moment: float) -> int:
+        """That a training which had come so far makes again where it is claimed at a moment."""
+        kept = [
+            event.data["step"]
+            for event in self.events(job_id)
+            if event.type == "checkpoint" and event.created_at < moment
+        ]
+        return max(0, reached - max(kept, default=0))
+
     def count(self, *conditions: Any) -> int:
         with self._database.read() as connection:
             query = sa.select(sa.func.count()).select_from(jobs).where(*conditions)

@@ -203,6 +203,11 @@ class Rig:
     def until_checkpoint(self, job_id: str) -> None:
         self.until(lambda: (self.ledger.row(job_id).checkpoint or {}).get("step", 0) > 0)
 
+    def step_of(self, job_id: str) -> int:
+        """The last that a training has told of."""
+        told = [each.data["step"] for each in self.ledger.events(job_id) if each.type == "metrics"]
+        return max([*told, self.ledger.row(job_id).progress.get("step") or 0])
+
     def lines_done(self, job_id: str) -> int:
         counts = self.ledger.row(job_id).progress.get("request_counts", {})
         return int(counts.get("completed", 0))

@@ -106,11 +106,14 @@ def test_a_killed_training_ends_with_the_same_weights(
             rig.until_checkpoint(job_id)  # the short pass goes to where it matters most
         else:
             time.sleep(rig.random.uniform(0, 6))
+        reached = rig.step_of(job_id)
         moment = time.time()
         kill(rig)
         rig.ledger.wait()
         again = rig.ledger.claims_after(job_id, moment)
-        record.end(rig, row, fault, seconds=again[0] - moment if again else None)
+        redone = rig.ledger.steps_since_checkpoint(job_id, reached, again[0]) if again else None
+        seconds = again[0] - moment if again else None
+        record.end(rig, row, fault, seconds=seconds, steps_redone=redone)
 
 
 @pytest.mark.parametrize(
@@ -221,11 +224,14 @@ def test_a_drained_stack_loses_nothing(rig: Rig, record: Recorder, repeat: int) 
         record.begin(rig)
         job_id = rig.train()
         rig.until_checkpoint(job_id)
+        reached = rig.step_of(job_id)
         moment = time.time()
         assert rig.stack.stop() == 0
         drained = time.time() - moment
         assert drained < 90
         assert rig.ledger.row(job_id).state in ("queued", "succeeded")
+        lost = rig.ledger.steps_since_checkpoint(job_id, reached, time.time())
         rig.stack.start()
-        record.end(rig, "23", "SIGTERM to everything (a deploy), then a start", seconds=drained)
+        fault = "SIGTERM to everything (a deploy), then a start"
+        record.end(rig, "23", fault, seconds=drained, steps_lost=lost)
         assert rig.ledger.row(job_id).losses == 0

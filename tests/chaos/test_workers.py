@@ -40,9 +40,11 @@ def test_a_stopped_worker_comes_back_as_a_zombie(
             rig.until(lambda: rig.ledger.claims_after(job_id, moment))
             seconds = rig.ledger.claims_after(job_id, moment)[0] - moment
             time.sleep(rig.random.uniform(0, 2))
+        rig.until(lambda: rig.stack.log_text().count(f"{job_id}: let go"), 30)
         rig.ledger.wait()
-        record.end(rig, "3", "SIGSTOP of the worker beyond its lease, then CONT", seconds=seconds)
-    rig.until(lambda: f"{job_id}: let go" in rig.stack.log_text(), 30)
+        fenced = rig.stack.log_text().count(f"{job_id}: let go")  # after a write of no row
+        fault = "SIGSTOP of the worker beyond its lease, then CONT"
+        record.end(rig, "3", fault, seconds=seconds, fenced_writes=fenced)
 
 
 def test_a_killer_of_memory_is_poison(rig: Rig, record: Recorder, repeat: int) -> None:
@@ -62,8 +64,10 @@ def test_a_killer_of_memory_is_poison(rig: Rig, record: Recorder, repeat: int) -
         rig.ledger.wait()
         assert rig.ledger.row(job_id).error["code"] == "poison"
         assert rig.ledger.row(neighbour).losses == 0
+        ended = rig.ledger.row(neighbour)
+        took = ended.finished_at - ended.created_at
         fault = "the training is killed for its memory, three times"
-        record.end(rig, "21", fault, outcome="poison")
+        record.end(rig, "21", fault, outcome="poison", neighbours_seconds=took)
 
 
 def test_a_hung_training(new_rig: NewRig, record: Recorder) -> None:
