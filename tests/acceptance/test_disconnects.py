@@ -8,6 +8,7 @@ import random
 
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.load_client import Caller, make_body
 from tests.stack import Stack
@@ -15,18 +16,19 @@ from tests.vitals import engine_is_idle, look, open_redis, soon
 
 WITHOUT_END = 1_000_000  # tokens: hours of work for this model, were it not stopped
 AT_ONCE = 16
+PLAIN = 5  # every so manieth request is no stream
 POOLS = 260  # threads of the web process, and more than its connections
 
 
 async def hang_up(stack: Stack, model: str, count: int, seed: int) -> None:
-    """So many requests, plain and streamed, each left at a moment of its own."""
+    """So many streams, and plain requests among them, each left at a moment of its own."""
     source = random.Random(seed)
-    left = iter(range(count))
+    left = iter(range(count + count // (PLAIN - 1)))
 
     async def one() -> None:
         for number in left:
             caller = Caller(stack.port, stack.key)
-            body = make_body(model, WITHOUT_END, stream=bool(number % 3), seed=number)
+            body = make_body(model, WITHOUT_END, stream=bool(number % PLAIN), seed=number)
             await caller.abandon(
                 body, after_events=source.randint(0, 4), seconds=source.uniform(0.001, 0.3)
             )
@@ -68,6 +70,7 @@ def test_aborted_requests_leave_nothing(
     asyncio.run(hang_up(stack, model, count, seed=1))
 
     assert soon(lambda: engine_is_idle(stack))
+    assert soon(lambda: texts_in_engine(stack) == 0)
     after = look(stack)
     # Pools of threads and connections may fill, up to their bounds; a leak is one a request.
     spare = min(count // 4, POOLS)
@@ -84,6 +87,18 @@ def test_aborted_requests_leave_nothing(
     waiting = sum(connection.xlen(key) for key in connection.scan_iter("textgen:answers:*"))
     assert waiting <= 1000
     connection.close()
+
+
+def texts_in_engine(stack: Stack) -> float:
+    """That hold a slot or wait for one, as the engine tells each second."""
+    with stack.http() as http:
+        told = http.get("/metrics").text
+    return sum(
+        float(sample.value)
+        for family in text_string_to_metric_families(told)
+        for sample in family.samples
+        if sample.name in ("vllm:num_requests_running", "vllm:num_requests_waiting")
+    )
 
 
 def count_files(stack: Stack) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import openai
 import psutil
+import sqlalchemy as sa
 import torch
 
 from tests.chaos.ledger import Ledger
@@ -27,6 +28,7 @@ from textgen.training.train import train_files
 from worker.errors import DatabaseUnavailable
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
+from worker.storage.tables import models
 from worker.training.result import MODEL_FILE
 
 TRAINING = {"max_steps": 400, "batch_size": 8, "sequence_length": 32, "hidden_size": 64}
@@ -180,7 +182,10 @@ class Rig:
         ]
 
     def _weights_are_right(self, row: Any) -> bool:
-        (name,) = (each for each in self.store.list(f"jobs/{row.id}") if each.endswith("/model"))
+        """Of the model that was published: one that a claim stored before its death is an orphan."""
+        published = models.c.id == row.result["fine_tuned_model"]
+        with self.database.read() as connection:
+            name = connection.execute(sa.select(models.c.artifact).where(published)).scalar_one()
         path = self.store.local_path(name, MODEL_FILE)
         bundle = load_bundle(path)
         assert bundle.header.plan is not None

@@ -90,6 +90,31 @@ def test_what_is_held_goes_with_a_request_that_is_cancelled(make_bundle: BundleM
     assert engine.free_slots == 1
 
 
+@pytest.mark.parametrize("heat", [0.5, 1.0, 2.0])
+@pytest.mark.skipif(load() is None, reason="there is no compiler for the engine's kernel")
+def test_the_kernel_draws_each_token_as_often_as_its_chance_says(
+    make_bundle: BundleMaker, heat: float
+) -> None:
+    model, library = FoldedModel(make_bundle().model), load()
+    assert library is not None
+    count = 4096
+    rows = NativeKernel(model, library, 2).rows(count)
+    draws = PlainDraws(count, model.columns)
+    draws.rows[:] = True
+    draws.keys[:] = [stream_key(seed, 0) for seed in range(count)]
+    draws.heat[:] = heat
+    assert rows.draw_by(draws)
+    found, expected = np.zeros(model.columns), np.zeros(model.columns)
+    for _ in range(4):
+        found += np.bincount(rows.burst(count, 1, 0.0)[0], minlength=model.columns)
+        expected += (rows.state.logits.double() / heat).softmax(1).sum(0).numpy()
+    possible = expected > 0
+    assert not found[~possible].any()
+    surplus = found[possible] - expected[possible]
+    freedom = possible.sum() - 1
+    assert (surplus**2 / expected[possible]).sum() < freedom + 6 * (2 * freedom) ** 0.5
+
+
 @pytest.mark.skipif(load() is None, reason="there is no compiler for the engine's kernel")
 def test_the_kernel_draws_what_the_sampler_would_draw(make_bundle: BundleMaker) -> None:
     """Save where a number lies within rounding of an edge between two tokens."""

@@ -15,6 +15,8 @@ from textgen import softmax
 from textgen.bundles.bundle import load_bundle
 from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
 from textgen.corpus.sources import Source
+from textgen.engine.kernels.int8_loss import METRIC
+from textgen.engine.kernels.library import load
 from textgen.errors import InvalidBundle, InvalidCheckpoint, InvalidOption, TrainingDiverged
 from textgen.options import Hyperparameters
 from textgen.reading_options import CorpusFormat
@@ -53,6 +55,8 @@ def test_it_trains_a_model_that_can_be_loaded_and_tells_how(tmp_path: Path) -> N
     assert bundle.header.plan == told.plan
     assert bundle.header.metrics["full_valid_loss"] == told.all("metrics")[-1]["full_valid_loss"]
     assert 0 < bundle.header.metrics["full_valid_loss"] < 3.5
+    if load() is not None:  # the kernel, without which there are no int8 weights
+        assert abs(bundle.header.metrics[METRIC]) < 0.01
     assert bundle.header.corpus["characters"] == len(TEXT)
     assert bundle.header.training is None
     assert bundle.header.generation_defaults.max_tokens == 400

@@ -146,6 +146,8 @@ def test_a_preset_has_nothing_to_say(call: Caller) -> None:
         ({"reject_if_copied_over": 0}, "invalid_value", "reject_if_copied_over"),
         ({"prompt": []}, "invalid_value", "prompt"),
         ({"prompt": "x" * 300_000}, "prompt_too_long", "prompt"),
+        ({"n": 0}, "invalid_value", "n"),
+        ({"n": 129}, "invalid_value", "n"),
         ({"n": 128, "prompt": ["a", "b", "c"]}, "too_many_choices", "n"),
         ({"max_token": 3}, "unknown_option", "max_token"),
     ],
