@@ -182,7 +182,7 @@ class Rig:
         ]
 
     def _weights_are_right(self, row: Any) -> bool:
-        """Of the model that was published: one that a claim stored before its death is an orphan."""
+        """Of the published model: one that a claim stored before its death is an orphan."""
         published = models.c.id == row.result["fine_tuned_model"]
         with self.database.read() as connection:
             name = connection.execute(sa.select(models.c.artifact).where(published)).scalar_one()
