@@ -18,9 +18,10 @@
     progress         about once a second: step, total_steps, train_loss, tokens_per_second,
                      seconds_left, seconds; before the first step only doing, in words; of an
                      evaluation, before each part: part, step, total_steps, seconds
-    metrics          a measurement: step, total_steps, train_loss, train_mean_token_accuracy, and
-                     where the validation text was run valid_loss, valid_mean_token_accuracy,
-                     valid_bits_per_character, valid_perplexity; at the end full_valid_loss and
+    metrics          a measurement: step, total_steps, the seconds that the steps have taken,
+                     train_loss, train_mean_token_accuracy, and where the validation text was run
+                     valid_loss, valid_mean_token_accuracy, valid_bits_per_character,
+                     valid_perplexity; at the end full_valid_loss and
                      full_valid_mean_token_accuracy. Losses are nats per token. Of classes
                      valid_accuracy, valid_precision, valid_recall, valid_f1, valid_weighted_f1,
                      valid_calibration_error, and at the end classification, class by class.

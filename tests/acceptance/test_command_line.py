@@ -235,7 +235,7 @@ def test_models_are_listed_by_their_names_and_without_checkpoints(
 
 def test_what_is_refused_leaves_nothing_and_costs_nothing(stack: Stack, tmp_path: Path) -> None:
     verses, prompts = tmp_path / "verses.txt", tmp_path / "prompts.txt"
-    verses.write_text(VERSES * 4)
+    verses.write_text(VERSES * 4 + "Nobody has stored this.")
     prompts.write_text("The king\n")
     before = stack.cli("files", "list", "--json").stdout
 
@@ -248,3 +248,35 @@ def test_what_is_refused_leaves_nothing_and_costs_nothing(stack: Stack, tmp_path
     assert run.returncode == 2 and ".jsonl, .csv or .txt" in run.stderr
 
     assert stack.cli("files", "list", "--json").stdout == before
+
+
+def test_a_file_that_is_stored_is_not_stored_again(stack: Stack, tmp_path: Path) -> None:
+    verses = tmp_path / "again.txt"
+    verses.write_text(VERSES * 4)
+    asked = ("train", str(verses), "--model", "lstm-tiny", *TINY, "--set", "max_steps=20")
+    first, second = (stack.cli(*asked, "--json", timeout=600) for _ in range(2))
+    assert "is stored already" not in first.stderr
+    assert "again.txt is stored already, as file-" in second.stderr
+    files = [json.loads(run.stdout)["spec"]["files"][0]["id"] for run in (first, second)]
+    assert files[0] == files[1]
+    refused = stack.cli("train", str(verses), "--model", "lstm-smal")
+    assert refused.returncode == 1
+    assert stack.cli("files", "content", files[0]).stdout == VERSES * 4
+
+    verses.write_text(VERSES * 4 + "Changed.")
+    third = stack.cli(*asked, "--json", timeout=600)
+    assert json.loads(third.stdout)["spec"]["files"][0]["id"] != files[0]
+
+
+def test_an_ended_training_stands_at_its_last_step(stack: Stack, tmp_path: Path) -> None:
+    verses = tmp_path / "verses.txt"
+    verses.write_text(VERSES * 4)
+    asked = ("train", str(verses), "--model", "lstm-tiny", *TINY, "--set", "max_steps=60")
+    job = json.loads(stack.cli(*asked, "--json", timeout=600).stdout)
+    assert (job["progress"]["step"], job["progress"]["seconds_left"]) == (60, 0)
+
+    shown = stack.cli("jobs", "show", job["id"]).stdout
+    loss = f"{job['result']['metrics']['full_valid_loss']:.4f}"
+    (line,) = [line for line in shown.splitlines() if "full valid loss" in line]
+    assert line.split()[-1] == loss
+    assert "{" not in shown

@@ -110,7 +110,7 @@ def test_a_stop_in_between_changes_no_bit(tmp_path: Path, whole: Whole) -> None:
     bundle, same_facts = outcome(finished(tmp_path, parts, plan=told.plan, resume=newest(tmp_path)))
     assert same_weights(before, bundle)
     assert facts == same_facts
-    assert parts.all("metrics") == told.all("metrics")
+    assert parts.measurements() == told.measurements()
 
 
 def test_it_goes_on_with_another_number_of_processes(tmp_path: Path, whole: Whole) -> None:

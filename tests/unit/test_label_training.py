@@ -179,12 +179,12 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path, objectives: 
             tmp_path / "parts", source, part, options=options, plan=told.plan, resume=resume,
             should_stop=lambda asked=asked, stop=stop: next(asked) >= stop,
         )  # fmt: skip
-        told_in_parts += part.all("metrics")
+        told_in_parts += part.measurements()
         resume = checkpoints(tmp_path / "parts" / "checkpoints")[-1]
     parts, facts_in_parts = outcome(done)
     assert same_weights(whole, parts)
     assert facts == facts_in_parts
-    assert told_in_parts == told.all("metrics")
+    assert told_in_parts == told.measurements()
 
 
 def test_a_resumed_training_needs_no_word_of_what_was_chosen(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def test_it_trains_a_model_that_can_be_loaded_and_tells_how(tmp_path: Path) -> N
     assert kinds.index("corpus") < kinds.index("plan") < kinds.index("metrics")
     assert kinds[-2:] == ["checkpoint", "metrics"]
     assert bundle.header.plan == told.plan
+    end = told.all("progress")[-1]
+    assert (end["step"], end["seconds_left"]) == (told.plan.total_steps, 0)
     assert bundle.header.metrics["full_valid_loss"] == told.all("metrics")[-1]["full_valid_loss"]
     assert 0 < bundle.header.metrics["full_valid_loss"] < 3.5
     if load() is not None:  # the kernel, without which there are no int8 weights
@@ -87,7 +89,7 @@ def test_stops_at_random_steps_change_no_bit(
             resume=resume,
             should_stop=after(generator.randrange(40)),
         )
-        told_in_parts += part.all("metrics")
+        told_in_parts += part.measurements()
         if done is None:
             assert part.events[-1].type == "checkpoint" or resume is not None
             resume = checkpoints(folder / "work" / "checkpoints")[-1]
@@ -95,7 +97,7 @@ def test_stops_at_random_steps_change_no_bit(
     parts, facts_in_parts = outcome(done)
     assert same_weights(whole, parts)
     assert facts == facts_in_parts
-    assert told_in_parts == told.all("metrics")
+    assert told_in_parts == told.measurements()
 
 
 CHILD = """

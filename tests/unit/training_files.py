@@ -47,6 +47,13 @@ class Listener:
     def all(self, kind: str) -> list[Mapping[str, Any]]:
         return [event.data for event in self.events if event.type == kind]
 
+    def measurements(self) -> list[dict[str, Any]]:
+        """What was measured, but for how long it took."""
+        return [
+            {name: value for name, value in metrics.items() if name != "seconds"}
+            for metrics in self.all("metrics")
+        ]
+
     @property
     def plan(self) -> Plan:
         return Plan.parse(self.all("plan")[0]["plan"])

@@ -80,6 +80,7 @@ class Run:
         self._measure_base()
         while not self._is_over():
             if should_stop():
+                self._tell_the_end()
                 self._save()
                 return False
             self._step()
@@ -87,6 +88,7 @@ class Run:
                 took = self._save_if_there_is_room()
                 pause = min(max(shortest, _CHECKPOINT_SHARE * took), longest)
                 next_save = time.monotonic() + pause
+        self._tell_the_end()
         self._save()
         return True
 
@@ -160,7 +162,8 @@ class Run:
                     message += f", accuracy {valid.classes.accuracy:.3f}"
                 self.best.compare(valid.loss, trainer.step)
         self.metrics |= metrics
-        data = {"step": trainer.step, "total_steps": plan.total_steps, **metrics}
+        at = {"step": trainer.step, "total_steps": plan.total_steps}
+        data = {**at, "seconds": round(self._seconds, 3), **metrics}
         self._on_event(Event("metrics", message, data=data))
         writes = tuple(plan.objectives) != ("classify",)
         if writes and validation_due and trainer.step % (_SAMPLE_EVERY * plan.validate_every) == 0:
@@ -178,6 +181,11 @@ class Run:
             seed=self.plan.seed + step,
         )
         self._on_event(Event("sample", text, data={"text": text, "step": step}))
+
+    def _tell_the_end(self) -> None:
+        """Where it has come to; unless nothing was done since it went on."""
+        if not math.isnan(self._step_seconds):
+            self._progress()
 
     def _progress(self) -> None:
         plan, step = self.plan, self.trainer.step

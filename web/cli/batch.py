@@ -20,7 +20,8 @@ from web.cli.generate import body_of
 from web.cli.language import _, said
 from web.cli.sampling import sampling_options
 from web.cli.terminal import json_option, notes, print_json
-from web.cli.train import say_how_to_come_back, say_not_done, upload
+from web.cli.train import say_how_to_come_back, say_not_done
+from web.cli.uploads import files_for_a_request
 
 
 @click.command(epilog="Example: textgen batch novels prompts.txt texts.csv --max-tokens 200")
@@ -70,9 +71,10 @@ def check_target(target: Path) -> None:
 
 def start(api: Api, requests: Path, console: Console) -> dict[str, Any]:
     """Upload batch lines and start the batch."""
-    stored = upload(api, requests, "batch", console)
-    body = {"input_file_id": stored["id"], "endpoint": ENDPOINT, "completion_window": "24h"}
-    return dict(api.post("/v1/batches", body))
+    with files_for_a_request(api, console) as store:
+        file_id = store(requests, "batch")
+        body = {"input_file_id": file_id, "endpoint": ENDPOINT, "completion_window": "24h"}
+        return dict(api.post("/v1/batches", body))
 
 
 def fetch(api: Api, finished: dict[str, Any], folder: Path) -> tuple[Path | None, Path | None]:

@@ -36,8 +36,8 @@ from web.cli.language import _, said
 from web.cli.spoken_help import in_language, show
 from web.cli.stack import Stack
 from web.cli.terminal import size, span
-from web.cli.train import upload
 from web.cli.up import command_name, home_prefix
+from web.cli.uploads import files_for_a_request
 from worker.settings import Settings, load_settings
 
 TRAINING_SECONDS = 75.0
@@ -100,14 +100,14 @@ def _corpus(console: Console, home: Path, given: Path | None) -> Path:
 
 
 def _train(api: Api, console: Console, path: Path, seconds: float) -> dict[str, Any] | None:
-    stored = upload(api, path, "fine-tune", console)
-    body = {
-        "model": "lstm-auto",
-        "training_file": stored["id"],
-        "hyperparameters": {"max_seconds": seconds},
-        "alias": NAME,
-    }
-    job = api.post("/v1/fine_tuning/jobs", body)
+    with files_for_a_request(api, console) as store:
+        body = {
+            "model": "lstm-auto",
+            "training_file": store(path, "fine-tune"),
+            "hyperparameters": {"max_seconds": seconds},
+            "alias": NAME,
+        }
+        job = api.post("/v1/fine_tuning/jobs", body)
     told = {"time": span(seconds), "job": job["id"]}
     console.print(_("Training for %(time)s as job %(job)s") % told)
     ended = _follow(api, job["id"], console)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,13 @@ from textgen.evaluation.options import EvaluationOptions
 from web.catalogues import ENGLISH
 from web.cli.api import Api, connect, path_of, save
 from web.cli.completion import model_argument
+from web.cli.figures import figures
 from web.cli.language import _, language, named, said
 from web.cli.options import given, reading_options, set_option, values_of
 from web.cli.terminal import json_option, notes, print_json, print_table
-from web.cli.train import succeeded, upload
+from web.cli.train import succeeded
+from web.cli.uploads import files_for_a_request
 from web.evaluation_pages import page_in
-
-SHOWN = 60  # characters of a text in the table
-CHOICES = ("origin", "rows", "position_unit")  # figures that are one of a few words
 
 
 @click.command("eval", epilog="Example: textgen eval novels --html novels.html --set samples=20")
@@ -60,9 +59,10 @@ def evaluate(
         "model": model,
         "options": options.model_dump(mode="json", exclude_unset=True),
     }
-    if file is not None:
-        body |= {"file": upload(api, file, "user_data", console)["id"], **given(reading)}
-    started = api.post("/v1/evaluations", body)
+    with files_for_a_request(api, console) as store:
+        if file is not None:
+            body |= {"file": store(file, "user_data"), **given(reading)}
+        started = api.post("/v1/evaluations", body)
     on = _("what its training held out") if file is None else file.name
     told = {"job": started["id"], "model": started["model"], "text": on}
     console.print(_("Evaluation %(job)s of %(model)s on %(text)s") % told, soft_wrap=True)
@@ -99,24 +99,3 @@ def report_of(api: Api, ended: Mapping[str, Any]) -> dict[str, Any]:
         api.download(path_of("files", ended["report_file_id"], "content"), file)
         file.seek(0)
         return dict(json.load(file))
-
-
-def figures(summary: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
-    """Each figure of a summary with its name in words."""
-    for name, value in summary.items():
-        words = named(name).replace("_", " ")
-        words = _("%(part)s %(measure)s") % {"part": within, "measure": words} if within else words
-        if isinstance(value, Mapping):
-            if name != "missing":
-                yield from figures(value, words)
-        else:
-            yield words, _shown(named(value) if name in CHOICES else value)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4f}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    line = " ".join(str(value).split())
-    return line if len(line) <= SHOWN else line[:SHOWN] + "…"

@@ -12,7 +12,7 @@ from web.cli.api import connect, path_of, save
 from web.cli.deletions import confirm_deletion, yes_option
 from web.cli.language import _
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, size
-from web.cli.train import upload as upload_file
+from web.cli.uploads import upload as upload_file
 
 
 @click.group(invoke_without_command=True)

@@ -40,6 +40,7 @@ def follow(api: Api, job_id: str, console: Console, *, after: int = 0) -> dict[s
         try:
             while True:
                 job = patiently(lambda: api.get(path_of("jobs", job_id)))
+                told = seen
                 try:
                     seen = print_events(api, job_id, console, seen, losses.note)
                 except RequestFailed as error:
@@ -48,7 +49,8 @@ def follow(api: Api, job_id: str, console: Console, *, after: int = 0) -> dict[s
                     console.print(Text(f"  {said(error.message)}", style="dim"), soft_wrap=True)
                 if job["state"] in ENDED or job["state"] == "paused":
                     return dict(job)
-                show(job, losses.lines())
+                if job["state"] != "queued" or seen == told:  # else it may have begun since
+                    show(job, losses.lines())
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             raise Left from None
@@ -210,9 +212,9 @@ def _why_waiting(waiting: Mapping[str, Any] | None) -> str:
     parts = [_("waiting: %(why)s") % {"why": waiting_for(waiting)}]
     if before := waiting.get("position"):
         parts.append(_("place %(place)s in the queue") % {"place": f"{before + 1:,}"})
-    if waiting.get("estimated_start"):
-        until = span(waiting["estimated_start"] - time.time())
-        parts.append(_("starts in about %(time)s") % {"time": until})
+    until = (waiting.get("estimated_start") or 0) - time.time()
+    if until > 0:
+        parts.append(_("starts in about %(time)s") % {"time": span(until)})
     return _(", ").join(parts)
 
 

@@ -13,6 +13,7 @@ import click
 
 from web.cli import completion
 from web.cli.api import connect, path_of, save
+from web.cli.figures import figures
 from web.cli.follow import ENDED, Left, describe, follow, print_events
 from web.cli.language import _, named, said
 from web.cli.losses import losses_of
@@ -222,15 +223,6 @@ def _print_job(job: dict[str, Any], curves: dict[str, str]) -> None:
     rows.append((_("now"), remark(job)))
     rows += curves.items()
     rows += [(name, value) for name, value in job["metadata"].items()]
-    if job["result"] is not None:
-        rows += [(named(name), _plain(value)) for name, value in job["result"].items()]
+    result = job["result"] if job["result"] is not None else {}
+    rows += figures({name: each for name, each in result.items() if name != "fine_tuned_model"})
     print_table(("", ""), [row for row in rows if row[1] not in ("", None)], "")
-
-
-def _plain(value: Any) -> Any:
-    """A value, or of an object what fits into a line."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        named(key): inner for key, inner in value.items() if not isinstance(inner, (dict, list))
-    }

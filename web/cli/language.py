@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from rich.cells import cell_len
 
 from web.catalogues import ENGLISH, LANGUAGES, catalogue
+from web.cli.routes import as_commands
 from web.names import called
 from web.translation import REPORTS, translated
 
@@ -45,8 +46,8 @@ def _(message: str) -> str:
 
 
 def said(error_message: str) -> str:
-    """The message of an error, in the command line's language."""
-    return translated(error_message, language())
+    """The message of an error, in the command line's language and with its commands."""
+    return as_commands(translated(error_message, language()))
 
 
 def reported(text: str) -> str:

@@ -15,7 +15,8 @@ from web.cli.completion import model_argument
 from web.cli.language import _
 from web.cli.options import given, reading_options
 from web.cli.terminal import json_option, notes, print_json, print_table
-from web.cli.train import succeeded, upload
+from web.cli.train import succeeded
+from web.cli.uploads import files_for_a_request
 
 SHOWN = 100  # characters of a row in the table
 
@@ -54,9 +55,9 @@ def score(
     Ctrl-C stops watching, not the job.
     """
     api, console = connect(), notes()
-    stored = upload(api, file, "user_data", console)
-    body = {"model": model, "file": stored["id"], "worst": worst, **given(reading)}
-    started = api.post("/v1/scores", body)
+    with files_for_a_request(api, console) as store:
+        body = {"model": model, "file": store(file, "user_data"), "worst": worst, **given(reading)}
+        started = api.post("/v1/scores", body)
     told = {"job": started["id"], "file": file.name}
     console.print(_("Scoring %(job)s of %(file)s") % told, soft_wrap=True)
     if not succeeded(api, started["id"], console):

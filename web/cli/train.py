@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress
 
-from textgen.errors import TextgenError
 from textgen.options import AUTO_PRESET, Hyperparameters
-from web.cli.api import Api, RequestFailed, connect, path_of
+from web.cli.api import Api, connect, path_of
 from web.cli.completion import bases
 from web.cli.follow import Left, follow
 from web.cli.language import _, named, padded, said
 from web.cli.losses import losses_of
 from web.cli.options import set_option, values_of
 from web.cli.terminal import json_option, notes, print_json
+from web.cli.uploads import files_for_a_request
 
 DEFAULT_SECONDS = 300.0
 LIMITS = ("max_seconds", "max_steps", "n_epochs")
@@ -39,17 +37,6 @@ def choose(pairs: tuple[str, ...], max_seconds: float | None) -> dict[str, Any]:
     elif not any(limit in chosen for limit in LIMITS):
         chosen["max_seconds"] = DEFAULT_SECONDS
     return chosen
-
-
-def upload(api: Api, path: Path, purpose: str, console: Console) -> dict[str, Any]:
-    """Store a file on the server, with a bar."""
-    with (
-        Progress(console=console, transient=True) as progress,
-        progress.open(
-            path, "rb", description=_("uploading %(file)s") % {"file": path.name}
-        ) as file,
-    ):
-        return dict(api.upload(path.name, file, purpose))
 
 
 @click.command(epilog="Example: textgen train novels.txt --name novels --max-seconds 600")
@@ -119,36 +106,24 @@ def train(
     """
     hyperparameters = choose(pairs, max_seconds)
     api, console = connect(), notes()
-    stored: list[str] = []
-
-    def store(path: Path, purpose: str = "fine-tune") -> str:
-        stored.append(upload(api, path, purpose, console)["id"])
-        return stored[-1]
-
-    first, *more = map(store, files)
-    body: dict[str, Any] = {
-        "model": model,
-        "training_file": first,
-        "training_files": more,
-        "hyperparameters": hyperparameters,
-    }
-    for field, path in (("validation_file", validation), ("test_file", test)):
-        if path is not None:
-            body[field] = store(path)
-    if embeddings is not None:
-        body["embeddings_file"] = store(embeddings, "user_data")
-    if replay:
-        body["replay_files"] = list(map(store, replay))
-    if name is not None:
-        body["alias"] = name
-    try:
+    with files_for_a_request(api, console) as store:
+        first, *more = [store(path, "fine-tune") for path in files]
+        body: dict[str, Any] = {
+            "model": model,
+            "training_file": first,
+            "training_files": more,
+            "hyperparameters": hyperparameters,
+        }
+        for field, path in (("validation_file", validation), ("test_file", test)):
+            if path is not None:
+                body[field] = store(path, "fine-tune")
+        if embeddings is not None:
+            body["embeddings_file"] = store(embeddings, "user_data")
+        if replay:
+            body["replay_files"] = [store(path, "fine-tune") for path in replay]
+        if name is not None:
+            body["alias"] = name
         job = api.post("/v1/fine_tuning/jobs", body)
-    except RequestFailed as error:
-        if error.status < 500:  # for good; what was stored for it nobody will ask for
-            for file_id in stored:
-                with suppress(TextgenError):
-                    api.delete(path_of("files", file_id))
-        raise
     names = ", ".join(file.name for file in files)
     console.print(
         _("Training %(job)s on %(files)s") % {"job": job["id"], "files": names}, soft_wrap=True

@@ -102,8 +102,8 @@ class OptionField:
     name: str
     kind: FieldKind
     hint: str
-    bounds: str  # with the default, for people
-    default: str  # empty where there is none
+    bounds: str  # for people
+    default: str  # of the API, where a model has none of its own; empty where there is none
     least: float | None
     most: float | None
     of_the_client: bool
@@ -141,7 +141,7 @@ def _field(name: str, schema: Mapping[str, Any], hint: str) -> OptionField:
         name=name,
         kind=_kind(shapes),
         hint=hint,
-        bounds=_bounds(shape, above is not None, shown),
+        bounds=_bounds(shape, above is not None),
         default=shown,
         least=least,
         most=shape.get("maximum"),
@@ -171,25 +171,20 @@ def _kind(shapes: list[Mapping[str, Any]]) -> FieldKind:
     return kinds[shape["type"]]
 
 
-def _bounds(shape: Mapping[str, Any], above: bool, default: str) -> str:
-    """As "0 to 2, default 1"; empty where there is nothing to say."""
+def _bounds(shape: Mapping[str, Any], above: bool) -> str:
+    """As "0 to 2"; empty where there is nothing to say."""
     least, most = shape.get("minimum", shape.get("exclusiveMinimum")), shape.get("maximum")
     count = shape.get("maxItems", shape.get("maxProperties"))
-    said = []
     if count is not None:
-        said.append(_("up to %(count)s") % {"count": f"{count:,}"})
-    elif most is not None and most >= 2**53:
-        said.append(_("any whole number of 64 bits"))
-    elif least is not None and most is not None:
-        span = {"least": f"{least:,}", "most": f"{most:,}"}
-        said.append(
-            (_("above %(least)s to %(most)s") if above else _("%(least)s to %(most)s")) % span
-        )
-    elif least is not None:
-        said.append(_("from %(least)s") % {"least": f"{least:,}"})
-    if default:
-        said.append(_("default %(default)s") % {"default": default})
-    return ", ".join(said)
+        return _("up to %(count)s") % {"count": f"{count:,}"}
+    if most is not None and most >= 2**53:
+        return _("any whole number of 64 bits")
+    if least is not None and most is not None:
+        bounds = _("above %(least)s to %(most)s") if above else _("%(least)s to %(most)s")
+        return bounds % {"least": f"{least:,}", "most": f"{most:,}"}
+    if least is not None:
+        return _("from %(least)s") % {"least": f"{least:,}"}
+    return ""
 
 
 def options_of(fields: Mapping[str, str], names: tuple[str, ...]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ Purpose = Literal[
 ]
 HOUR = 3600
 MONTH = 30 * 86400
+SHA256 = "^[0-9a-f]{64}$"
 
 
 class ExpiresAfter(Body):
@@ -45,10 +46,13 @@ class FileQuery(PageQuery):
     limit: int = Field(10_000, ge=1, le=10_000)
     order: Literal["asc", "desc"] = "desc"
     purpose: Purpose | None = None
+    sha256: str | None = Field(None, pattern=SHA256)
 
 
 class FileObject(Shape):
-    """A file; ``bytes`` is its size, ``filename`` the name its owner gave it."""
+    """A file; ``bytes`` is its size, ``filename`` the name its owner gave it, ``sha256`` the
+    hash of its content in hexadecimal digits.
+    """
 
     id: str
     object: Literal["file"] = "file"
@@ -57,6 +61,7 @@ class FileObject(Shape):
     expires_at: int | None = None
     filename: str
     purpose: Purpose
+    sha256: str
     status: Literal["uploaded", "processed", "error"] = "processed"
     status_details: str | None = None
 

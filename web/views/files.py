@@ -40,6 +40,7 @@ def index(query: FileQuery) -> FileList:
         limit=query.limit,
         order=query.order,
         purpose=query.purpose,
+        sha256=query.sha256,
     )
     data = [view(row) for row in page.items]
     return FileList(
@@ -86,4 +87,5 @@ def view(row: FileRow) -> FileObject:
         expires_at=None if row.expires_at is None else int(row.expires_at),
         filename=row.filename,
         purpose=cast(Purpose, row.purpose),
+        sha256=row.sha256,
     )

@@ -107,11 +107,14 @@ class Files(FileSearch):
         limit: int = 10_000,
         order: Literal["asc", "desc"] = "desc",
         purpose: str | None = None,
+        sha256: str | None = None,
     ) -> Page[FileRow]:
         """Some files; ids are in the order of making."""
         query = select(files).where(files.c.tenant == tenant)
         if purpose is not None:
             query = query.where(files.c.purpose == purpose)
+        if sha256 is not None:
+            query = query.where(files.c.sha256 == sha256)
         if after is not None:
             query = query.where(files.c.id < after if order == "desc" else files.c.id > after)
         query = query.order_by(files.c.id.desc() if order == "desc" else files.c.id)

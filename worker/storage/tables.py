@@ -29,6 +29,7 @@ files = Table(
     Column("expires_at", Double),
     Index("files_list", "tenant", "id"),
     Index("files_list_purpose", "tenant", "purpose", "id"),
+    Index("files_content", "tenant", "sha256", "id"),
     Index("files_artifact", "artifact"),
     Index(
         "files_expires",

@@ -15,7 +15,7 @@ from typing import Any
 from worker.jobs.rows import JobEvent
 
 VERSION = b"brain.Event:2"  # what the first record of a file must say
-NO_CURVE = frozenset(("step", "total_steps"))
+NO_CURVE = frozenset(("step", "total_steps", "seconds"))
 PARTS = ("full_valid", "valid", "train", "test")
 
 

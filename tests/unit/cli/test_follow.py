@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import pytest
@@ -51,6 +52,11 @@ def test_a_queued_job_says_why_it_waits() -> None:
     assert "place 4 in the queue" in text
     first = {"reason": "behind_others", "position": 0, "estimated_start": None}
     assert describe(job("queued", waiting=first)) == "waiting: it is the next one"
+
+    soon = {"reason": "behind_others", "position": 0, "estimated_start": time.time() + 100}
+    assert "starts in about 1 min" in describe(job("queued", waiting=soon))
+    late = soon | {"estimated_start": time.time() - 1}
+    assert "starts" not in describe(job("queued", waiting=late))
 
     held = {"reason": "quota", "hold": "suspended", "position": 3}
     assert "whoever runs the service can resume it" in describe(job("queued", waiting=held))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.cli.test_follow import job
 from textgen.errors import InvalidOption
-from web.cli.evaluate import figures
+from web.cli.figures import figures
 from web.cli.follow import describe, share
 from web.cli.options import values_of
 from web.cli.score import marked

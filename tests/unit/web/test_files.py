@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +25,19 @@ def test_an_upload_comes_back_as_it_was(call: Caller, upload: Callable[..., str]
     answer = call("GET", f"/v1/files/{file_id}/content")
     assert answer.data == TEXT
     assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_a_file_is_found_by_its_content(call: Caller, upload: Callable[..., str]) -> None:
+    wanted = hashlib.sha256(TEXT).hexdigest()
+    assert call("GET", f"/v1/files?sha256={wanted}").get_json()["data"] == []
+    first, _other, second = upload(TEXT), upload(TEXT[1:]), upload(TEXT)
+
+    found = call("GET", f"/v1/files?sha256={wanted}").get_json()["data"]
+    assert [each["id"] for each in found] == [second, first]
+    assert {each["sha256"] for each in found} == {wanted}
+    assert call("GET", f"/v1/files?sha256={wanted}&purpose=batch").get_json()["data"] == []
+    error = call("GET", f"/v1/files?sha256={wanted[1:]}").get_json()["error"]
+    assert error["param"] == "sha256"
 
 
 def test_fields_may_come_after_the_file(call: Caller) -> None:

@@ -42,14 +42,14 @@ function draw() {
 }
 
 function metrics(event) {
-  const { step, train_loss: train, valid_loss: valid } = event.data;
+  const { step, seconds, train_loss: train, valid_loss: valid } = event.data;
   if (step == null) return;
   if (train != null) add(curves.train, step, train);
   if (valid != null) add(curves.valid, step, valid);
-  if (last && step > last.step && event.created_at > last.at) {
-    add(curves.speed, step, ((step - last.step) * page.dataset.tokensPerStep) / (event.created_at - last.at));
+  if (last && step > last.step && seconds > last.seconds) {
+    add(curves.speed, step, ((step - last.step) * page.dataset.tokensPerStep) / (seconds - last.seconds));
   }
-  last = { step, at: event.created_at };
+  last = { step, seconds };
   if (loss) due ??= requestAnimationFrame(draw);
 }
 
