@@ -12,6 +12,7 @@ from textgen.engine.engine import Engine
 from textgen.options import SamplingOptions
 from worker.contracts import BundleReference, GenerateRequest
 from worker.generation.engine_host import EngineHost
+from worker.generation.gathering import Gathering
 from worker.generation.held_bytes import held_bytes
 
 
@@ -106,6 +107,30 @@ def test_a_model_that_works_never_leaves(tmp_path: Path, make_bundle: BundleMake
         host.step()
     assert len(write(host, second, "again")) == 5
     assert list(host.models) == [str(second)]
+
+
+def test_a_model_may_leave_before_what_it_wrote_was_told(
+    tmp_path: Path, make_bundle: BundleMaker
+) -> None:
+    """The last answers wait a moment for each other; meanwhile another model may come."""
+    first, second = (stored(tmp_path, make_bundle, seed) for seed in (1, 2))
+    host = new_host(cache_bytes=int(1.5 * size_of(first)))
+    gathering = Gathering(host.tell)
+    gathering.begin(request("early"))
+    host.submit(request("early"), str(first), True)
+    loaded(host)
+    while host.busy:
+        for delta in host.step():
+            gathering.add(delta)
+
+    assert len(write(host, second, "other")) == 5
+    assert list(host.models) == [str(second)]
+    ((name, deltas, usage, error),) = gathering.due(time.monotonic(), at_rest=True)
+    assert (name, error) == ("early", None) and usage is not None
+    assert len(deltas[0].text) == 5
+    assert host.take_seconds("early") > 0
+    host.ended("early")
+    assert host.take_seconds("early") == 0
 
 
 def test_a_model_that_can_never_fit_is_refused(tmp_path: Path, make_bundle: BundleMaker) -> None:

@@ -78,6 +78,7 @@ class EngineHost:
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
         self.figures = EngineFigures()  # of all engines, also of those that have left
         self._places: dict[str, tuple[str, int]] = {}  # request id → its model's path, its choices
+        self._seconds: dict[str, float] = {}  # of ended requests whose engine has left
 
     @property
     def busy(self) -> bool:
@@ -134,6 +135,7 @@ class EngineHost:
         for loading in self._loading.values():
             loading.waiting.pop(request_id, None)
         path, choices = self._places.pop(request_id, ("", 0))
+        self._seconds.pop(request_id, None)
         if path in self._loaded:
             for index in range(choices):
                 self._loaded[path].engine.cancel(f"{request_id}/{index}")
@@ -141,14 +143,16 @@ class EngineHost:
     def take_seconds(self, request_id: str) -> float:
         """A request's share of its engine's time since this was last asked for it."""
         path, choices = self._places.get(request_id, ("", 0))
-        if path not in self._loaded:
-            return 0.0
-        engine = self._loaded[path].engine
-        return sum(engine.take_seconds(f"{request_id}/{index}") for index in range(choices))
+        seconds = self._seconds.pop(request_id, 0.0)
+        if path in self._loaded:
+            engine = self._loaded[path].engine
+            seconds += sum(engine.take_seconds(f"{request_id}/{each}") for each in range(choices))
+        return seconds
 
     def ended(self, request_id: str) -> None:
-        """Forget a request whose last delta has come."""
+        """Forget a request whose last delta has left."""
         self._places.pop(request_id, None)
+        self._seconds.pop(request_id, None)
 
     def settle(self) -> Failures:
         """Put models in place that have been loaded, and begin what waited for them.
@@ -172,7 +176,10 @@ class EngineHost:
     def tell(self, request_id: str) -> list[Delta]:
         """What has come of a request and was not among the deltas of a step."""
         path, choices = self._places.get(request_id, ("", 0))
-        told = (self._loaded[path].engine.tell(f"{request_id}/{each}") for each in range(choices))
+        if path not in self._loaded:  # its last delta came before its engine left
+            return []
+        engine = self._loaded[path].engine
+        told = (engine.tell(f"{request_id}/{index}") for index in range(choices))
         return [delta for delta in told if delta is not None]
 
     def _load(self, path: str) -> Future[Engine]:
@@ -247,7 +254,14 @@ class EngineHost:
                 "request again in a moment."
             )
         for path in leaving:
-            del self._loaded[path]
+            self._leave(path)
+
+    def _leave(self, path: str) -> None:
+        """Let an engine go. What its requests took is kept: not all may have been told yet."""
+        for name, (place, _) in self._places.items():
+            if place == path:
+                self._seconds[name] = self.take_seconds(name)
+        del self._loaded[path]
 
     def _start(
         self, request: GenerateRequest, path: str, engine: Engine, interactive: bool
