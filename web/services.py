@@ -20,7 +20,7 @@ from worker.billing.budgets import Budgets
 from worker.billing.invoices import Invoices
 from worker.billing.plans_file import Terms, load_terms
 from worker.celery_app import make_publisher
-from worker.client import Completions, Wakeups, connect
+from worker.client import ANSWER_RETRIES, Completions, Wakeups, connect
 from worker.contracts import GenerateRequest, Queue, StreamEntry
 from worker.generation.engine_states import EngineState, EngineStates
 from worker.generation.model_tokenizers import ModelTokenizers
@@ -185,7 +185,11 @@ def build_services(settings: Settings) -> Services:
         keys=keys,
         wakeups=Wakeups(publisher, connection, settings.broker_retry_seconds),
         completions=WatchedCompletions(
-            Completions(publisher, connection, settings.interactive_timeout_seconds)
+            Completions(
+                publisher,
+                connect(settings, retries=ANSWER_RETRIES),
+                settings.interactive_timeout_seconds,
+            )
         ),
         states=TextStates(
             connection, seconds=settings.state_seconds, bound=settings.tenant_state_bytes

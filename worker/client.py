@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
 
 from worker.contracts import (
     GENERATE_TASK,
@@ -28,13 +30,20 @@ from worker.settings import Settings
 # A reader gets a None after so long without news. Where there is epoll, clients that hang up are
 # noticed without (`web.departures`), and it is but a sign of life.
 POLL_SECONDS = 5.0 if hasattr(select, "epoll") else 0.5
+ANSWER_RETRIES = 3  # of a broken connection, on either end of an answer's way
 BROKER_ERRORS = (OperationalError, redis.RedisError, OSError)
 
 
-def connect(settings: Settings) -> redis.Redis:
-    """A Redis client for streams and keys; safe to share between threads."""
+def connect(settings: Settings, *, retries: int = 0) -> redis.Redis:
+    """A Redis client for streams and keys; safe to share between threads.
+
+    Where a connection breaks, its commands are sent again up to ``retries`` times: a command may
+    then be carried out twice.
+    """
+    backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.5)
     return redis.Redis.from_url(
         settings.broker_url,
+        retry=Retry(backoff, retries, supported_errors=(redis.ConnectionError,)),
         decode_responses=True,
         socket_timeout=5,
         socket_connect_timeout=1,

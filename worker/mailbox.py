@@ -36,6 +36,7 @@ AWAY_SECONDS = 0.2  # between two tries to reach Redis
 NO_WORKER_SECONDS = 3.0  # with no generation worker alive at all, wait no longer than this
 MOST_STOPS = 10_000  # that a worker's stream keeps
 STOPS_EXPIRY = 60
+MOST_WORKERS = 1000  # whose last messages are remembered
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Mailbox:
         self._renewed = float("-inf")  # when others were last told that this process lives
         self._watched = 0.0
         self._trimmed = (0.0, "0")  # when what was read was last taken away, and up to where
+        self._numbers: dict[str, int] = {}  # of the last message from each worker
         self._closed = 0.0  # when an answer was last no longer expected
 
     def open(self, request_id: str) -> None:
@@ -154,13 +156,22 @@ class Mailbox:
         reply: Any = self._redis.xread({key: last}, count=1000, block=int(1000 * BLOCK_SECONDS))
         for _, messages in reply:
             for last, fields in messages:  # noqa: B007 (the last one is where to go on)
-                for request_id, entry in decode_entries(fields["entries"]):
-                    self._hand_out(request_id, entry)
+                if self._is_new(fields["worker"], int(fields["number"])):
+                    for request_id, entry in decode_entries(fields["entries"]):
+                        self._hand_out(request_id, entry)
         now = time.monotonic()
         if last != self._trimmed[1] and now - self._trimmed[0] >= TRIM_SECONDS:
             self._redis.xtrim(key, minid=last, approximate=False)
             self._trimmed = (now, last)
         return last
+
+    def _is_new(self, worker: str, number: int) -> bool:
+        """Whether a message comes for the first time: a worker may send one twice."""
+        before = self._numbers.pop(worker, 0)
+        self._numbers[worker] = max(before, number)
+        if len(self._numbers) > MOST_WORKERS:
+            del self._numbers[next(iter(self._numbers))]  # the longest silent one
+        return number > before
 
     def _hand_out(self, request_id: str, entry: StreamEntry) -> None:
         last = entry.kind in ("end", "error")

@@ -14,6 +14,7 @@ import redis
 from tests.random_models import BundleMaker
 from textgen.bundles.bundle import save_bundle
 from textgen.options import SamplingOptions
+from worker.client import ANSWER_RETRIES, connect
 from worker.contracts import BundleReference, GenerateRequest, StreamEntry
 from worker.errors import BrokerUnavailable
 from worker.generation.answers import Answers
@@ -21,6 +22,7 @@ from worker.generation.engine_link import EngineLink
 from worker.generation.engine_states import EngineState, EngineStates
 from worker.mailbox import BLOCK_SECONDS, LINGER_SECONDS, Mailbox
 from worker.redis_keys import reader_key, stopped_key, worker_key
+from worker.settings import Settings
 from worker.stack.embedded_redis import HOST, prepare_redis
 from worker.stack.process_output import Log
 from worker.stack.supervisor import Program, Supervisor
@@ -79,6 +81,22 @@ def answers(broker: redis.Redis, link: EngineLink, meter: InteractiveMeter) -> I
     answers.stop(0)
 
 
+@pytest.fixture(scope="module")
+def steadfast(broker: redis.Redis) -> Iterator[redis.Redis]:
+    """A connection as a worker has it for its answers; it can be told from others."""
+    known = broker.connection_pool.connection_kwargs
+    url = f"redis://:{known['password']}@{HOST}:{known['port']}/0?client_name=steadfast"
+    with connect(Settings(broker_url=url), retries=ANSWER_RETRIES) as connection:
+        yield connection
+        time.sleep(LINGER_SECONDS + 2 * BLOCK_SECONDS)
+
+
+def break_connections(broker: redis.Redis) -> int:
+    """Break those of ``steadfast``, whatever passes over them; how many there were."""
+    own = [each["id"] for each in broker.client_list() if each["name"] == "steadfast"]
+    return sum(broker.client_kill_filter(_id=each) for each in own)
+
+
 @pytest.fixture
 def mailbox(broker: redis.Redis) -> Mailbox:
     return Mailbox(broker, timeout=30)
@@ -133,6 +151,70 @@ def test_streamed_and_whole_are_the_same_text(
             assert len(entries[1].deltas[0].text) == 1  # the first leaves at once
             assert len(entries) >= 3  # the others may come together where the machine is busy
     assert texts[0] == texts[1]
+
+
+def test_connections_that_break_cost_nothing_and_double_nothing(
+    broker: redis.Redis, steadfast: redis.Redis, link: EngineLink, meter: InteractiveMeter,
+    model: Path,
+) -> None:  # fmt: skip
+    mailbox, answers = Mailbox(steadfast, timeout=30), Answers(steadfast, link, "worker.2", meter)
+    answers.start()
+    texts, broken = [], 0
+    for name in ("whole", "broken"):
+        mailbox.open(name)
+        answers.accept(request(mailbox, name, stream=True, max_tokens=60_000), model)
+        text = ""
+        while True:
+            entry = mailbox.next(name, 1.0)
+            if entry is not None:
+                text += "".join(delta.text for delta in entry.deltas)
+                assert entry.kind != "error", entry
+                if entry.kind == "end":
+                    break
+            if name == "broken":
+                broken += break_connections(broker)
+        mailbox.close(name)
+        texts.append(text)
+    answers.stop(0)
+    assert broken > 2
+    assert texts[0] == texts[1]
+
+
+def test_when_redis_is_back_readers_learn_what_was_given_up(
+    broker: redis.Redis, steadfast: redis.Redis, link: EngineLink, meter: InteractiveMeter,
+    model: Path, mailbox: Mailbox, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Redis was away for the worker alone, so that nobody else could tell them."""
+    answers = Answers(steadfast, link, "worker.3", meter)
+    answers.start()
+    for name in ("streamed", "held"):
+        mailbox.open(name)
+        answers.accept(request(mailbox, name, stream=name == "streamed"), model)
+    deadline = time.monotonic() + 60
+    while "answers dropped" not in caplog.text:
+        break_connections(broker)
+        assert time.monotonic() < deadline
+
+    for name in ("streamed", "held"):
+        end = read(mailbox, name)[-1]
+        assert end.error is not None and end.error["code"] == "worker_lost"
+    assert soon(lambda: link.open_requests == 0)
+    mailbox.open("next")
+    answers.accept(request(mailbox, "next", max_tokens=5), model)
+    assert read(mailbox, "next")[-1].kind == "end"
+    answers.stop(0)
+
+
+def test_a_worker_that_stops_sends_what_has_ended(
+    broker: redis.Redis, link: EngineLink, meter: InteractiveMeter, model: Path, mailbox: Mailbox
+) -> None:
+    for number in range(20):
+        answers = Answers(broker, link, f"worker.4.{number}", meter)
+        answers.start()
+        mailbox.open(f"last{number}")
+        answers.accept(request(mailbox, f"last{number}", max_tokens=1 + 50 * number), model)
+        answers.stop(30)
+        assert read(mailbox, f"last{number}")[-1].kind == "end"
 
 
 def test_an_answer_that_nobody_waits_for_is_stopped(
@@ -208,7 +290,7 @@ def test_what_is_left_in_redis_does_not_grow(
 
     assert soon(lambda: link.open_requests == 0)
     assert keys() == before
-    assert all(broker.ttl(key) > 0 for key in broker.scan_iter("textgen:*"))
+    assert all(broker.ttl(key) != -1 for key in broker.scan_iter("textgen:*"))
     key = f"textgen:answers:{mailbox.name}"
     assert soon(lambda: broker.xlen(key) <= 60)
 

@@ -20,7 +20,7 @@ from typing import Any
 import redis
 
 from worker.contracts import ChoiceDelta, GenerateRequest, StreamEntry, encode_entries
-from worker.generation.engine_link import EngineLink, Update
+from worker.generation.engine_link import LOST, EngineLink, Update
 from worker.generation.gathering import pause
 from worker.redis_keys import (
     ANY_WORKER_KEY,
@@ -65,6 +65,9 @@ class Answers:
         self._worker = worker
         self._news: queue.SimpleQueue[Sequence[_News] | None] = queue.SimpleQueue()
         self._open: dict[str, _Open] = {}  # by request id
+        self._lost: list[_News] = []  # the ends of what could not be sent
+        self._last = False  # whether nothing more is to come
+        self._messages = 0  # sent, to any reader
         self._stopping = threading.Event()
         self._writer = threading.Thread(target=self._write, name="answers", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="stops", daemon=True)
@@ -87,10 +90,15 @@ class Answers:
 
     def accept(self, request: GenerateRequest, path: Path) -> None:
         """Take a request from the queue, unless its reader has gone already."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.exists(reader_key(request.reader))
-            pipe.getdel(stopped_key(request.id))
-            there, stopped = pipe.execute()
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.exists(reader_key(request.reader))
+                pipe.getdel(stopped_key(request.id))
+                there, stopped = pipe.execute()
+        except redis.RedisError as error:
+            LOG.warning("Redis does not answer (%s); %s is not begun", error, request.id)
+            self.refuse(request, LOST)
+            return
         if stopped or not there:
             return
         self._open[request.id] = _Open(request.reader, request.stream)
@@ -106,61 +114,70 @@ class Answers:
     def take(self, updates: Sequence[Update]) -> None:
         """Called by the engine's reader thread; never blocks."""
         self._meter.take(updates)
-        news = []
+        news, ended = [], []
         for update in updates:
             entry = self._open.get(update.id)
             if entry is None:
                 continue
             if update.last:
-                self._open.pop(update.id, None)
+                ended.append(update.id)
             elif not entry.stream:
                 entry.held.extend(update.deltas)
                 continue
             news.append((entry.reader, update.id, _entry(update, self._worker, entry.held)))
         if news:
             self._news.put(news)
+        for request_id in ended:  # only now, or `stop` might not wait for their news
+            self._open.pop(request_id, None)
 
     def _write(self) -> None:
         """The writer thread."""
         pulsed = sent = 0.0
-        while True:
-            news = self._next(sent)
-            if news is None:
-                return
+        while (news := self._next(sent)) is not None:
             try:
                 if news:
                     self._send(news)
-                    sent = time.monotonic()
+                    news, sent = (), time.monotonic()
                 if time.monotonic() - pulsed >= PULSE_SECONDS:
                     pulsed = time.monotonic()
                     self._pulse()
                     self._stop_unread()
             except redis.RedisError as error:
-                self._give_up(error)
+                self._give_up(news, error)
 
     def _next(self, sent: float) -> Sequence[_News] | None:
         """What came in; nothing after a moment; None to stop. ``sent``: when something was last."""
+        if self._last:
+            return None
+        news, self._lost = self._lost, []
         try:
-            news = self._news.get(timeout=PULSE_SECONDS)
+            came = self._news.get(timeout=PULSE_SECONDS)
             time.sleep(max(0.0, sent + pause(len(self._open)) - time.monotonic()))
-            while news is not None and not self._news.empty():
-                more = self._news.get()
-                if more is None:
-                    return None
-                news = [*news, *more]
+            while came is not None:
+                news = [*news, *came]
+                came = self._news.get_nowait()
+            self._last = True
         except queue.Empty:
-            return ()
+            pass
         return news
 
     def _send(self, news: Sequence[_News]) -> None:
-        """One message to each reader, in one round trip."""
+        """One message to each reader, in one round trip.
+
+        A connection that breaks sends them again; by their numbers a reader knows them.
+        """
         messages: dict[str, list[tuple[str, StreamEntry]]] = {}
         for reader, request_id, entry in news:
             messages.setdefault(reader, []).append((request_id, entry))
         with self._redis.pipeline(transaction=False) as pipe:
             for reader, entries in messages.items():
                 key = answers_key(reader)
-                fields: Any = {"entries": encode_entries(entries)}
+                self._messages += 1
+                fields: Any = {
+                    "worker": self._worker,
+                    "number": self._messages,
+                    "entries": encode_entries(entries),
+                }
                 pipe.xadd(key, fields, maxlen=MOST_MESSAGES, approximate=True)
                 pipe.expire(key, ANSWERS_EXPIRY)
             pipe.execute()
@@ -191,12 +208,18 @@ class Answers:
             self._link.cancel(request_id)
             self._meter.forget(request_id)
 
-    def _give_up(self, error: redis.RedisError) -> None:
-        """Redis is away: readers have noticed; stop their requests rather than pile up text."""
-        requests = list(self._open)
+    def _give_up(self, news: Sequence[_News], error: redis.RedisError) -> None:
+        """Redis is away: stop all requests rather than pile up text, and end them once it is back.
+
+        ``news`` could not be sent, at least not for sure.
+        """
+        requests = {name: each.reader for name, each in list(self._open.items())}
         LOG.warning("Redis does not answer (%s); %d answers dropped", error, len(requests))
         for request_id in requests:
             self._stop(request_id)
+        requests |= {request_id: reader for reader, request_id, _ in news}
+        lost = StreamEntry("error", self._worker, error=LOST)
+        self._lost = [(reader, request_id, lost) for request_id, reader in requests.items()]
 
     def _listen(self) -> None:
         """The thread that hears which requests are to be stopped."""

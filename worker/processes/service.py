@@ -17,7 +17,7 @@ from worker.batches.run import BatchRun
 from worker.celery_app import make_consumer, make_publisher
 from worker.children.run import ChildRun
 from worker.children.scratch import remove_stale
-from worker.client import Wakeups, connect
+from worker.client import ANSWER_RETRIES, Wakeups, connect
 from worker.contracts import BATCH, INTERACTIVE, TRAINING
 from worker.errors import InvalidSetting
 from worker.evaluation.run import EvaluationRun
@@ -109,7 +109,7 @@ def _generate(settings: Settings) -> int:
     meter = InteractiveMeter(backend.database)
     meter.start()
     life = life_of(identity.name, identity.incarnation)
-    answers = Answers(connect(settings), link, life, meter)
+    answers = Answers(connect(settings, retries=ANSWER_RETRIES), link, life, meter)
     answers.start()
 
     def run(job: Any, draining: Callable[[], bool]) -> None:
