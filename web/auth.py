@@ -75,7 +75,10 @@ def authenticate() -> Key:
         kind, _, plaintext = header.partition(" ")
         if kind.lower() != "bearer" or not plaintext.strip():
             raise Unauthenticated("The Authorization header must be 'Bearer' and an API key.")
-        return current().keys.authenticate(plaintext.strip())
+        key = current().keys.authenticate(plaintext.strip())
+        if key.owner is not None:
+            raise Unauthenticated("This is a browser's session. Programs send a key of their own.")
+        return key
     session = request.cookies.get(SESSION_COOKIE)
     if session is not None:
         if request.method not in SAFE_METHODS:

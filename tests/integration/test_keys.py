@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from textgen.errors import InvalidOption
-from worker.errors import InvalidSetting, NotFound, Unauthenticated
+from worker.errors import Conflict, InvalidSetting, NotFound, Unauthenticated
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.keys import Keys
@@ -188,3 +188,43 @@ class TestLinks:
 
         with pytest.raises(Unauthenticated):
             keys.redeem_link(token)
+
+
+def test_a_session_does_what_its_key_may_and_ends_with_it(keys: Keys) -> None:
+    owner, _ = keys.create("acme", "a person's", ["read", "train"], expires_in=60)
+    session, plaintext = keys.sign_in(owner, 3600)
+    assert (session.owner, list(session.scopes)) == (owner.id, ["read", "train"])
+    assert session.expires_at == owner.expires_at
+
+    keys.change("acme", owner.id, expires_in=7200)
+    assert keys.authenticate(plaintext).expires_at == owner.expires_at  # never longer
+    keys.change("acme", owner.id, scopes=["read"], expires_in=30)
+    found = keys.authenticate(plaintext)
+    assert found.expires_at is not None and owner.expires_at is not None
+    assert (list(found.scopes), found.expires_at < owner.expires_at - 20) == (["read"], True)
+    for change in (keys.rotate, keys.change):
+        with pytest.raises(Conflict, match=owner.id):
+            change("acme", session.id)
+    with pytest.raises(Unauthenticated, match="browser's session"):
+        keys.sign_in(session, 3600)
+
+    keys.rotate("acme", owner.id, grace_seconds=0)
+    with pytest.raises(Unauthenticated):
+        keys.authenticate(plaintext)
+    with pytest.raises(Unauthenticated):
+        keys.sign_in(owner, 3600)
+
+
+def test_a_revoked_key_takes_its_sessions_along(keys: Keys) -> None:
+    owner, _ = keys.create("acme", "a person's", ["read"])
+    texts = [keys.sign_in(owner, 3600)[1] for _ in range(2)]
+    other = keys.sign_in(keys.create("acme", "another's", ["read"])[0], 3600)[1]
+    for text in (*texts, other):
+        keys.authenticate(text)
+
+    keys.revoke("acme", owner.id)
+
+    for text in texts:
+        with pytest.raises(Unauthenticated, match="revoked"):
+            keys.authenticate(text)
+    assert keys.authenticate(other).owner is not None

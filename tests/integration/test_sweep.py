@@ -74,17 +74,12 @@ def test_only_what_nothing_points_to_goes(backend: Backend, sweep: Sweep) -> Non
 def test_sessions_that_ended_long_ago_go(backend: Backend, sweep: Sweep) -> None:
     keys = Keys(backend.database)
     long_ago = -KEEP_SESSIONS_SECONDS - 60
-    kept = [
-        keys.create("acme", name, ["read"], expires_in=seconds)[0].id
-        for name, seconds in (
-            (SESSION_NAME, 3600),
-            (SESSION_NAME, -60),  # its usage is shown yet, with its name
-            ("a program's", long_ago),
-            ("a program's", None),
-        )
-    ]
-    gone = keys.create("acme", SESSION_NAME, ["read"], expires_in=long_ago)[0]
-    signed_out = keys.create("acme", SESSION_NAME, ["read"], expires_in=long_ago)[0]
+    owner = keys.create("acme", "a person's", ["read"])[0]
+    ended = keys.create("acme", SESSION_NAME, ["read"], expires_in=long_ago)[0]  # only called so
+    kept = [owner.id, ended.id]
+    # The usage of the one that has ended is shown yet, with its name.
+    kept += [keys.sign_in(owner, seconds)[0].id for seconds in (3600, -60)]
+    gone, signed_out = (keys.sign_in(owner, long_ago)[0] for _ in range(2))
     keys.revoke("acme", signed_out.id)
 
     sweep.run()
@@ -107,6 +102,7 @@ def test_many_sessions_go_in_one_pass(backend: Backend) -> None:
                     "scopes": ["read"],
                     "created_at": 1.0,
                     "expires_at": 2.0,
+                    "owner": "key",
                 }
                 for number in range(2 * AT_ONCE + 5)
             ],

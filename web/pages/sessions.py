@@ -13,9 +13,7 @@ from web.pages.language import COOKIE, LANGUAGES, _, said
 from web.pages.page import THEME, THEMES, Pages, render
 from web.services import current
 from worker.errors import Unauthenticated
-from worker.storage.key_rows import SESSION_NAME
 from worker.storage.keys import Key
-from worker.tenants.audit import Actor
 
 sessions = Pages("sessions", __name__)
 YEAR_SECONDS = 365 * 86_400
@@ -89,13 +87,10 @@ def choose_theme() -> Response:
 
 
 def _sign_in(owner: Key, target: str | None) -> Response:
-    _, plaintext = current().keys.create(
-        owner.tenant,
-        SESSION_NAME,
-        owner.scopes,
-        expires_in=SESSION_SECONDS,
-        actor=Actor(owner.tenant, owner.id),
-    )
+    try:
+        _, plaintext = current().keys.sign_in(owner, SESSION_SECONDS)
+    except Unauthenticated as error:
+        return _page(said(error.message), target)
     answer = _to(_own_path(target))
     answer.set_cookie(
         SESSION_COOKIE,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, literal, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Connection, Row
 
 from worker.errors import Conflict, NotFound
@@ -14,7 +14,7 @@ from worker.storage.database import Database
 from worker.storage.key_files import digest_of, split_key
 from worker.storage.tables import api_keys
 
-SESSION_NAME = "browser session"  # of the keys that signing in to the dashboard makes
+SESSION_NAME = "browser session"  # what the keys are called that signing in makes
 AT_ONCE = 1000
 
 
@@ -29,6 +29,7 @@ class Key:
     created_at: float
     expires_at: float | None
     revoked_at: float | None
+    owner: str | None = None  # of a browser's session: the key that it stands for
 
 
 def insert_key(
@@ -40,6 +41,7 @@ def insert_key(
     scopes: Sequence[str],
     created_at: float,
     expires_at: float | None,
+    owner: str | None = None,
 ) -> Key:
     """Add a key within a transaction."""
     key_id, secret = split_key(plaintext)
@@ -53,6 +55,7 @@ def insert_key(
             scopes=list(dict.fromkeys(scopes)),
             created_at=created_at,
             expires_at=expires_at,
+            owner=owner,
         )
         .returning(*api_keys.c)
     ).one()
@@ -89,7 +92,7 @@ def valid_row(connection: Connection, tenant: str, key_id: str, now: float) -> R
 def forget_sessions(database: Database, kept_seconds: float) -> int:
     """Drop the keys of browsers' sessions that ended longer ago than this; returns how many."""
     key, gone = api_keys.c, 0
-    is_session = key.name == literal(SESSION_NAME, literal_execute=True)  # as the index says
+    is_session = key.owner.is_not(None)
     while True:
         with database.write() as connection:
             limit = database.now(connection) - kept_seconds

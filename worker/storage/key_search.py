@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.engine import Connection
 
 from worker.storage.database import Database
-from worker.storage.key_rows import SESSION_NAME, Key, key_from
+from worker.storage.key_rows import Key, key_from
 from worker.storage.tables import api_keys
 from worker.storage.windows import Found, look_through
 
@@ -73,7 +73,7 @@ def _wanted(text: str, state: KeyState | None, now: float) -> list[ColumnElement
     filters: list[ColumnElement[bool]] = []
     lasts = and_(key.revoked_at.is_(None), or_(key.expires_at.is_(None), key.expires_at > now))
     if state is not None:
-        session = key.name == SESSION_NAME
+        session = key.owner.is_not(None)
         filters += [
             session if state == "sessions" else ~session,
             ~lasts if state == "ended" else lasts,

@@ -6,15 +6,24 @@ import hmac
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
+from sqlalchemy.engine import Connection, Row
 
 from textgen.errors import InvalidOption
-from worker.errors import Unauthenticated
+from worker.errors import Conflict, NotFound, Unauthenticated
 from worker.settings import Settings
 from worker.storage.database import Database, insert_into
 from worker.storage.key_files import admin_key, digest_of, make_key, split_key
-from worker.storage.key_rows import Key, insert_key, key_from, missing_key, valid_row
+from worker.storage.key_rows import (
+    SESSION_NAME,
+    Key,
+    insert_key,
+    key_from,
+    missing_key,
+    valid_row,
+)
 from worker.storage.key_search import KeySearch
 from worker.storage.signin_links import SigninLinks
 from worker.storage.tables import api_keys
@@ -70,6 +79,39 @@ class Keys(KeySearch):
             record(connection, now, actor, "api_key.created", tenant, key.id, data)
         return key, plaintext
 
+    def sign_in(self, owner: Key, seconds: float) -> tuple[Key, str]:
+        """A browser's session: a key that may do what ``owner`` may and ends with it, and its text.
+
+        What is done to the owner reaches it. Raises Unauthenticated where the owner is no longer
+        valid, or is a session itself.
+        """
+        plaintext = make_key()
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            try:
+                row = valid_row(connection, owner.tenant, owner.id, now)
+            except (NotFound, Conflict) as error:
+                raise Unauthenticated(error.message) from None
+            if row.owner is not None:
+                raise Unauthenticated("This is a browser's session. Sign in with a key.")
+            expires_at = now + seconds
+            if row.expires_at is not None:
+                expires_at = min(expires_at, row.expires_at)
+            session = insert_key(
+                connection,
+                plaintext,
+                tenant=owner.tenant,
+                name=SESSION_NAME,
+                scopes=row.scopes,
+                created_at=now,
+                expires_at=expires_at,
+                owner=owner.id,
+            )
+            data = {"name": session.name, "scopes": list(session.scopes), "expires_at": expires_at}
+            actor = Actor(owner.tenant, owner.id)
+            record(connection, now, actor, "api_key.created", owner.tenant, session.id, data)
+        return session, plaintext
+
     def rotate(
         self,
         tenant: str,
@@ -87,7 +129,7 @@ class Keys(KeySearch):
         plaintext = make_key()
         with self._database.write() as connection:
             now = self._database.now(connection)
-            old = valid_row(connection, tenant, key_id, now)
+            old = _no_session(valid_row(connection, tenant, key_id, now))
             if expires_in is None and old.expires_at is not None:
                 expires_in = old.expires_at - old.created_at
             expires_at = None if expires_in is None else now + expires_in
@@ -106,9 +148,10 @@ class Keys(KeySearch):
             connection.execute(
                 update(api_keys).where(api_keys.c.id == key_id).values(expires_at=until)
             )
+            reached = _reach_sessions(connection, key_id, expires_at=until)
             data = {"replaced_by": key.id, "valid_until": until}
             record(connection, now, actor, "api_key.updated", tenant, key_id, data)
-        self._forget(key_id)
+        self._forget(key_id, *reached)
         return key, plaintext
 
     def change(
@@ -124,13 +167,18 @@ class Keys(KeySearch):
         """Change what is given; raises NotFound, Conflict where the key is not valid any more."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            row = valid_row(connection, tenant, key_id, now)
+            row = _no_session(valid_row(connection, tenant, key_id, now))
             given = {
                 "name": name,
                 "scopes": None if scopes is None else list(scopes),
                 "expires_at": None if expires_in is None else now + expires_in,
             }
             values = {name: value for name, value in given.items() if value is not None}
+            reached = _reach_sessions(
+                connection,
+                key_id,
+                **{name: value for name, value in values.items() if name != "name"},
+            )
             if values:
                 row = connection.execute(
                     update(api_keys)
@@ -139,7 +187,7 @@ class Keys(KeySearch):
                     .returning(*api_keys.c)
                 ).one()
             record(connection, now, actor, "api_key.updated", tenant, key_id, values)
-        self._forget(key_id)
+        self._forget(key_id, *reached)
         return key_from(row)
 
     def authenticate(self, plaintext: str) -> Key:
@@ -178,7 +226,10 @@ class Keys(KeySearch):
         return [key_from(row) for row in rows]
 
     def revoke(self, tenant: str, key_id: str, actor: Actor = OPERATOR) -> Key:
-        """Make a key useless: here at once, in other processes within 5 s; raises NotFound."""
+        """Make a key useless, and the browsers' sessions that stand for it; raises NotFound.
+
+        Here that is at once, in other processes within 5 s.
+        """
         with self._database.write() as connection:
             now = self._database.now(connection)
             row = connection.execute(
@@ -189,8 +240,9 @@ class Keys(KeySearch):
             ).one_or_none()
             if row is None:
                 raise missing_key(key_id)
+            reached = _reach_sessions(connection, key_id, revoked_at=now)
             record(connection, now, actor, "api_key.deleted", tenant, key_id)
-        self._forget(key_id)
+        self._forget(key_id, *reached)
         return key_from(row)
 
     def ensure_admin(self, settings: Settings) -> Key:
@@ -221,9 +273,10 @@ class Keys(KeySearch):
         tenant, key_id = SigninLinks(self._database).redeem(token)
         return _usable(self.get(tenant, key_id))
 
-    def _forget(self, key_id: str) -> None:
+    def _forget(self, *key_ids: str) -> None:
         with self._lock:
-            self._cache.pop(key_id, None)
+            for key_id in key_ids:
+                self._cache.pop(key_id, None)
 
     def _cached(self, key_id: str) -> tuple[Key, bytes] | None:
         with self._lock:
@@ -252,3 +305,31 @@ def _usable(key: Key) -> Key:
     if key.expires_at is not None and key.expires_at <= time.time():
         raise Unauthenticated("This API key has expired.", code="key_expired")
     return key
+
+
+def _no_session(row: Row[Any]) -> Row[Any]:
+    """The row of a key; raises Conflict for that of a session."""
+    if row.owner is not None:
+        raise Conflict(
+            f"{row.id!r} is a browser's session: change the key that it stands for, {row.owner!r}.",
+            code="key_not_valid",
+        )
+    return row
+
+
+def _reach_sessions(connection: Connection, owner: str, **values: Any) -> list[str]:
+    """Do the same to the sessions of a key, none of which lasts longer for it; their ids."""
+    if not values:
+        return []
+    key = api_keys.c
+    if "expires_at" in values:
+        until = values["expires_at"]
+        values["expires_at"] = case((key.expires_at < until, key.expires_at), else_=until)
+    return list(
+        connection.execute(
+            update(api_keys)
+            .where(key.owner == owner, key.revoked_at.is_(None))
+            .values(**values)
+            .returning(key.id)
+        ).scalars()
+    )

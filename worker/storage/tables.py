@@ -112,13 +112,17 @@ api_keys = Table(
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),
     Column("revoked_at", Double),
+    Column("owner", NAME),  # of a browser's session: the key that it stands for
     Index("api_keys_list", "tenant", "id"),
     Index("api_keys_created", "tenant", "created_at", "id"),
-    Index(
-        "api_keys_sessions",
-        "expires_at",
-        postgresql_where=text("name = 'browser session'"),
-        sqlite_where=text("name = 'browser session'"),
+    *(
+        Index(
+            name,
+            column,
+            postgresql_where=text("owner IS NOT NULL"),
+            sqlite_where=text("owner IS NOT NULL"),
+        )
+        for name, column in (("api_keys_sessions", "expires_at"), ("api_keys_owner", "owner"))
     ),
 )
 

@@ -126,8 +126,34 @@ def test_signing_out_ends_the_session_on_the_server_too(app: Flask, call: Caller
     client.post("/signout")
 
     assert client.get("/").status_code == 303
-    thief = {"Authorization": f"Bearer {cookie.value}"}
-    assert app.test_client().get("/v1/models", headers=thief).status_code == 401
+    thief = app.test_client()
+    thief.set_cookie("textgen_session", cookie.value)
+    assert thief.get("/v1/models").status_code == 401
+
+
+def test_a_session_is_good_for_a_browser_alone(app: Flask, call: Caller) -> None:
+    client, _ = sign_in(app, call.key)
+    cookie = client.get_cookie("textgen_session")
+    assert cookie is not None
+
+    as_key = {"Authorization": f"Bearer {cookie.value}"}
+    assert app.test_client().get("/v1/models", headers=as_key).status_code == 401
+    other, answer = sign_in(app, cookie.value)
+    assert answer.status_code == 401 and "Sign in with a key" in answer.text
+    assert other.get("/").status_code == 303
+    assert client.get("/").status_code == 200
+
+
+def test_a_session_ends_with_its_key(app: Flask, services: Services) -> None:
+    key, plaintext = services.keys.create("default", "a person's", ["read", "admin"])
+    client, _ = sign_in(app, plaintext)
+    assert client.get("/keys").status_code == 200
+
+    services.keys.change("default", key.id, scopes=["read"])
+    assert client.get("/keys").status_code == 403
+    assert client.get("/").status_code == 200
+    services.keys.revoke("default", key.id)
+    assert client.get("/").status_code == 303
 
 
 @pytest.mark.parametrize("target", ["//evil.example/", "https://evil.example/", "/\\evil.example"])
