@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from textgen.errors import InvalidInput
@@ -159,7 +160,9 @@ def _events() -> Iterator[Field | File | Data]:
     boundary = request.mimetype_params.get("boundary")
     if request.mimetype != "multipart/form-data" or not boundary:
         raise UnsupportedMedia("An upload is a form: Content-Type multipart/form-data.")
-    decoder = MultipartDecoder(boundary.encode("latin-1"), max_parts=MAX_PARTS)
+    decoder = MultipartDecoder(
+        boundary.encode("latin-1"), max_form_memory_size=2 * CHUNK, max_parts=MAX_PARTS
+    )
     try:
         while True:
             chunk = request.stream.read(CHUNK)
@@ -171,6 +174,12 @@ def _events() -> Iterator[Field | File | Data]:
                 event = decoder.next_event()
             if isinstance(event, Epilogue):
                 return
+    except RequestEntityTooLarge:
+        raise InvalidInput(
+            f"The form is malformed: {CHUNK:,} bytes of it are neither a file nor a field. Send "
+            "each part as multipart/form-data has it, its head first.",
+            code="invalid_form",
+        ) from None
     except ValueError as error:  # also a name or field that is not UTF-8
         raise InvalidInput(f"The form is malformed: {error}.", code="invalid_form") from None
 

@@ -90,8 +90,8 @@ class Keys(KeySearch):
             now = self._database.now(connection)
             try:
                 row = valid_row(connection, owner.tenant, owner.id, now)
-            except (NotFound, Conflict) as error:
-                raise Unauthenticated(error.message) from None
+            except (NotFound, Conflict):
+                raise Unauthenticated("This key is not known, or no longer valid.") from None
             if row.owner is not None:
                 raise Unauthenticated("This is a browser's session. Sign in with a key.")
             expires_at = now + seconds

@@ -99,6 +99,34 @@ def left_over(home: Path) -> list[Path]:
     return [path for path in (home / "artifacts").rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x" * 300_000,
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"; x="' + b"x" * 300_000,
+        b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b--\r\n'
+        + b"x" * 300_000,
+    ],
+    ids=["before the first part", "in a part's head", "behind the last part"],
+)
+def test_what_is_no_part_of_a_form_is_not_kept_in_memory(
+    call: Caller, services: Services, body: bytes
+) -> None:
+    reader = BytesIO(body)
+    answer = call(
+        "POST",
+        "/v1/files",
+        input_stream=reader,
+        headers={"Content-Type": "multipart/form-data; boundary=b", "Content-Length": "300500"},
+    )
+
+    assert answer.status_code == 400
+    error = answer.get_json()["error"]
+    assert error["code"] == "invalid_form" and "neither a file nor a field" in error["message"]
+    assert reader.tell() < 200_000  # the rest was not read
+    assert left_over(services.settings.home) == []
+
+
 def test_a_file_over_the_limit(call: Caller, services: Services) -> None:
     content = b"x" * (services.settings.max_upload_bytes + 1)
 
