@@ -28,6 +28,7 @@ OWN = (
     "echo",
     "interactive",
     "logprobs",
+    "tenant",
 )  # of a request, beside the sampling options
 
 
@@ -60,7 +61,7 @@ def mixed(engine: Engine, count: int) -> list[Request]:
                 choice=generator.randrange(3),
                 interactive=generator.random() < 0.5,
                 echo=generator.random() < 0.2,
-                max_tokens=generator.choice([0, 1, 7, 40]),
+                max_tokens=generator.choice([0, 1, 7, 40, 90]),
                 temperature=generator.choice([0, 0.5, 1, 2, (0.3, 1.5)]),
                 top_p=generator.choice([1, 0.8]),
                 top_k=generator.choice([0, 5]),
@@ -75,6 +76,7 @@ def mixed(engine: Engine, count: int) -> list[Request]:
                 allowed_words=generator.choice([None, None, None, ("abc", "我 ")]),
                 logit_bias=generator.choice([{}, {}, {5: 3.5, 9: -3}]),
                 logprobs=generator.choice([None, None, 0, 3]),
+                tenant=generator.choice("aaaabcd"),
             )
         )
     return made

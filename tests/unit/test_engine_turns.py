@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.random_models import BundleMaker, run
-from textgen.engine.engine import Engine, Request
+from tests.random_models import BundleMaker, run, texts
+from textgen.engine.engine import Delta, Engine, Request
 from textgen.engine.prompt_reader import CHUNK
 from textgen.errors import EngineFull
 from textgen.options import SamplingOptions
@@ -19,11 +19,19 @@ def submit(engine: Engine, name: str, prompt: int = 1, tokens: int = 10, **optio
     engine.submit(request)
 
 
-def steps_to_first_text(engine: Engine, name: str) -> int:
+def steps_to_first_text(engine: Engine, name: str, deltas: list[Delta] | None = None) -> int:
+    """Steps until then; what they bring is added to ``deltas``."""
     for step in range(1, 1000):
-        if any(delta.id == name for delta in engine.step()):
+        found = engine.step()
+        if deltas is not None:
+            deltas += found
+        if any(delta.id == name for delta in found):
             return step
     raise AssertionError(f"no text of {name}")
+
+
+def ended(deltas: list[Delta]) -> set[str]:
+    return {delta.id for delta in deltas if delta.finish_reason is not None}
 
 
 @pytest.mark.parametrize("prompt", [1, CHUNK // 2, 3 * CHUNK])
@@ -58,6 +66,65 @@ def test_a_tenants_thousand_do_not_delay_anothers_single_request(
     submit(engine, "single", tokens=5, tenant="single")
 
     assert steps_to_first_text(engine, "single") <= 6
+
+
+def test_long_texts_of_one_tenant_keep_no_other_waiting(make_bundle: BundleMaker) -> None:
+    """Who has no slot gets one of another's at once; the text that had it goes on afterwards."""
+    bundle = make_bundle()
+    alone = Engine(bundle, slots=8)
+    submit(alone, "single", tokens=5)
+    expected = steps_to_first_text(alone, "single")
+    for each in range(8):
+        submit(alone, f"long{each}", tokens=2000)
+    undisturbed = texts(run(alone))
+
+    engine, deltas = Engine(bundle, slots=8), []
+    for each in range(8):
+        submit(engine, f"long{each}", tokens=2000, tenant="long", interactive=each % 2 == 0)
+    for moment in range(10):
+        deltas += engine.step()
+        submit(engine, f"single{moment}", tokens=5, tenant="single")
+        assert engine.free_slots == 0
+        assert steps_to_first_text(engine, f"single{moment}", deltas) <= expected
+        while f"single{moment}" not in ended(deltas):
+            deltas += engine.step()
+        deltas += engine.step()
+        assert engine.free_slots == 0  # it was given back
+    deltas += run(engine)
+    for each in range(8):
+        assert texts(deltas)[f"long{each}"] == undisturbed[f"long{each}"]
+
+
+def test_a_parked_text_can_be_cancelled_and_its_time_counts(make_bundle: BundleMaker) -> None:
+    engine = Engine(make_bundle(), slots=2)
+    for name in ("first", "second"):
+        submit(engine, name, tokens=10_000, tenant="long")
+    engine.step()
+    engine.step()
+    submit(engine, "other", tokens=10_000, tenant="other")
+    engine.step()
+    engine.step()
+    written = {delta.id for delta in engine.step()}
+    assert written == {"first", "other"}  # the newest made room
+    assert engine.take_seconds("second") > 0
+    assert engine.take_seconds("second") == 0
+
+    engine.cancel("other")
+    assert {delta.id for delta in (*engine.step(), *engine.step())} == {"first", "second"}
+    submit(engine, "third", tokens=10_000, tenant="other")
+    engine.step()
+    engine.cancel("second")  # while it is parked
+    engine.cancel("first")
+    engine.cancel("third")
+    assert not engine.busy and engine.free_slots == 2 and engine.step() == []
+
+
+def test_nobody_is_parked_for_a_tenant_that_has_a_slot(make_bundle: BundleMaker) -> None:
+    engine = Engine(make_bundle(), slots=3)
+    for name in ("a0", "a1", "b0", "b1"):
+        submit(engine, name, tokens=50, tenant=name[0])
+    seen = [{delta.id for delta in engine.step()} for _ in range(30)]
+    assert set().union(*seen) == {"a0", "a1", "b0"}
 
 
 def test_a_tenant_that_waits_a_lot_keeps_no_other_out(make_bundle: BundleMaker) -> None:

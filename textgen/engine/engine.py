@@ -9,6 +9,7 @@ of rows (`textgen.engine.kernels`), and randomness is a function of (seed, choic
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import torch
 
@@ -104,8 +105,13 @@ class Engine:
         )
         self._to_embed = TextsToEmbed(reader, bundle.header.model.hidden_size)
         vocabulary = Vocabulary.of(self.tokenizer)
+        parking = range(slots, slots + max(1, slots // 4))
         self._sampler = RowSampler(
-            slots, vocabulary, columns=model.columns, device=model.device, copies=bundle.copies
+            parking.stop,
+            vocabulary,
+            columns=model.columns,
+            device=model.device,
+            copies=bundle.copies,
         )
         self._scorer = Scorer(vocabulary)
         self._waiting = WaitingRoom(queue)
@@ -121,7 +127,9 @@ class Engine:
             labels=torch.tensor(labels, dtype=torch.int64, device=model.device),
             # A model of one text has learnt ends in gaps alone; elsewhere it is to write none.
             ends_in_gaps_only=fills_gaps and not documents,
+            parking=parking,
         )
+        self._held: Counter[str] = Counter()  # slots by tenant
         self._batch_running = 0  # requests with a slot that are not interactive
 
     @property
@@ -165,6 +173,8 @@ class Engine:
         if self._waiting.remove(request_id):
             return
         self._states.forget(request_id)
+        if self._running.forget(request_id):
+            return
         answer = self._prompts.remove(request_id) or self._to_embed.remove(request_id)
         if answer is not None:
             self._give_back(answer)
@@ -211,12 +221,9 @@ class Engine:
         return self._time.take(request_id)
 
     def _admit(self) -> list[Delta]:
-        """Give free slots to waiting requests; requests for no tokens end here, without one."""
+        """Give slots to waiting requests; requests for no tokens end here, without one."""
         deltas = []
-        while self.free_slots:
-            answer = self._waiting.next(batch=self._batch_running < self._batch_slots)
-            if answer is None:
-                break
+        while (answer := self._next()) is not None:
             request = answer.request
             if request.echo and request.logprobs is not None and len(request.prompt):
                 deltas += self._echo(answer)
@@ -238,6 +245,30 @@ class Engine:
                 values = state_values(request.start, self._width, self._device)
                 self._prompts.add(answer, context, values, request.start.key)
         return deltas
+
+    def _next(self) -> Answer | None:
+        """The waiting request that gets a slot now; before it, parked texts whose turn it is.
+
+        Who has no slot goes first: where none is free, a text of the tenant with the most is parked
+        for it. Then those that are parked go on, and then the others have their turns.
+        """
+        turn = self._waiting.turn
+        first = turn is not None and not self._held[turn]
+        if first and not self.free_slots:
+            self._park()
+        while self.free_slots and (parked := self._running.parked) is not None:
+            if first and self._held[parked]:
+                break
+            self._take_slot(self._running.resume())
+        if not self.free_slots:
+            return None
+        return self._waiting.next(batch=self._batch_running < self._batch_slots)
+
+    def _park(self) -> None:
+        answer = self._running.park()
+        if answer is not None:
+            self._time.leave(answer.request.id)
+            self._give_back(answer)
 
     def _echo(self, answer: Answer) -> list[Delta]:
         """Begin to feed a prompt whose tokens are to be told with their log-probabilities."""
@@ -285,6 +316,10 @@ class Engine:
     def _enter(self, answer: Answer) -> None:
         waited = time.perf_counter() - answer.arrived
         self.figures.waited(waited, interactive=answer.request.interactive)
+        self._take_slot(answer)
+
+    def _take_slot(self, answer: Answer) -> None:
+        self._held[answer.request.tenant] += 1
         self._batch_running += not answer.request.interactive
         self._time.enter(answer.request.id)
 
@@ -294,4 +329,8 @@ class Engine:
         self._give_back(answer)
 
     def _give_back(self, answer: Answer) -> None:
+        tenant = answer.request.tenant
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
         self._batch_running -= not answer.request.interactive

@@ -44,28 +44,37 @@ class FairQueue(Generic[Item]):
             self._starts[flow] = max(self._clock, self._starts.get(flow, 0.0))
             self._enqueue(flow)
 
+    @property
+    def turn(self) -> str | None:
+        """The flow whose item would be taken now; None where nothing waits."""
+        while self._heap:
+            start, _, flow = self._heap[0]
+            if flow in self._flows and self._starts[flow] <= start:
+                return flow
+            heapq.heappop(self._heap)  # its items were removed
+            self._queued.discard(flow)
+            if flow in self._flows:  # and others came later
+                self._enqueue(flow)
+        return None
+
     def pop(self) -> Item | None:
         """Take the item whose turn it is; None where nothing waits."""
-        while self._heap:
-            start, _, flow = heapq.heappop(self._heap)
-            self._queued.discard(flow)
-            items = self._flows.get(flow)
-            if items is None:
-                continue  # they were all removed
-            if self._starts[flow] > start:  # removed, and others came later
-                self._enqueue(flow)
-                continue
-            key = next(iter(items))
-            cost, item = items.pop(key)
-            del self._flow_of[key]
-            self._clock = start
-            self._starts[flow] = start + cost
-            if items:
-                self._enqueue(flow)
-            else:
-                self._rest(flow)
-            return item
-        return None
+        flow = self.turn
+        if flow is None:
+            return None
+        start, *_ = heapq.heappop(self._heap)
+        self._queued.discard(flow)
+        items = self._flows[flow]
+        key = next(iter(items))
+        cost, item = items.pop(key)
+        del self._flow_of[key]
+        self._clock = start
+        self._starts[flow] = start + cost
+        if items:
+            self._enqueue(flow)
+        else:
+            self._rest(flow)
+        return item
 
     def remove(self, key: str) -> bool:
         """Drop an item at no cost to its flow; whether it was there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class Running:
     """Answers by row; the rows in use are always the first ones.
 
     ``banned`` tokens are never drawn, ``labels`` are those of a classifier. With
-    ``ends_in_gaps_only`` an end is written in the gap before a suffix alone.
+    ``ends_in_gaps_only`` an end is written in the gap before a suffix alone. ``parking`` are rows
+    of the sampler that none draws in: there the options of parked texts are kept.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Running:
         banned: Tensor,
         labels: Tensor,
         ends_in_gaps_only: bool,
+        parking: range = range(0),
     ) -> None:
         self._tokenizer = tokenizer
         self._rows = rows
@@ -50,7 +53,9 @@ class Running:
         self._labels = labels
         self._ends_in_gaps_only = ends_in_gaps_only
         self._answers: list[Answer] = []
-        self._by_id: dict[str, Answer] = {}
+        self._by_id: dict[str, Answer] = {}  # also of those that are parked
+        self._parked: dict[str, _Parked] = {}  # by request id, the one that is longest so first
+        self._free_places = list(parking)
         self._draws = sampler.draws
         self._draws.drawable[banned.numpy(force=True)] = False
         self._by_kernel = rows.draw_by(self._draws)
@@ -71,8 +76,58 @@ class Running:
         self._begin_drawing(row)
 
     def remove(self, request_id: str) -> Answer:
-        """Take a request out, which must be here."""
+        """Take a request out, which must be here and not parked."""
         return self._retire([each.request.id for each in self._answers].index(request_id))
+
+    @property
+    def parked(self) -> str | None:
+        """The tenant of the text that is parked longest; None where none is."""
+        return next((each.answer.request.tenant for each in self._parked.values()), None)
+
+    def park(self) -> Answer | None:
+        """Take the row of a text of the tenant that has most of them; it goes on with `resume`.
+
+        A text that nobody waits for rather than another, the newest rather than an older one.
+        None where no tenant has two, or as many are parked as may be. A text is the same whether
+        it was parked or not.
+        """
+        rows = Counter(each.request.tenant for each in self._answers)
+        (tenant, most), *_ = rows.most_common(1) or [("", 0)]
+        if most < 2 or not self._free_places:
+            return None
+        own = [row for row, each in enumerate(self._answers) if each.request.tenant == tenant]
+        row = max(own, key=lambda row: (not self._answers[row].request.interactive, row))
+        place = self._free_places.pop()
+        self._sampler.move(row, place)
+        state, token = self._rows.get(row), int(self._rows.state.tokens[row])
+        answer = self._retire(row)
+        self._parked[answer.request.id] = _Parked(answer, state, token, place)
+        self._by_id[answer.request.id] = answer
+        return answer
+
+    def resume(self) -> Answer:
+        """Give the text that is parked longest the next row."""
+        parked = self._unpark(next(iter(self._parked)))
+        row = len(self._answers)
+        self._answers.append(parked.answer)
+        self._by_id[parked.answer.request.id] = parked.answer
+        self._rows.set(row, parked.state, parked.token)
+        self._sampler.move(parked.place, row)
+        self._crew = None
+        return parked.answer
+
+    def forget(self, request_id: str) -> bool:
+        """Drop a parked text; whether it was one."""
+        parked = request_id in self._parked
+        if parked:
+            self._unpark(request_id)
+        return parked
+
+    def _unpark(self, request_id: str) -> _Parked:
+        parked = self._parked.pop(request_id)
+        self._free_places.append(parked.place)
+        del self._by_id[request_id]
+        return parked
 
     def tell(self, request_id: str) -> Delta | None:
         """The text of a request that was not told yet; None where there is none."""
@@ -199,6 +254,16 @@ class Running:
             self._rows.move(len(self._answers), row)
             self._sampler.move(len(self._answers), row)
         return retired
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """A text without a row: its state (2, L, H), its next input, where its options are kept."""
+
+    answer: Answer
+    state: Tensor
+    token: int
+    place: int
 
 
 @dataclass(slots=True)

@@ -18,15 +18,18 @@ class TimeShare:
         self._clock = 0.0
         self._since: dict[str, float] = {}  # of those that hold a slot: where they last asked
         self._left: dict[str, float] = {}  # seconds of those that hold none any more
-        self._leaving: list[str] = []
+        self._leaving: set[str] = set()
 
     def enter(self, name: str) -> None:
-        """A request gets a slot."""
-        self._since[name] = self._clock
+        """A request gets a slot, for the first time or again."""
+        if name in self._leaving:
+            self._leaving.remove(name)
+        else:
+            self._since[name] = self._clock
 
     def leave(self, name: str) -> None:
-        """It gives the slot back; the step that is under way is still shared with it."""
-        self._leaving.append(name)
+        """It gives the slot back, for good or for a while; the present step is shared with it."""
+        self._leaving.add(name)
 
     def drop(self, name: str) -> None:
         """It was cancelled: nobody will ask."""
@@ -39,15 +42,16 @@ class TimeShare:
             self._clock += seconds / len(self._since)
         for name in self._leaving:
             if name in self._since:
-                self._left[name] = self._clock - self._since.pop(name)
+                taken = self._clock - self._since.pop(name)
+                self._left[name] = self._left.get(name, 0.0) + taken
         self._leaving.clear()
         while len(self._left) > MOST_LEFT:
             del self._left[next(iter(self._left))]
 
     def take(self, name: str) -> float:
         """Seconds of a request since this was last asked, or since it got its slot."""
+        taken = self._left.pop(name, 0.0)
         if name in self._since:
-            taken = self._clock - self._since[name]
+            taken += self._clock - self._since[name]
             self._since[name] = self._clock
-            return taken
-        return self._left.pop(name, 0.0)
+        return taken

@@ -37,6 +37,11 @@ class WaitingRoom:
         cost = 1 + len(request.prompt) + request.options.max_tokens
         queue.push(request.tenant, request.id, answer, cost)
 
+    @property
+    def turn(self) -> str | None:
+        """The tenant whose interactive request goes next; None where none waits."""
+        return self._interactive.turn
+
     def next(self, *, batch: bool) -> Answer | None:
         """Take an interactive request, or else, where ``batch``, one of the others."""
         found = self._interactive.pop()
