@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from textgen.engine.piece_tree import PieceTree
 from textgen.errors import InvalidOption
 from textgen.options import SamplingOptions
 from textgen.tokenizers import Tokenizer
@@ -27,7 +29,6 @@ class Vocabulary:
     pieces: Sequence[bytes]
     end: int
     names: Sequence[str] = ()
-    _by_first_byte: dict[int, Ids] = field(default_factory=dict, init=False, repr=False)
     _tables: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -58,18 +59,10 @@ class Vocabulary:
                     param=param,
                 )
 
-    @property
-    def by_first_byte(self) -> dict[int, Ids]:
-        """The tokens that begin with each byte; those without bytes are in none."""
-        if not self._by_first_byte:
-            groups: dict[int, list[int]] = {}
-            for token, piece in enumerate(self.pieces):
-                if piece:
-                    groups.setdefault(piece[0], []).append(token)
-            self._by_first_byte.update(
-                {byte: np.array(tokens, np.int64) for byte, tokens in groups.items()}
-            )
-        return self._by_first_byte
+    @cached_property
+    def tree(self) -> PieceTree:
+        """The tokens by what they begin with."""
+        return PieceTree(self.pieces)
 
     def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` gives for this vocabulary, kept for others that ask by the same key.

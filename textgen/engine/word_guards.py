@@ -6,7 +6,7 @@ state is worked out once for each state that comes up, and shared by all texts w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +18,6 @@ from textgen.engine.vocabulary import Ids, Vocabulary
 Table = TypeVar("Table")
 State = TypeVar("State")
 _REMEMBERED = 1 << 22  # tokens at most, over all states of one set of words
-_NONE = np.empty(0, np.int64)
 
 
 class BadWords(Guard):
@@ -39,47 +38,39 @@ class BadWords(Guard):
 
 class _BadTable:
     def __init__(self, words: tuple[str, ...], vocabulary: Vocabulary) -> None:
+        self._words = [word.encode() for word in words]
         # One character for each byte, so that a token may end within a character of a word.
-        self._automaton = StopAutomaton([_bytes_as_text(word.encode()) for word in words])
+        self._automaton = StopAutomaton([each.decode("latin-1") for each in self._words])
         self._vocabulary = vocabulary
-        self._pieces = [_bytes_as_text(piece) for piece in vocabulary.pieces]
-        self._groups: dict[tuple[str, int], Ids] = {}
+        self._whole: Ids | None = None  # the tokens that have a word in them
         self._banned: dict[int, Ids] = {}
 
     def banned(self, state: int) -> Ids:
+        if self._whole is None:
+            tree = self._vocabulary.tree
+            self._whole = np.concatenate([tree.containing(word) for word in self._words])
         if state not in self._banned:
             _make_room(self._banned, self._vocabulary)
-            # Most first bytes lead to where they lead from anywhere, so their tokens are looked
-            # at once.
-            groups = [
-                self._group(chr(byte), self._automaton.next(state, chr(byte)))
-                for byte in self._vocabulary.by_first_byte
-            ]
-            self._banned[state] = np.sort(np.concatenate(groups)) if groups else _NONE
+            self._banned[state] = np.unique(np.concatenate([self._whole, *self._ending(state)]))
         return self._banned[state]
 
     def after(self, state: int, token: int) -> int:
-        for character in self._pieces[token]:
-            state = self._automaton.next(state, character)
+        for byte in self._vocabulary.pieces[token]:
+            state = self._automaton.next(state, chr(byte))
         return state
 
-    def _group(self, first: str, state: int) -> Ids:
-        """The tokens that begin with a byte and complete a word, by the state behind the byte."""
-        if (first, state) not in self._groups:
-            tokens = self._vocabulary.by_first_byte[ord(first)]
-            wrong = [token for token in tokens.tolist() if self._completes(token, state)]
-            self._groups[first, state] = np.array(wrong, np.int64)
-        return self._groups[first, state]
-
-    def _completes(self, token: int, state: int) -> bool:
-        lengths = self._automaton.stop_length
-        if lengths[state]:
-            return True
-        for character in self._pieces[token][1:]:
-            state = self._automaton.next(state, character)
-            if lengths[state]:
-                return True
-        return False
+    def _ending(self, state: int) -> Iterator[Ids]:
+        """The tokens that end a word which has begun before them."""
+        tree, automaton = self._vocabulary.tree, self._automaton
+        waiting = [(tree.root, state)]
+        while waiting:
+            node, state = waiting.pop()
+            for byte, child in tree.children(node):
+                reached = automaton.next(state, chr(byte))
+                if automaton.stop_length[reached]:
+                    yield tree.within(child)
+                elif automaton.depth[reached] > child.depth:  # else nothing is left of before
+                    waiting.append((child, reached))
 
 
 class AllowedWords(Guard):
@@ -134,20 +125,21 @@ class _AllowedTable:
             self._banned[state] = np.flatnonzero(~allowed)
         return self._banned[state]
 
-    def _fitting(self, state: frozenset[int]) -> list[int]:
+    def _fitting(self, state: frozenset[int]) -> Ids:
         """The tokens that may come in a state."""
-        pieces = self._vocabulary.pieces
-        found = [self._vocabulary.end] if 0 in state else []
-        for byte, tokens in self._vocabulary.by_first_byte.items():
-            if self._step(state, byte):
-                found += [each for each in tokens.tolist() if self._walk(state, pieces[each])]
-        return found
+        tree = self._vocabulary.tree
+        found = [np.array([self._vocabulary.end] if 0 in state else [], np.int64)]
+        waiting = [(tree.root, state)]
+        while waiting:
+            node, state = waiting.pop()
+            for byte, child in tree.children(node):
+                if reached := self._step(state, byte):
+                    found.append(tree.ending(child))
+                    waiting.append((child, reached))
+        return np.concatenate(found)
 
     def after(self, state: frozenset[int], token: int) -> frozenset[int]:
-        return self._walk(state, self._vocabulary.pieces[token])
-
-    def _walk(self, state: frozenset[int], piece: bytes) -> frozenset[int]:
-        for byte in piece:
+        for byte in self._vocabulary.pieces[token]:
             state = self._step(state, byte)
         return state
 
@@ -162,10 +154,6 @@ def _make_room(table: dict[State, Ids], vocabulary: Vocabulary) -> None:
     """Keep a table of what is wrong in each state from growing without end."""
     if len(table) * len(vocabulary) >= _REMEMBERED:
         table.clear()
-
-
-def _bytes_as_text(piece: bytes) -> str:
-    return piece.decode("latin-1")
 
 
 def _shared(vocabulary: Vocabulary, key: Hashable, make: Callable[[], Table]) -> Table:
