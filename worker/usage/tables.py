@@ -39,7 +39,8 @@ usage = Table(
     Column("billable", Boolean, nullable=False),
     Column("at", Double, nullable=False),
     *_quantities(),
-    Index("usage_tenant", "tenant", "at"),
+    Index("usage_tenant", "tenant", "at", "id"),
+    Index("usage_at", "at", "id"),
 )
 
 usage_sums = Table(

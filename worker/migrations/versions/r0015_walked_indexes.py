@@ -1,0 +1,28 @@
+"""Usage is read in the order of time along an index, of one tenant or of all.
+
+Revision: 0015, after 0014.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the indexes."""
+    op.create_index("usage_at", "usage", ["at", "id"])
+    # The one of a tenant's rows ends with the id, too, so that nothing speaks for the other.
+    op.drop_index("usage_tenant", table_name="usage")
+    op.create_index("usage_tenant", "usage", ["tenant", "at", "id"])
+
+
+def downgrade() -> None:
+    """Put back those that were there."""
+    op.drop_index("usage_tenant", table_name="usage")
+    op.create_index("usage_tenant", "usage", ["tenant", "at"])
+    op.drop_index("usage_at", table_name="usage")
