@@ -1,16 +1,19 @@
-"""Usage is read in the order of time along an index, of one tenant or of all.
+"""Usage is read in the order of time along an index: of one tenant, of all, or of the jobs alone.
 
 Revision: 0015, after 0014.
 """
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
 depends_on = None
+
+OF_JOBS = sa.text("job_id IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -19,10 +22,18 @@ def upgrade() -> None:
     # The one of a tenant's rows ends with the id, too, so that nothing speaks for the other.
     op.drop_index("usage_tenant", table_name="usage")
     op.create_index("usage_tenant", "usage", ["tenant", "at", "id"])
+    op.create_index(
+        "usage_jobs",
+        "usage",
+        ["tenant", "at", "job_id"],
+        postgresql_where=OF_JOBS,
+        sqlite_where=OF_JOBS,
+    )
 
 
 def downgrade() -> None:
     """Put back those that were there."""
+    op.drop_index("usage_jobs", table_name="usage")
     op.drop_index("usage_tenant", table_name="usage")
     op.create_index("usage_tenant", "usage", ["tenant", "at"])
     op.drop_index("usage_at", table_name="usage")
