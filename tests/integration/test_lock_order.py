@@ -15,7 +15,8 @@ from worker.all_tables import LOCK_ORDER
 from worker.backend import Backend
 from worker.jobs import Job
 from worker.jobs.idempotency import Idempotency, IdempotencyKey
-from worker.jobs.tables import checkpoints, jobs
+from worker.jobs.origin import Origin, Retry
+from worker.jobs.tables import checkpoints, idempotency, jobs
 from worker.operations.checks.usage import UsageSums
 from worker.storage.database import Database
 from worker.storage.models import NewModel
@@ -201,3 +202,59 @@ def test_who_locks_in_order_ends_before_the_deletion(
 
     goes.done()
     assert count(database, jobs) == 0
+
+
+class TestRetry:
+    """A request that comes again while the transaction of the first is open."""
+
+    def submit(
+        self, backend: Backend, connection: Connection | None = None, *, repeats: bool = True
+    ) -> str:
+        retry = Retry("the same", repeats, lambda _: False)
+        origin = Origin("key-1", "req-1", retry=retry)
+        return backend.jobs.submit("acme", "training", {}, origin=origin, connection=connection).id
+
+    @pytest.mark.parametrize("remembered", [False, True])
+    def test_it_gets_the_job_that_the_first_makes(
+        self, backend: Backend, database: Database, remembered: bool
+    ) -> None:
+        if remembered:  # of a request of long ago
+            self.submit(backend)
+            with database.write() as connection:
+                connection.execute(sa.update(idempotency).values(created_at=1.0))
+        before, found = count(database, jobs), list[str]()
+        with database.write() as connection:
+            first = self.submit(backend, connection, repeats=remembered)
+            again = Work(lambda: found.append(self.submit(backend)))
+            someone_waits(database)
+        again.done()
+
+        assert found == [first]
+        assert count(database, jobs) == before + 1
+
+    def test_it_does_not_meet_a_deletion_of_its_project_in_a_circle(
+        self, backend: Backend, database: Database
+    ) -> None:
+        first = self.submit(backend)
+        found: list[str] = []
+        with database.write() as connection:
+            lock(connection, jobs)
+            again = Work(lambda: found.append(self.submit(backend)))
+            someone_waits(database)
+            lock(connection, idempotency)  # PostgreSQL would break a circle
+        again.done()
+
+        assert found == [first]
+
+    def test_it_makes_one_where_the_first_did_not(
+        self, backend: Backend, database: Database
+    ) -> None:
+        found: list[str] = []
+        with pytest.raises(ZeroDivisionError), database.write() as connection:
+            self.submit(backend, connection, repeats=False)
+            again = Work(lambda: found.append(self.submit(backend)))
+            someone_waits(database)
+            _ = 1 / 0
+        again.done()
+
+        assert [job.id for job in backend.jobs.list("acme").items] == found
