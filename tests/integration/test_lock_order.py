@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
@@ -13,17 +16,22 @@ from sqlalchemy.engine import Connection
 from tests.integration.conftest import store
 from worker.all_tables import LOCK_ORDER
 from worker.backend import Backend
-from worker.jobs import Job
+from worker.billing.budgets import Budgets
+from worker.billing.prices import KindPrices, PriceList, Prices
+from worker.errors import InsufficientQuota
+from worker.jobs import Job, Kind
 from worker.jobs.idempotency import Idempotency, IdempotencyKey
-from worker.jobs.origin import Origin, Retry
+from worker.jobs.origin import Origin, Reserved, Retry
 from worker.jobs.tables import checkpoints, idempotency, jobs
 from worker.operations.checks.usage import UsageSums
 from worker.storage.database import Database
 from worker.storage.models import NewModel
 from worker.tenants.deletion import TenantDeletion
+from worker.tenants.monthly_quotas import MonthlyQuotas
 from worker.tenants.options import NewTenant
 from worker.tenants.tables import tenants
 from worker.tenants.tenants import Tenants, locked
+from worker.usage.quantities import Quantities
 from worker.usage.sums import DAY
 from worker.usage.tables import usage, usage_sums
 
@@ -258,3 +266,58 @@ class TestRetry:
         again.done()
 
         assert [job.id for job in backend.jobs.list("acme").items] == found
+
+
+class TestAdmission:
+    """A job that ends between two reads of an admission counts nevertheless."""
+
+    @pytest.fixture
+    def admit(self, backend: Backend) -> Callable[[], None]:
+        """Asks for an hour while one job that has worked for an hour ends: it is refused."""
+        needed = Quantities(compute_seconds=3600)
+        prices = PriceList(
+            currency="USD",
+            valid_from=date(2020, 1, 1),
+            trainings=KindPrices(compute_hour=Decimal(1)),
+        )
+        database, jobs = backend.database, backend.jobs
+        all_tenants = Tenants(database)
+        budgets, monthly = Budgets(database, Prices([prices])), MonthlyQuotas(database)
+
+        def check(connection: Connection, now: float, kind: Kind, _: object) -> Reserved:
+            money = budgets.admit(connection, now, "acme", kind, needed)
+            rest = monthly.admit(connection, now, all_tenants.get("acme"), kind, needed)
+            return Reserved(money, seconds=rest["seconds"])
+
+        def run_out() -> None:
+            origin = Origin(admit=check)
+            jobs.submit("acme", "training", {}, origin=origin)
+            job = jobs.claim("training", "w1")
+            assert job is not None
+            jobs.set_progress(job, {"step": 1, "seconds": 3600.0})
+            ended: list[Job] = []
+
+            def end(_1: object, _2: object, statement: str, *_3: object) -> None:
+                if not ended and re.search(r"sum\((jobs|usage_sums)\.", statement):
+                    ended.append(job)
+                    jobs.succeed(job, {})
+
+            sa.event.listen(sa.Engine, "after_cursor_execute", end)
+            try:
+                jobs.submit("acme", "training", {}, origin=origin)
+            finally:
+                sa.event.remove(sa.Engine, "after_cursor_execute", end)
+                assert ended
+
+        return run_out
+
+    @pytest.mark.parametrize(
+        "bounds", [{"monthly_budget": 1}, {"limits": {"compute_seconds_per_month": 3600}}]
+    )
+    def test_it_is_spent_or_set_aside(
+        self, database: Database, admit: Callable[[], None], bounds: dict[str, object]
+    ) -> None:
+        Tenants(database).create(NewTenant.parse({"id": "acme", "name": "A", **bounds}))
+
+        with pytest.raises(InsufficientQuota):
+            admit()
