@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -50,6 +51,22 @@ def add(backend: Backend, *ids: str, tenant: str = "default") -> None:
             now = backend.database.now(connection)
             new = NewModel(model_id, tenant, f"jobs/{model_id[3:]}/1/model", "m.safetensors")
             add_model(connection, tenant, new, now, job_id="ftjob-1")
+
+
+@contextmanager
+def statements(wanted: str) -> Iterator[list[tuple[str, Any]]]:
+    """All that is asked in the block with these words in it, with its parameters."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_1: object, _2: object, statement: str, parameters: Any, *_3: object) -> None:
+        if wanted in statement:
+            found.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 class TestFiles:
@@ -167,16 +184,9 @@ class TestFiles:
         assert backend.files.delete_expired() == 5
 
     def test_a_look_for_expired_ones_walks_along_indexes(self, backend: Backend) -> None:
-        asked: list[tuple[str, Any]] = []
-
-        def note(_1: object, _2: object, statement: str, parameters: Any, *_3: object) -> None:
-            if "expires_at <" in statement:
-                asked.append((statement, parameters))
-
-        sa.event.listen(sa.Engine, "before_cursor_execute", note)
-        backend.files.delete_expired()
-        Uploads(backend.database, backend.store).expire_old()
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        with statements("expires_at <") as asked:
+            backend.files.delete_expired()
+            Uploads(backend.database, backend.store).expire_old()
 
         with backend.database.read() as connection:
             of_files, of_uploads = ("\n".join(explain(connection, *each)) for each in asked)
@@ -186,6 +196,22 @@ class TestFiles:
 
 
 class TestModels:
+    def test_the_model_of_a_training_is_found_by_an_index(self, backend: Backend) -> None:
+        """Every completion that names a training asks for it."""
+        add(backend, "ft:a")
+        with backend.database.write() as connection:
+            for number in range(500):
+                new = NewModel(f"ft:{number}", "default", "a", "b")
+                add_model(connection, "default", new, 1.0, job_id=f"ftjob-of-{number}")
+            connection.exec_driver_sql("ANALYZE")
+        with statements("models.job_id = ") as asked:
+            assert backend.models.resolve("default", "ftjob-1").id == "ft:a"
+
+        (statement,) = asked
+        with backend.database.read() as connection:
+            plan = "\n".join(explain(connection, *statement))
+        assert "models_job" in plan, plan
+
     def test_newest_first(self, backend: Backend) -> None:
         add(backend, "ft:a", "ft:b", "ft:c")
         add(backend, "ft:a", tenant="other")

@@ -1,4 +1,4 @@
-"""Usage is read in the order of time along an index: of one tenant, of all, or of the jobs alone.
+"""Usage is read in the order of time along indexes, and the models of a job are found by one.
 
 Revision: 0015, after 0014.
 """
@@ -29,10 +29,12 @@ def upgrade() -> None:
         postgresql_where=OF_JOBS,
         sqlite_where=OF_JOBS,
     )
+    op.create_index("models_job", "models", ["tenant", "job_id"])
 
 
 def downgrade() -> None:
     """Put back those that were there."""
+    op.drop_index("models_job", table_name="models")
     op.drop_index("usage_jobs", table_name="usage")
     op.drop_index("usage_tenant", table_name="usage")
     op.create_index("usage_tenant", "usage", ["tenant", "at"])
