@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -11,21 +12,24 @@ import pytest
 import sqlalchemy as sa
 
 from tests.integration.conftest import admitted_at_once
+from tests.integration.test_job_claims import explain
 from textgen.errors import InvalidOption
 from worker.backend import Backend
 from worker.billing.budgets import Budgets
+from worker.billing.costs import Costs
 from worker.billing.estimate import estimated
 from worker.billing.invoice import Invoice
 from worker.billing.invoices import Invoices
 from worker.billing.months import bounds
-from worker.billing.prices import KindPrices, PriceList, Prices
+from worker.billing.prices import KindPrices, Line, PriceList, Prices
 from worker.billing.tables import invoices as invoice_table
 from worker.errors import InsufficientQuota, NotFound
 from worker.jobs import Job, Jobs
 from worker.jobs.origin import Origin, Reserved
 from worker.storage.database import Database
 from worker.tenants.options import NewTenant
-from worker.tenants.tenants import Tenants
+from worker.tenants.tables import tenants
+from worker.tenants.tenants import Tenants, locked
 from worker.usage.quantities import NAMES
 from worker.usage.tables import usage
 
@@ -35,7 +39,7 @@ PRICES = Prices(
         PriceList(
             currency="USD",
             valid_from=date(2020, 1, 1),
-            trainings=KindPrices(compute_hour=Decimal(1)),
+            trainings=KindPrices(compute_hour=Decimal(1), gigabyte_month=Decimal(1)),
             completions=KindPrices(million_characters_out=Decimal(2)),
         )
     ]
@@ -203,6 +207,71 @@ class TestInvoices:
 
         assert caught.value.code == "month_not_over"
         assert invoices.draft("acme", "2099-01").lines == []
+
+    def test_a_draft_waits_for_nobody(
+        self, database: Database, invoices: Invoices, used: Callable[..., None]
+    ) -> None:
+        self.month(used)
+
+        with database.write() as connection:
+            locked(connection, "acme")
+            assert invoices.draft("acme", "2026-03").total == Decimal("4.75")
+
+        with pytest.raises(NotFound):
+            invoices.draft("globex", "2026-03")
+
+    def test_nobody_waits_while_a_month_is_read(
+        self, database: Database, invoices: Invoices, used: Callable[..., None]
+    ) -> None:
+        """What jobs a bill names is asked once for all lines, along an index of jobs alone."""
+        self.month(used)
+        used("ftjob-5", "trainings", START, compute_seconds=0)
+        used("ftjob-6", "trainings", START + 7, byte_hours=7e11)
+        asked: list[tuple[bool, str, Any]] = []
+
+        def note(connection: Any, _1: object, statement: str, parameters: Any, *_: object) -> None:
+            if "FROM usage" in statement:
+                writes = connection.get_execution_options().get("textgen_write", False)
+                asked.append((writes, statement, parameters))
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", note)
+        bill = invoices.issue("acme", "2026-03")
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+        assert [list(line.jobs) for line in bill.lines] == [
+            [], ["ftjob-1", "ftjob-2"], ["ftjob-6"],
+        ]  # fmt: skip
+        assert not any(writes for writes, _, _ in asked)
+        ((statement, parameters),) = (each for _, *each in asked if "job_id" in each[0])
+        with database.read() as connection:
+            plan = "\n".join(explain(connection, statement, parameters))
+        assert "usage_jobs" in plan and not re.search("TEMP B-TREE|Sort", plan), plan
+
+    @pytest.mark.parametrize("change", [{"currency": "EUR"}, {"time_zone": "Asia/Shanghai"}])
+    def test_a_bill_is_made_anew_where_its_tenant_changed_meanwhile(
+        self,
+        database: Database,
+        budgets: Budgets,
+        used: Callable[..., None],
+        change: dict[str, str],
+    ) -> None:
+        self.month(used)
+
+        class Changing(Costs):
+            """Its tenant changes while it reads."""
+
+            def lines(self, *given: Any) -> Iterator[Line]:
+                yield from super().lines(*given)
+                with database.write() as connection:
+                    connection.execute(sa.update(tenants).values(**change))
+
+        bill = Invoices(database, Changing(database, PRICES)).issue("acme", "2026-03")
+
+        assert same(bill, Invoices(database, budgets.costs).issue("acme", "2026-03"))
+        if "currency" in change:
+            assert (bill.currency, bill.lines) == ("EUR", [])
+        else:  # where March ends eight hours earlier
+            assert [list(line.jobs) for line in bill.lines] == [[], ["ftjob-1"]]
 
 
 def same(one: Invoice, other: Invoice) -> bool:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from tests.integration.test_job_claims import explain
 from worker.backend import Backend
 from worker.errors import Conflict, NotFound
 from worker.storage import windows
 from worker.storage.files import FileRow
 from worker.storage.models import NewModel, add_model, put_alias
+from worker.storage.tables import files
+from worker.storage.uploads import Uploads
 
 Upload = Callable[..., FileRow]
 
@@ -45,6 +51,22 @@ def add(backend: Backend, *ids: str, tenant: str = "default") -> None:
             now = backend.database.now(connection)
             new = NewModel(model_id, tenant, f"jobs/{model_id[3:]}/1/model", "m.safetensors")
             add_model(connection, tenant, new, now, job_id="ftjob-1")
+
+
+@contextmanager
+def statements(wanted: str) -> Iterator[list[tuple[str, Any]]]:
+    """All that is asked in the block with these words in it, with its parameters."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_1: object, _2: object, statement: str, parameters: Any, *_3: object) -> None:
+        if wanted in statement:
+            found.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 class TestFiles:
@@ -136,8 +158,60 @@ class TestFiles:
         assert backend.files.delete_expired() == 1
         assert [row.id for row in backend.files.list("default").items] == [kept.id, used.id]
 
+    @pytest.mark.parametrize("at_once", [1, 2])
+    def test_those_in_use_do_not_stop_later_ones(
+        self, backend: Backend, upload: Upload, monkeypatch: pytest.MonkeyPatch, at_once: int
+    ) -> None:
+        monkeypatch.setattr("worker.storage.files.AT_ONCE", at_once)
+        used = [upload("busy", expires_in=-100).id for _ in range(3)]
+        backend.jobs.submit("busy", "training", {}, uses_files=used)
+        for _ in range(5):
+            upload("other", expires_in=-1)
+
+        assert backend.files.delete_expired() == 5
+        assert backend.files.list("other").items == []
+        assert {row.id for row in backend.files.list("busy").items} == set(used)
+
+    def test_those_that_expire_in_one_moment_go(
+        self, backend: Backend, upload: Upload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("worker.storage.files.AT_ONCE", 2)
+        for _ in range(5):
+            upload(expires_in=-1)
+        with backend.database.write() as connection:
+            connection.execute(sa.update(files).values(expires_at=1.0))
+
+        assert backend.files.delete_expired() == 5
+
+    def test_a_look_for_expired_ones_walks_along_indexes(self, backend: Backend) -> None:
+        with statements("expires_at <") as asked:
+            backend.files.delete_expired()
+            Uploads(backend.database, backend.store).expire_old()
+
+        with backend.database.read() as connection:
+            of_files, of_uploads = ("\n".join(explain(connection, *each)) for each in asked)
+        assert "files_expires" in of_files and "job_uses_used" in of_files
+        assert "uploads_expires" in of_uploads
+        assert not re.search("SCAN |Seq Scan", of_files + of_uploads)
+
 
 class TestModels:
+    def test_the_model_of_a_training_is_found_by_an_index(self, backend: Backend) -> None:
+        """Every completion that names a training asks for it."""
+        add(backend, "ft:a")
+        with backend.database.write() as connection:
+            for number in range(500):
+                new = NewModel(f"ft:{number}", "default", "a", "b")
+                add_model(connection, "default", new, 1.0, job_id=f"ftjob-of-{number}")
+            connection.exec_driver_sql("ANALYZE")
+        with statements("models.job_id = ") as asked:
+            assert backend.models.resolve("default", "ftjob-1").id == "ft:a"
+
+        (statement,) = asked
+        with backend.database.read() as connection:
+            plan = "\n".join(explain(connection, *statement))
+        assert "models_job" in plan, plan
+
     def test_newest_first(self, backend: Backend) -> None:
         add(backend, "ft:a", "ft:b", "ft:c")
         add(backend, "ft:a", tenant="other")

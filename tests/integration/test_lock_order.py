@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
@@ -13,16 +16,22 @@ from sqlalchemy.engine import Connection
 from tests.integration.conftest import store
 from worker.all_tables import LOCK_ORDER
 from worker.backend import Backend
-from worker.jobs import Job
+from worker.billing.budgets import Budgets
+from worker.billing.prices import KindPrices, PriceList, Prices
+from worker.errors import InsufficientQuota
+from worker.jobs import Job, Kind
 from worker.jobs.idempotency import Idempotency, IdempotencyKey
-from worker.jobs.tables import checkpoints, jobs
+from worker.jobs.origin import Origin, Reserved, Retry
+from worker.jobs.tables import checkpoints, idempotency, jobs
 from worker.operations.checks.usage import UsageSums
 from worker.storage.database import Database
 from worker.storage.models import NewModel
 from worker.tenants.deletion import TenantDeletion
+from worker.tenants.monthly_quotas import MonthlyQuotas
 from worker.tenants.options import NewTenant
 from worker.tenants.tables import tenants
 from worker.tenants.tenants import Tenants, locked
+from worker.usage.quantities import Quantities
 from worker.usage.sums import DAY
 from worker.usage.tables import usage, usage_sums
 
@@ -201,3 +210,114 @@ def test_who_locks_in_order_ends_before_the_deletion(
 
     goes.done()
     assert count(database, jobs) == 0
+
+
+class TestRetry:
+    """A request that comes again while the transaction of the first is open."""
+
+    def submit(
+        self, backend: Backend, connection: Connection | None = None, *, repeats: bool = True
+    ) -> str:
+        retry = Retry("the same", repeats, lambda _: False)
+        origin = Origin("key-1", "req-1", retry=retry)
+        return backend.jobs.submit("acme", "training", {}, origin=origin, connection=connection).id
+
+    @pytest.mark.parametrize("remembered", [False, True])
+    def test_it_gets_the_job_that_the_first_makes(
+        self, backend: Backend, database: Database, remembered: bool
+    ) -> None:
+        if remembered:  # of a request of long ago
+            self.submit(backend)
+            with database.write() as connection:
+                connection.execute(sa.update(idempotency).values(created_at=1.0))
+        before, found = count(database, jobs), list[str]()
+        with database.write() as connection:
+            first = self.submit(backend, connection, repeats=remembered)
+            again = Work(lambda: found.append(self.submit(backend)))
+            someone_waits(database)
+        again.done()
+
+        assert found == [first]
+        assert count(database, jobs) == before + 1
+
+    def test_it_does_not_meet_a_deletion_of_its_project_in_a_circle(
+        self, backend: Backend, database: Database
+    ) -> None:
+        first = self.submit(backend)
+        found: list[str] = []
+        with database.write() as connection:
+            lock(connection, jobs)
+            again = Work(lambda: found.append(self.submit(backend)))
+            someone_waits(database)
+            lock(connection, idempotency)  # PostgreSQL would break a circle
+        again.done()
+
+        assert found == [first]
+
+    def test_it_makes_one_where_the_first_did_not(
+        self, backend: Backend, database: Database
+    ) -> None:
+        found: list[str] = []
+        with pytest.raises(ZeroDivisionError), database.write() as connection:
+            self.submit(backend, connection, repeats=False)
+            again = Work(lambda: found.append(self.submit(backend)))
+            someone_waits(database)
+            _ = 1 / 0
+        again.done()
+
+        assert [job.id for job in backend.jobs.list("acme").items] == found
+
+
+class TestAdmission:
+    """A job that ends between two reads of an admission counts nevertheless."""
+
+    @pytest.fixture
+    def admit(self, backend: Backend) -> Callable[[], None]:
+        """Asks for an hour while one job that has worked for an hour ends: it is refused."""
+        needed = Quantities(compute_seconds=3600)
+        prices = PriceList(
+            currency="USD",
+            valid_from=date(2020, 1, 1),
+            trainings=KindPrices(compute_hour=Decimal(1)),
+        )
+        database, jobs = backend.database, backend.jobs
+        all_tenants = Tenants(database)
+        budgets, monthly = Budgets(database, Prices([prices])), MonthlyQuotas(database)
+
+        def check(connection: Connection, now: float, kind: Kind, _: object) -> Reserved:
+            money = budgets.admit(connection, now, "acme", kind, needed)
+            rest = monthly.admit(connection, now, all_tenants.get("acme"), kind, needed)
+            return Reserved(money, seconds=rest["seconds"])
+
+        def run_out() -> None:
+            origin = Origin(admit=check)
+            jobs.submit("acme", "training", {}, origin=origin)
+            job = jobs.claim("training", "w1")
+            assert job is not None
+            jobs.set_progress(job, {"step": 1, "seconds": 3600.0})
+            ended: list[Job] = []
+
+            def end(_1: object, _2: object, statement: str, *_3: object) -> None:
+                if not ended and re.search(r"sum\((jobs|usage_sums)\.", statement):
+                    ended.append(job)
+                    jobs.succeed(job, {})
+
+            sa.event.listen(sa.Engine, "after_cursor_execute", end)
+            try:
+                jobs.submit("acme", "training", {}, origin=origin)
+            finally:
+                sa.event.remove(sa.Engine, "after_cursor_execute", end)
+                assert ended
+
+        return run_out
+
+    @pytest.mark.parametrize(
+        "bounds", [{"monthly_budget": 1}, {"limits": {"compute_seconds_per_month": 3600}}]
+    )
+    def test_it_is_spent_or_set_aside(
+        self, database: Database, admit: Callable[[], None], bounds: dict[str, object]
+    ) -> None:
+        Tenants(database).create(NewTenant.parse({"id": "acme", "name": "A", **bounds}))
+
+        with pytest.raises(InsufficientQuota):
+            admit()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -181,6 +181,20 @@ class TestWhatGoes:
         told = [(each.subject, each.data) for each in AuditLog(backend.database).list(None).items]
         assert (trained.id, {"resource": "checkpoints", "count": 2}) in told
         assert (ended[1].id, {"resource": "results", "count": 2}) in told
+
+    def test_a_kind_of_job_that_makes_no_file_stops_nothing(
+        self, backend: Backend, kept: Backend, age: Age
+    ) -> None:
+        trained = training(backend)
+        output: dict[Kind, dict[str, Any]] = {"batch": {"output_file_id": "file-1"}}
+        ended = [made(backend, kind, output.get(kind, {})) for kind in get_args(Kind)]
+        age(trained, *ended)
+
+        removed = Retention(kept).run_once()
+
+        assert removed is not None
+        assert (removed["results"], removed["checkpoints"]) == (1, 2)
+        assert files_of(backend) == set()
 
     def test_what_a_pass_has_committed_but_not_deleted_is_swept(
         self, backend: Backend, kept: Backend, age: Age, monkeypatch: pytest.MonkeyPatch

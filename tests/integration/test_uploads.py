@@ -114,6 +114,22 @@ def test_several_complete_at_once_and_one_file_is_made(backend: Backend, uploads
     assert len(list(backend.store.list("files"))) == 1
 
 
+def test_all_that_is_late_goes_in_one_pass(
+    backend: Backend, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.storage.uploads.AT_ONCE", 2)
+    late = [begin(uploads) for _ in range(5)]
+    for upload in late:
+        add(backend, uploads, upload, DATA[0])
+    with backend.database.write() as connection:
+        connection.execute(sa.update(table).values(expires_at=1.0))
+
+    assert uploads.expire_old() == 5
+
+    assert {uploads.get("acme", upload.id).status for upload in late} == {"expired"}
+    assert list(backend.store.list("uploads")) == []
+
+
 def test_what_is_not_completed_goes(backend: Backend, uploads: Uploads) -> None:
     late, cancelled = begin(uploads), begin(uploads)
     for upload in (late, cancelled):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.integration.test_job_claims import explain
 from worker.backend import Backend
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest, Owner
 from worker.contracts import Usage as Tokens
@@ -19,7 +21,7 @@ from worker.jobs import FINAL, Job, Jobs
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.usage.interactive import InteractiveMeter
-from worker.usage.quantities import Quantities
+from worker.usage.quantities import NAMES, Quantities
 from worker.usage.storage_usage import StorageMeter
 from worker.usage.tables import usage
 from worker.usage.usage import Usage, UsageQuery
@@ -268,3 +270,70 @@ def test_sums_and_rows(jobs: Jobs, database: Database) -> None:
     assert by_kind[0].quantities.tokens_in == 8
     assert [row.tenant for row in listed] == ["acme", "acme", "globex"]
     assert list(reader.rows(UsageQuery(0, 1e12, []))) == []
+
+
+class TestExport:
+    """Row by row, as it is handed to billing systems."""
+
+    def fill(self, database: Database) -> list[tuple[float, str, str]]:
+        """Rows of three tenants, some of one moment; by time and id."""
+        chance = random.Random(1)
+        found = [
+            (float(chance.randrange(1, 8)), f"use-{number:02}", chance.choice("abc"))
+            for number in range(40)
+        ]
+        with database.write() as connection:
+            connection.execute(
+                sa.insert(usage),
+                [
+                    {
+                        **dict.fromkeys(NAMES, 0),
+                        "id": name, "tenant": tenant, "kind": "completions",
+                        "outcome": "succeeded", "billable": True, "at": at,
+                    }
+                    for at, name, tenant in found
+                ],
+            )  # fmt: skip
+        return sorted(found)
+
+    @pytest.mark.parametrize("page", [1, 3, 10, 100])
+    def test_each_row_comes_once_and_in_order(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch, page: int
+    ) -> None:
+        monkeypatch.setattr("worker.usage.usage.PAGE", page)
+        there = [each for each in self.fill(database) if 2 <= each[0] < 7]
+
+        for tenants in (None, ["a"], ["b", "a", "b"], ["x"]):
+            rows = Usage(database).rows(UsageQuery(2, 7, tenants))
+
+            wanted = [each for each in there if tenants is None or each[2] in tenants]
+            assert [(row.at, row.id, row.tenant) for row in rows] == wanted
+
+    @pytest.mark.parametrize("tenants", [None, ["a"], ["a", "b"]])
+    def test_a_page_begins_where_the_last_one_ended(
+        self,
+        database: Database,
+        monkeypatch: pytest.MonkeyPatch,
+        tenants: list[str] | None,
+    ) -> None:
+        """A page costs the same wherever it stands: an index leads to it, and nothing is sorted."""
+        monkeypatch.setattr("worker.usage.usage.PAGE", 3)
+        self.fill(database)
+        asked: list[tuple[str, Any]] = []
+
+        def note(_1: object, _2: object, statement: str, parameters: Any, *_3: object) -> None:
+            if "FROM usage" in statement:
+                asked.append((statement, parameters))
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", note)
+        found = list(Usage(database).rows(UsageQuery(0, 1e12, tenants)))
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+        assert len(asked) > len(found) // 3
+        index = "usage_at" if tenants is None else "usage_tenant"
+        bound = "(at,id)>" if database.is_sqlite else "(ROW(at, id) >"
+        with database.read() as connection:
+            for statement, parameters in asked:
+                plan = "\n".join(explain(connection, statement, parameters))
+                assert index in plan and bound in plan, plan
+                assert not re.search("SCAN |Seq Scan|TEMP B-TREE|Sort", plan), plan

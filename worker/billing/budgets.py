@@ -46,8 +46,9 @@ class Budgets:
         row = locked(connection, tenant)
         amount = self.costs.prices.cost(row.currency, KIND_OF[kind], needed, now)
         if row.monthly_budget is not None:
-            spent = self.costs.spent(connection, row, now)
+            # First, so that a job that ends before the next read counts in both, not in neither.
             reserved = self.costs.reserved(connection, tenant)
+            spent = self.costs.spent(connection, row, now)
             budget = Decimal(row.monthly_budget) / MICRO
             if spent + reserved + amount > budget:
                 raise InsufficientQuota(
@@ -80,8 +81,8 @@ class Budgets:
         """The budget of a tenant that has one, what is spent this month, and what is set aside."""
         with self._database.read() as connection:
             row = connection.execute(select(tenants).where(tenants.c.id == tenant.id)).one()
+            reserved = self.costs.reserved(connection, tenant.id)  # first, as in `admit`
             spent = self.costs.spent(connection, row, self._database.now(connection))
-            reserved = self.costs.reserved(connection, tenant.id)
         return tenant.monthly_budget or Decimal(0), spent, reserved
 
     def why_spent(self, tenant: str) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -21,7 +22,9 @@ from worker.storage.database import Database
 from worker.storage.ids import new_id
 from worker.tenants.audit import OPERATOR, Actor, record
 from worker.tenants.options import MICRO
-from worker.tenants.tenants import locked
+from worker.tenants.tables import tenants
+from worker.tenants.tenants import locked, no_tenant
+from worker.usage.quantities import NAMES
 from worker.usage.tables import usage
 
 SETTLE_SECONDS = 3600  # after a month's end, for usage that is still being written
@@ -35,53 +38,33 @@ class Invoices:
         self._costs = costs
 
     def draft(self, tenant: str, month: str) -> Invoice:
-        """The bill as it would be now; raises NotFound, InvalidOption."""
-        with self._database.write() as connection:
-            return self._made(connection, locked(connection, tenant), month)
+        """The bill as it would be now; raises NotFound, InvalidOption.
+
+        Nobody waits while a long month is read.
+        """
+        with self._database.snapshot() as connection:
+            owner = _owner(connection, tenant)
+            lines = self._of_usage(connection, owner, month)
+            return _bill(owner, month, [*lines, *_of_credits(connection, tenant)])
 
     def issue(self, tenant: str, month: str, actor: Actor = OPERATOR) -> Invoice:
         """Freeze a month's bill; the one issued before where there is one.
 
         Raises NotFound, and InvalidOption before the month is over and its usage written.
         """
-        with self._database.write() as connection:
-            owner = locked(connection, tenant)
-            earlier = connection.execute(
-                select(invoices).where(invoices.c.tenant == tenant, invoices.c.month == month)
-            ).one_or_none()
-            if earlier is not None:
-                return invoice_from(earlier)
-            _, end = bounds(month, owner.time_zone)
-            now = self._database.now(connection)
-            if now < end + SETTLE_SECONDS:
-                raise InvalidOption(
-                    f"{month} cannot be billed yet: its usage is complete an hour after its end.",
-                    code="month_not_over",
-                    param="month",
-                )
-            made = self._made(connection, owner, month)
-            invoice_id = new_id("inv_")
-            row = connection.execute(
-                insert(invoices)
-                .values(
-                    id=invoice_id,
-                    tenant=tenant,
-                    month=month,
-                    currency=made.currency,
-                    lines=[asdict(line) for line in made.lines],
-                    total=int(made.total * MICRO),
-                    issued_at=now,
-                )
-                .returning(*invoices.c)
-            ).one()
-            connection.execute(
-                update(credits_table)
-                .where(credits_table.c.tenant == tenant, credits_table.c.settled_by.is_(None))
-                .values(settled_by=invoice_id)
-            )
-            data = {"month": month, "total": str(made.total)}
-            record(connection, now, actor, "invoice.issued", tenant, invoice_id, data)
-        return invoice_from(row)
+        while True:
+            # Its usage does not change any more, so it is read while others may write.
+            with self._database.snapshot() as connection:
+                owner = _owner(connection, tenant)
+                earlier = _issued_of(connection, tenant, month)
+                if earlier is not None:
+                    return earlier
+                _check_over(month, owner, self._database.now(connection))
+                lines = self._of_usage(connection, owner, month)
+            with self._database.write() as connection:
+                found = locked(connection, tenant)
+                if (found.currency, found.time_zone) == (owner.currency, owner.time_zone):
+                    return self._issue(connection, found, month, lines, actor)
 
     def credit(
         self,
@@ -158,49 +141,127 @@ class Invoices:
             )
         return invoice_from(row)
 
-    def _made(self, connection: Connection, owner: Row[Any], month: str) -> Invoice:
-        start, end = bounds(month, owner.time_zone)
-        lines = []
-        total = Decimal(0)
-        for line in self._costs.lines(connection, owner.id, owner.currency, start, end):
-            amount = _rounded(line.amount)
-            total += amount
-            ids = self._job_ids(connection, owner.id, line.kind, line.unit, start, end)
-            quantity, price = _plain(line.quantity), _plain(line.unit_price)
-            lines.append(
-                InvoiceLine(line.kind, line.unit, quantity, price, _plain(amount), tuple(ids))
+    def _issue(
+        self,
+        connection: Connection,
+        owner: Row[Any],
+        month: str,
+        of_usage: Sequence[InvoiceLine],
+        actor: Actor,
+    ) -> Invoice:
+        """Write a bill down, with the credits that are open now; the tenant's row is locked."""
+        earlier = _issued_of(connection, owner.id, month)
+        if earlier is not None:
+            return earlier
+        now = self._database.now(connection)
+        made = _bill(owner, month, [*of_usage, *_of_credits(connection, owner.id)])
+        invoice_id = new_id("inv_")
+        row = connection.execute(
+            insert(invoices)
+            .values(
+                id=invoice_id,
+                tenant=owner.id,
+                month=month,
+                currency=made.currency,
+                lines=[asdict(line) for line in made.lines],
+                total=int(made.total * MICRO),
+                issued_at=now,
             )
-        open_credits = connection.execute(
-            select(credits_table)
+            .returning(*invoices.c)
+        ).one()
+        connection.execute(
+            update(credits_table)
             .where(credits_table.c.tenant == owner.id, credits_table.c.settled_by.is_(None))
-            .order_by(credits_table.c.id)
-        ).all()
-        for row in open_credits:
-            amount = -Decimal(row.amount) / MICRO
-            total += amount
-            ids = [] if row.job_id is None else [row.job_id]
-            what = f"{row.invoice_id}: {row.reason}"
-            lines.append(InvoiceLine("credit", what, "1", _plain(amount), _plain(amount), ids))
-        return Invoice("", owner.id, month, owner.currency, lines, total, None)
+            .values(settled_by=invoice_id)
+        )
+        data = {"month": month, "total": str(made.total)}
+        record(connection, now, actor, "invoice.issued", owner.id, invoice_id, data)
+        return invoice_from(row)
 
-    def _job_ids(
-        self, connection: Connection, tenant: str, kind: str, unit: str, start: float, end: float
-    ) -> Sequence[str]:
-        counted = usage.c[UNITS[unit][0]]
-        found = connection.execute(
-            select(usage.c.job_id)
-            .where(
-                usage.c.tenant == tenant,
-                usage.c.kind == kind,
-                usage.c.billable,
-                usage.c.job_id.is_not(None),
-                usage.c.at >= start,
-                usage.c.at < end,
-                counted > 0,
+    def _of_usage(
+        self, connection: Connection, owner: Row[Any], month: str
+    ) -> Sequence[InvoiceLine]:
+        start, end = bounds(month, owner.time_zone)
+        found = list(self._costs.lines(connection, owner.id, owner.currency, start, end))
+        jobs = _job_ids(connection, owner.id, start, end) if found else {}
+        return [
+            InvoiceLine(
+                line.kind,
+                line.unit,
+                _plain(line.quantity),
+                _plain(line.unit_price),
+                _plain(_rounded(line.amount)),
+                tuple(jobs.get((line.kind, UNITS[line.unit][0]), ())),
             )
-            .order_by(usage.c.at, usage.c.job_id)
-        ).scalars()
-        return [str(job_id) for job_id in found]
+            for line in found
+        ]
+
+
+def _owner(connection: Connection, tenant: str) -> Row[Any]:
+    row = connection.execute(select(tenants).where(tenants.c.id == tenant)).one_or_none()
+    return row if row is not None else no_tenant(tenant)
+
+
+def _issued_of(connection: Connection, tenant: str, month: str) -> Invoice | None:
+    row = connection.execute(
+        select(invoices).where(invoices.c.tenant == tenant, invoices.c.month == month)
+    ).one_or_none()
+    return None if row is None else invoice_from(row)
+
+
+def _check_over(month: str, owner: Row[Any], now: float) -> None:
+    _, end = bounds(month, owner.time_zone)
+    if now < end + SETTLE_SECONDS:
+        raise InvalidOption(
+            f"{month} cannot be billed yet: its usage is complete an hour after its end.",
+            code="month_not_over",
+            param="month",
+        )
+
+
+def _bill(owner: Row[Any], month: str, lines: Sequence[InvoiceLine]) -> Invoice:
+    """One that is not issued."""
+    total = sum((Decimal(line.amount) for line in lines), Decimal(0))
+    return Invoice("", owner.id, month, owner.currency, lines, total, None)
+
+
+def _of_credits(connection: Connection, tenant: str) -> list[InvoiceLine]:
+    """Those that no invoice has settled."""
+    lines = []
+    for row in connection.execute(
+        select(credits_table)
+        .where(credits_table.c.tenant == tenant, credits_table.c.settled_by.is_(None))
+        .order_by(credits_table.c.id)
+    ):
+        amount = _plain(-Decimal(row.amount) / MICRO)
+        ids = [] if row.job_id is None else [row.job_id]
+        lines.append(
+            InvoiceLine("credit", f"{row.invoice_id}: {row.reason}", "1", amount, amount, ids)
+        )
+    return lines
+
+
+def _job_ids(
+    connection: Connection, tenant: str, start: float, end: float
+) -> Mapping[tuple[str, str], Sequence[str]]:
+    """By kind and quantity, the jobs that have used some of it."""
+    found: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    rows = connection.execute(
+        select(usage.c.kind, usage.c.job_id, *(usage.c[name] for name in NAMES))
+        .where(
+            usage.c.tenant == tenant,
+            usage.c.billable,
+            usage.c.job_id.is_not(None),
+            usage.c.at >= start,
+            usage.c.at < end,
+        )
+        .order_by(usage.c.at, usage.c.job_id)
+    )
+    for kind, job_id, *amounts in rows:
+        for name, amount in zip(NAMES, amounts, strict=True):
+            if amount > 0:
+                found[kind, name].append(job_id)
+    return found
 
 
 def _rounded(amount: Decimal) -> Decimal:

@@ -76,24 +76,32 @@ def claim_key(
 def find_or_remember(
     database: Database, connection: Connection, tenant: str, retry: Retry, job_id: str
 ) -> str | None:
-    """The job that a retry asks for again, or None: then this job is remembered for retries."""
+    """The job that a retry asks for again, or None: then this job is remembered for retries.
+
+    While the transaction of the first request is open, this waits for its end.
+    """
     now = database.now(connection)
-    if retry.repeats:
-        earlier = connection.execute(
-            select(idempotency.c.job_id).where(
-                idempotency.c.tenant == tenant,
-                idempotency.c.key == retry.key,
-                idempotency.c.created_at >= now - RETRY_SECONDS,
-            )
-        ).scalar_one_or_none()
-        if earlier is not None and not retry.answered(earlier):
-            return str(earlier)
+    mine = idempotency.c.tenant == tenant, idempotency.c.key == retry.key
     fresh = {"job_id": job_id, "created_at": now}
-    connection.execute(
+    remembered = (
         insert_into(connection, idempotency)
         .values(tenant=tenant, key=retry.key, body_sha256="", **fresh)
-        .on_conflict_do_update(index_elements=["tenant", "key"], set_=fresh)
+        .on_conflict_do_nothing()
+        .returning(idempotency.c.key)
     )
+    while connection.execute(remembered).first() is None:
+        # Read without a lock: who gets the earlier job locks that, and jobs are locked first.
+        row = connection.execute(
+            select(idempotency.c.job_id, idempotency.c.created_at).where(*mine)
+        ).one_or_none()
+        if row is None:  # forgotten just now
+            continue
+        recent = row.created_at >= now - RETRY_SECONDS
+        if retry.repeats and recent and row.job_id and not retry.answered(row.job_id):
+            return str(row.job_id)
+        unchanged = idempotency.c.job_id.is_not_distinct_from(row.job_id)
+        if connection.execute(update(idempotency).where(*mine, unchanged).values(**fresh)).rowcount:
+            break
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Table, insert, select
+from sqlalchemy import ColumnElement, Table, exists, insert, select
 from sqlalchemy.engine import Connection
 
 from worker.errors import NotFound
@@ -63,6 +63,18 @@ def uses_of(connection: Connection, tenant: str, job_id: str, what: What) -> lis
 def live_user(connection: Connection, tenant: str, what: What, identifier: str) -> str | None:
     """The id of a job that is not finished and needs this, or None."""
     return user_of(connection, tenant, what, identifier, in_state(*sorted(LIVE)))
+
+
+def has_live_user(what: What) -> ColumnElement[bool]:
+    """The same of each row of a query for files or models."""
+    table = _TABLES[what]
+    return exists().where(
+        job_uses.c.tenant == table.c.tenant,
+        job_uses.c.what == what,
+        job_uses.c.used_id == table.c.id,
+        jobs.c.id == job_uses.c.job_id,
+        in_state(*sorted(LIVE)),
+    )
 
 
 def user_of(

@@ -25,6 +25,7 @@ RESULT_FILES: Mapping[Kind, Sequence[str]] = {
     "batch": ("output_file_id", "error_file_id"),
     "scoring": ("scores_file_id", "summary_file_id"),
     "evaluation": ("report_file_id", "page_file_id"),
+    "examination": (),  # its report is the result
 }
 
 

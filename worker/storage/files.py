@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, NoReturn
+from typing import Any, BinaryIO, Literal, NoReturn
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.engine import Connection
+from sqlalchemy import delete, insert, not_, or_, select
+from sqlalchemy.engine import Connection, Row
 
 from worker.errors import Conflict, NotFound
-from worker.jobs.uses import live_user
+from worker.jobs.uses import has_live_user, live_user
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
 from worker.storage.file_rows import FileRow, file_from
@@ -157,15 +158,32 @@ class Files(FileSearch):
 
     def delete_expired(self) -> int:
         """Delete files whose time is over and that no job needs; returns how many went."""
+        removed = 0
+        last = (0.0, "")
+        while True:
+            page = self._expired(*last)
+            removed += sum(self._delete_if_free(row.tenant, row.id) for row in page)
+            if len(page) < AT_ONCE:
+                return removed
+            last = page[-1].expires_at, page[-1].id
+
+    def _expired(self, since: float, last: str) -> Sequence[Row[Any]]:
+        """The next that may go, by their time and id. Those in use are passed over by SQL."""
+        time = files.c.expires_at
         with self._database.read() as connection:
-            now = self._database.now(connection)
-            rows = connection.execute(
-                select(files.c.tenant, files.c.id)
-                .where(files.c.expires_at.is_not(None), files.c.expires_at < now)
-                .order_by(files.c.expires_at)
+            found = connection.execute(
+                select(files.c.tenant, files.c.id, time)
+                .where(
+                    time.is_not(None),
+                    time >= since,
+                    time < self._database.now(connection),
+                    or_(time > since, files.c.id > last),
+                    not_(has_live_user("file")),
+                )
+                .order_by(time, files.c.id)
                 .limit(AT_ONCE)
-            ).all()
-        return sum(self._delete_if_free(tenant, file_id) for tenant, file_id in rows)
+            )
+            return [*found]
 
     def _delete_if_free(self, tenant: str, file_id: str) -> bool:
         try:

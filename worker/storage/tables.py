@@ -89,6 +89,7 @@ models = Table(
     Column("created_at", Double, nullable=False),
     Index("models_created", "tenant", "created_at", "id"),
     Index("models_artifact", "artifact"),
+    Index("models_job", "tenant", "job_id"),  # a training's id stands for its model
 )
 
 aliases = Table(

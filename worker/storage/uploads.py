@@ -7,8 +7,10 @@ day is forgotten, with its parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, literal_column, select, update
+from sqlalchemy.engine import Row
 
 from worker.errors import TooLarge
 from worker.storage.artifacts import ArtifactStore
@@ -29,6 +31,8 @@ from worker.storage.upload_rows import (
 EXPIRES_SECONDS = 86_400.0
 MOST_PARTS = 10_000
 AT_ONCE = 100
+# Spelt out, or SQLite would not use its index of those that are pending.
+_PENDING: ColumnElement[str] = literal_column("'pending'")
 
 
 class Uploads:
@@ -177,22 +181,31 @@ class Uploads:
 
     def expire_old(self) -> int:
         """Forget what was not completed in time; returns how many."""
+        expired = 0
+        while True:
+            page = self._expire_some()
+            for row in page:
+                self._drop_parts(row.tenant, row.id)
+            expired += len(page)
+            if len(page) < AT_ONCE:
+                return expired
+
+    def _expire_some(self) -> Sequence[Row[Any]]:
         with self._database.write() as connection:
             now = self._database.now(connection)
-            rows = connection.execute(
+            found = connection.execute(
                 select(uploads.c.tenant, uploads.c.id)
-                .where(uploads.c.status == "pending", uploads.c.expires_at < now)
+                .where(uploads.c.status == _PENDING, uploads.c.expires_at < now)
                 .limit(AT_ONCE)
                 .with_for_update(skip_locked=True)
-            ).all()
+            )
+            rows = [*found]
             connection.execute(
                 update(uploads)
                 .where(uploads.c.id.in_([row.id for row in rows]))
                 .values(status="expired")
             )
-        for row in rows:
-            self._drop_parts(row.tenant, row.id)
-        return len(rows)
+        return rows
 
     def _publish(self, tenant: str, upload_id: str, new: NewFile) -> Upload:
         with self._database.write() as connection:

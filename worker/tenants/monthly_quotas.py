@@ -155,8 +155,9 @@ class MonthlyQuotas:
         if not bounded:
             return []
         start, end = bounds(month_of(now, tenant.time_zone), tenant.time_zone)
-        used = billed(connection, tenant.id, start)
+        # First, so that a job that ends before the next read counts in both, not in neither.
         aside = set_aside(connection, tenant.id)
+        used = billed(connection, tenant.id, start)
         return [
             QuotaState(
                 quota.limit,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Double, Index, Table
+from sqlalchemy import Boolean, Column, Double, Index, Table, text
 
 from worker.storage.schema import BIG, METADATA, NAME
 
@@ -39,7 +39,16 @@ usage = Table(
     Column("billable", Boolean, nullable=False),
     Column("at", Double, nullable=False),
     *_quantities(),
-    Index("usage_tenant", "tenant", "at"),
+    Index("usage_tenant", "tenant", "at", "id"),
+    Index("usage_at", "at", "id"),
+    Index(  # what invoices name
+        "usage_jobs",
+        "tenant",
+        "at",
+        "job_id",
+        postgresql_where=text("job_id IS NOT NULL"),
+        sqlite_where=text("job_id IS NOT NULL"),
+    ),
 )
 
 usage_sums = Table(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Integer, and_, cast, func, select
+from sqlalchemy import ColumnElement, Integer, and_, cast, func, select, tuple_
 from sqlalchemy.engine import Row
 
 from worker.storage.database import Database
@@ -100,13 +101,19 @@ class Usage:
         return Quantities.of(row)
 
     def rows(self, query: UsageQuery) -> Iterator[UsageRow]:
-        """Row by row in the order of time, in constant memory."""
-        last: tuple[float, str] | None = None
+        """Row by row in the order of time, with a page of each tenant asked for in memory."""
+        walks = [query]  # each along one index
+        if query.tenants is not None:
+            walks = [replace(query, tenants=[each]) for each in dict.fromkeys(query.tenants)]
+        return heapq.merge(*map(self._walk, walks), key=lambda row: (row.at, row.id))
+
+    def _walk(self, query: UsageQuery) -> Iterator[UsageRow]:
+        """The rows of one tenant or of all; each page is found where the one before ended."""
+        place = tuple_(usage.c.at, usage.c.id)
+        last = (query.start, "")
         while True:
-            wanted = _where(query)
-            if last is not None:
-                later = (usage.c.at > last[0]) | and_(usage.c.at == last[0], usage.c.id > last[1])
-                wanted = and_(wanted, later)
+            # The place is the only lower bound: beside another the index might not be used for it.
+            wanted = and_(place > last, usage.c.at < query.end, *_chosen(query))
             with self._database.read() as connection:
                 page = connection.execute(
                     select(usage).where(wanted).order_by(usage.c.at, usage.c.id).limit(PAGE)
@@ -114,7 +121,7 @@ class Usage:
             yield from map(_row, page)
             if len(page) < PAGE:
                 return
-            last = (page[-1].at, page[-1].id)
+            last = page[-1].at, page[-1].id
 
 
 def _label(name: str) -> str:
@@ -122,19 +129,22 @@ def _label(name: str) -> str:
 
 
 def _where(query: UsageQuery) -> ColumnElement[bool]:
-    wanted: ColumnElement[bool] = and_(usage.c.at >= query.start, usage.c.at < query.end)
+    return and_(usage.c.at >= query.start, usage.c.at < query.end, *_chosen(query))
+
+
+def _chosen(query: UsageQuery) -> Iterator[ColumnElement[bool]]:
+    """What is asked of a row beside its time."""
     if query.tenants is not None:
-        wanted &= usage.c.tenant.in_(list(query.tenants))
+        yield usage.c.tenant.in_(list(query.tenants))
     for column, values in (
         (usage.c.kind, query.kinds),
         (usage.c.model, query.models),
         (usage.c.api_key, query.api_keys),
     ):
         if values:
-            wanted &= column.in_(list(values))
+            yield column.in_(list(values))
     if query.billable_only:
-        wanted &= usage.c.billable
-    return wanted
+        yield usage.c.billable
 
 
 def _summed() -> list[Any]:

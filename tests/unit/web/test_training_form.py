@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from html import unescape
 
+import pytest
 from flask.testing import FlaskClient
 
 from tests.unit.web.conftest import OWN, Caller
@@ -87,6 +88,42 @@ def test_going_on_from_a_model(
 
     assert job.spec["model"] == model
     assert job.spec["hyperparameters"] == {"max_seconds": 20.0}
+
+
+@pytest.mark.parametrize(
+    ("fields", "second", "param"),
+    [
+        ({"a": "x", "a.b": "y"}, "a.b", "a"),
+        ({"a.b": "y", "a": "x"}, "a", "a"),
+        ({"a.b": "x", "a.b.c.d": "y"}, "a.b.c.d", "a.b"),
+        ({"a": "x", "a[]": "y"}, "a[]", "a"),
+        ({"a[]": "y", "a": "x"}, "a", "a"),
+        ({"a[]": "x", "a.b": "y"}, "a.b", "a"),
+        ({"a.b": "x", "a[]": "y"}, "a[]", "a"),
+        ({"a": "x", "a.b[]": "y"}, "a.b[]", "a"),
+    ],
+)
+def test_a_field_that_is_given_in_two_ways_is_named(
+    browser: FlaskClient, fields: dict[str, str], second: str, param: str
+) -> None:
+    answer = browser.post("/trainings/new", data=fields, headers=OWN)
+
+    assert answer.status_code == 400
+    told = f"'{second}' is '{fields[second]}', but '{param}' is given in another way, too."
+    assert told in unescape(answer.text)
+    chinese = {**OWN, "Accept-Language": "zh"}
+    told = f"'{second}' 是 '{fields[second]}'，但 '{param}' 还以另一种方式给出。"
+    answer = browser.post("/trainings/new", data=fields, headers=chinese)
+    assert told in unescape(answer.text)
+
+
+def test_of_a_field_that_comes_twice_the_last_holds(
+    browser: FlaskClient, upload: Upload, services: Services
+) -> None:
+    fields = filled(browser.get(f"/trainings/new?file={upload()}").text)
+    twice = [*fields, ("suffix", "first"), ("suffix", "second")]
+
+    assert services.jobs.get("acme", send(browser, twice)).spec["suffix"] == "second"
 
 
 def test_options_that_are_wrong_stay_in_the_form(browser: FlaskClient, upload: Upload) -> None:

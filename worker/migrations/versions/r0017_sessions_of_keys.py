@@ -2,7 +2,7 @@
 
 Sessions that are open are forgotten: whose they are is not known. Their browsers sign in again.
 
-Revision: 0017, after 0014.
+Revision: 0017, after 0016.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017"
-down_revision = "0014"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

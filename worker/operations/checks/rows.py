@@ -137,9 +137,7 @@ class UploadParts:
             if artifact is not None:
                 store.delete(artifact)
         if any(finding.what == "overdue_upload" for finding in findings):
-            known = Uploads(self._database, store)
-            while known.expire_old():
-                pass
+            Uploads(self._database, store).expire_old()
 
 
 def _points_nowhere() -> ColumnElement[bool]:
