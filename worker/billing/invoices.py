@@ -1,4 +1,8 @@
-"""Monthly invoices: drafts as often as wanted, issued once, corrected by credits alone."""
+"""Monthly invoices: drafts as often as wanted, issued once, corrected by credits alone.
+
+A month is one of the tenant's calendar, but begins where the bill of the month before has ended:
+a tenant whose time zone was changed is billed for every hour once.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,12 @@ from sqlalchemy.engine import Connection, Row
 
 from textgen.errors import InvalidOption
 from worker.billing.costs import Costs
+from worker.billing.currencies import is_open_credit
 from worker.billing.invoice import Invoice, InvoiceLine, invoice_from
-from worker.billing.months import bounds
+from worker.billing.months import bounds, month_after
 from worker.billing.prices import UNITS
 from worker.billing.tables import credits_table, invoices
-from worker.errors import NotFound
+from worker.errors import Conflict, NotFound
 from worker.storage.database import Database
 from worker.storage.ids import new_id
 from worker.tenants.audit import OPERATOR, Actor, record
@@ -51,7 +56,7 @@ class Invoices:
             ).one_or_none()
             if earlier is not None:
                 return invoice_from(earlier)
-            _, end = bounds(month, owner.time_zone)
+            _, end = _span(connection, owner, month)
             now = self._database.now(connection)
             if now < end + SETTLE_SECONDS:
                 raise InvalidOption(
@@ -71,12 +76,14 @@ class Invoices:
                     lines=[asdict(line) for line in made.lines],
                     total=int(made.total * MICRO),
                     issued_at=now,
+                    starts_at=made.starts_at,
+                    ends_at=made.ends_at,
                 )
                 .returning(*invoices.c)
             ).one()
             connection.execute(
                 update(credits_table)
-                .where(credits_table.c.tenant == tenant, credits_table.c.settled_by.is_(None))
+                .where(is_open_credit(tenant, made.currency))
                 .values(settled_by=invoice_id)
             )
             data = {"month": month, "total": str(made.total)}
@@ -93,15 +100,24 @@ class Invoices:
         job_id: str | None = None,
         actor: Actor = OPERATOR,
     ) -> str:
-        """Give something back of an invoice, on the next one; raises NotFound, InvalidOption.
+        """Give something back of an invoice, on the next one.
 
-        All credits of an invoice together are at most its total.
+        All credits of an invoice together are at most its total. Raises NotFound, InvalidOption,
+        and Conflict where the next one is in another currency.
         """
         if not amount > 0:
             raise InvalidOption(f"'amount' is {amount}: give more than 0.", param="amount")
         with self._database.write() as connection:
-            locked(connection, tenant)
+            owner = locked(connection, tenant)
             invoice = self._issued(connection, tenant, invoice_id)
+            if invoice.currency != owner.currency:
+                raise Conflict(
+                    f"The invoice {invoice_id!r} is in {invoice.currency}, and the project's next "
+                    f"one is in {owner.currency}. Change the project's currency to "
+                    f"{invoice.currency}, give it back, issue the next invoice, then change the "
+                    "currency again.",
+                    code="other_currency",
+                )
             given = connection.execute(
                 select(credits_table.c.amount).where(
                     credits_table.c.tenant == tenant, credits_table.c.invoice_id == invoice_id
@@ -159,7 +175,7 @@ class Invoices:
         return invoice_from(row)
 
     def _made(self, connection: Connection, owner: Row[Any], month: str) -> Invoice:
-        start, end = bounds(month, owner.time_zone)
+        start, end = _span(connection, owner, month)
         lines = []
         total = Decimal(0)
         for line in self._costs.lines(connection, owner.id, owner.currency, start, end):
@@ -172,7 +188,7 @@ class Invoices:
             )
         open_credits = connection.execute(
             select(credits_table)
-            .where(credits_table.c.tenant == owner.id, credits_table.c.settled_by.is_(None))
+            .where(is_open_credit(owner.id, owner.currency))
             .order_by(credits_table.c.id)
         ).all()
         for row in open_credits:
@@ -181,7 +197,7 @@ class Invoices:
             ids = [] if row.job_id is None else [row.job_id]
             what = f"{row.invoice_id}: {row.reason}"
             lines.append(InvoiceLine("credit", what, "1", _plain(amount), _plain(amount), ids))
-        return Invoice("", owner.id, month, owner.currency, lines, total, None)
+        return Invoice("", owner.id, month, owner.currency, lines, total, None, start, end)
 
     def _job_ids(
         self, connection: Connection, tenant: str, kind: str, unit: str, start: float, end: float
@@ -201,6 +217,30 @@ class Invoices:
             .order_by(usage.c.at, usage.c.job_id)
         ).scalars()
         return [str(job_id) for job_id in found]
+
+
+def _span(connection: Connection, owner: Row[Any], month: str) -> tuple[float, float]:
+    """What the bill of a month bills: between those that are issued nothing is left out or twice.
+
+    Where the month before or behind has none, it is the month as the tenant's calendar has it now.
+    """
+    start, end = bounds(month, owner.time_zone)
+    issued = connection.execute(
+        select(invoices.c.month, invoices.c.starts_at, invoices.c.ends_at)
+        .where(invoices.c.tenant == owner.id)
+        .order_by(invoices.c.month)
+    ).all()
+    for row in issued:
+        since, until = row.starts_at, row.ends_at
+        if since is None or until is None:
+            since, until = bounds(row.month, owner.time_zone)
+        if row.month == month:
+            return since, until
+        if row.month < month:
+            start = until if month_after(row.month) == month else max(start, until)
+        else:
+            end = since if month_after(month) == row.month else min(end, since)
+    return start, end
 
 
 def _rounded(amount: Decimal) -> Decimal:
