@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from web.services import Services
 from web.submission import check_storage
-from web.uploads import CONTENT
+from web.uploads import CONTENT, publish
 from worker.errors import Conflict, NotFound
 from worker.jobs.rows import Job
 from worker.jobs.states import FINAL
@@ -39,14 +39,8 @@ def store_failed_lines(services: Services, job: Job) -> FileRow:
             )
         artifact = staging.commit()
     name = PurePath(job.spec["input_file"]["filename"])
-    return services.files.create(
-        job.tenant,
-        id=file_id,
-        filename=f"{name.stem[:200]}_failed.jsonl",
-        purpose="batch",
-        artifact=artifact.name,
-        file=CONTENT,
-    )
+    filename = f"{name.stem[:200]}_failed.jsonl"
+    return publish(services, job.tenant, artifact, filename=filename, purpose="batch")
 
 
 def _check_ended(job: Job) -> None:

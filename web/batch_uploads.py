@@ -11,7 +11,7 @@ from textgen.errors import InvalidInput
 from web.batch_lines import read_requests
 from web.schemas.batches import Endpoint
 from web.services import Services
-from web.uploads import CONTENT, expect, read_form
+from web.uploads import CONTENT, expect, publish, read_form
 from worker.storage.artifact_staging import HashingWriter
 from worker.storage.files import FileRow
 from worker.storage.ids import new_id
@@ -55,13 +55,12 @@ class PromptUpload:
                 with staging.open(CONTENT) as target:
                     endpoint = self._write(requests, target, name)
                 artifact = staging.commit()
-        row = self._services.files.create(
+        row = publish(
+            self._services,
             self._tenant,
-            id=file_id,
+            artifact,
             filename=f"{PurePath(name).stem[:240]}.jsonl",
             purpose="batch",
-            artifact=artifact.name,
-            file=CONTENT,
         )
         return row, endpoint
 

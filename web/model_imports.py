@@ -9,6 +9,7 @@ from textgen.errors import InvalidBundle, InvalidInput
 from web.alias_names import check_name
 from web.schemas.models import ModelForm
 from web.services import Services
+from web.submission import storage_room
 from web.uploads import expect, read_form
 from worker.storage.ids import new_id
 from worker.storage.models import Model, NewModel
@@ -54,7 +55,7 @@ def receive_model(services: Services, tenant: str) -> Model:
         header=described,
     )
     try:
-        return services.models.add(tenant, new, form.alias)
+        return services.models.add(tenant, new, form.alias, storage_room(services, tenant))
     except BaseException:
         services.store.delete(artifact.name)
         raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from flask import g, request
@@ -22,6 +24,7 @@ from worker.jobs.idempotency import IdempotencyKey
 from worker.jobs.origin import Origin, Reserved, Retry
 from worker.jobs.rows import Job
 from worker.jobs.states import Kind
+from worker.storage.files import Room
 
 LOG = logging.getLogger("textgen.web")
 
@@ -118,6 +121,15 @@ def check_storage(services: Services, owner: str) -> None:
     """
     check_room(services)
     services.quotas.check_storage(services.tenants.known(owner))
+
+
+def storage_room(services: Services, owner: str) -> Room:
+    """What has to hold all that is stored for a project, when it is made known."""
+    return partial(_room, services, owner)
+
+
+def _room(services: Services, owner: str, connection: Connection) -> AbstractContextManager[object]:
+    return services.quotas.storage(connection, services.tenants.known(owner))
 
 
 def check_room(services: Services) -> None:

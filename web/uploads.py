@@ -15,9 +15,10 @@ from web.errors import UnsupportedMedia
 from web.requests import limit_body
 from web.schemas.files import FileForm
 from web.services import Services
-from web.submission import check_room
-from worker.errors import TooLarge
+from web.submission import check_room, storage_room
+from worker.errors import InsufficientQuota, TooLarge
 from worker.storage.artifact_staging import HashingWriter
+from worker.storage.artifacts import Artifact
 from worker.storage.files import FileRow
 from worker.storage.ids import new_id
 from worker.storage.upload_rows import Part
@@ -70,16 +71,43 @@ def receive(services: Services, tenant: str) -> FileRow:
                 param="file",
             )
         artifact = staging.commit()
-    return services.files.create(
+    return publish(
+        services,
         tenant,
-        id=file_id,
+        artifact,
         filename=received.filename,
         purpose=form.purpose,
-        artifact=artifact.name,
-        file=CONTENT,
-        bytes=received.bytes,
         expires_in=None if form.expires_after is None else form.expires_after.seconds,
     )
+
+
+def publish(
+    services: Services,
+    tenant: str,
+    artifact: Artifact,
+    *,
+    filename: str,
+    purpose: str,
+    expires_in: float | None = None,
+) -> FileRow:
+    """Make the file of an artifact known, whatever the request had announced.
+
+    Raises InsufficientQuota; then nothing stays behind.
+    """
+    try:
+        return services.files.create(
+            tenant,
+            id=artifact.name.removeprefix("files/"),
+            filename=filename,
+            purpose=purpose,
+            artifact=artifact.name,
+            file=CONTENT,
+            expires_in=expires_in,
+            room=storage_room(services, tenant),
+        )
+    except InsufficientQuota:
+        services.store.delete(artifact.name)
+        raise
 
 
 def expect(services: Services, tenant: str, limit: int) -> None:
@@ -114,6 +142,7 @@ def receive_part(services: Services, tenant: str, upload_id: str) -> Part:
             bytes=received.bytes,
             sha256=artifact.files[CONTENT].sha256,
             artifact=artifact.name,
+            room=storage_room(services, tenant),
         )
     except BaseException:
         services.store.delete(artifact.name)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -23,11 +24,11 @@ from worker.billing.invoices import Invoices
 from worker.billing.months import bounds
 from worker.billing.prices import KindPrices, Line, PriceList, Prices
 from worker.billing.tables import invoices as invoice_table
-from worker.errors import InsufficientQuota, NotFound
+from worker.errors import Conflict, InsufficientQuota, NotFound
 from worker.jobs import Job, Jobs
 from worker.jobs.origin import Origin, Reserved
 from worker.storage.database import Database
-from worker.tenants.options import NewTenant
+from worker.tenants.options import NewTenant, TenantOptions
 from worker.tenants.tables import tenants
 from worker.tenants.tenants import Tenants, locked
 from worker.usage.quantities import NAMES
@@ -272,6 +273,106 @@ class TestInvoices:
             assert (bill.currency, bill.lines) == ("EUR", [])
         else:  # where March ends eight hours earlier
             assert [list(line.jobs) for line in bill.lines] == [[], ["ftjob-1"]]
+
+
+class TestTimeZones:
+    """Bills around a change of the time zone; an hour of training costs 1 USD."""
+
+    def bill(
+        self, database: Database, invoices: Invoices, first: str, then: str, months: list[str]
+    ) -> list[Invoice]:
+        tenants = Tenants(database)
+        tenants.update("acme", TenantOptions.parse({"time_zone": first}))
+        found = [invoices.issue("acme", months[0])]
+        tenants.update("acme", TenantOptions.parse({"time_zone": then}))
+        draft = invoices.draft("acme", months[1])
+        found += [invoices.issue("acme", month) for month in months[1:]]
+        assert (draft.starts_at, draft.total) == (found[1].starts_at, found[1].total)
+        again = invoices.draft("acme", months[0])
+        assert (again.starts_at, again.total) == (found[0].starts_at, found[0].total)
+        return sorted(found, key=lambda each: each.month)
+
+    @pytest.mark.parametrize(
+        ("first", "then"),
+        [("Asia/Shanghai", "America/New_York"), ("America/New_York", "Asia/Shanghai")],
+    )
+    @pytest.mark.parametrize(
+        "months",
+        [
+            ["2026-03", "2026-04", "2026-05"],
+            ["2026-04", "2026-03", "2026-05"],
+            ["2026-03", "2026-05", "2026-04"],  # between two that are issued
+        ],
+    )
+    def test_every_hour_is_billed_once_whatever_the_time_zone_was(
+        self,
+        database: Database,
+        invoices: Invoices,
+        used: Callable[..., None],
+        first: str,
+        then: str,
+        months: list[str],
+    ) -> None:
+        for hour in range(-26, 26):  # around both ends of April, as calendars anywhere have them
+            for near in bounds("2026-04", "UTC"):
+                at = near + hour * 3600
+                used(f"ftjob-{at:.0f}", "trainings", at, compute_seconds=3600)
+
+        bills = self.bill(database, invoices, first, then, months)
+
+        billed = [job for bill in bills for line in bill.lines for job in line.jobs]
+        assert len(billed) == len(set(billed)) == 104
+        assert sum(bill.total for bill in bills) == 104
+        for before, after in pairwise(bills):
+            assert before.ends_at == after.starts_at
+
+    def test_a_bill_without_neighbours_is_a_month_of_the_calendar(
+        self, database: Database, invoices: Invoices
+    ) -> None:
+        bills = self.bill(database, invoices, "Asia/Shanghai", "UTC", ["2025-12", "2026-03"])
+
+        assert (bills[1].starts_at, bills[1].ends_at) == (START, END)
+        assert (bills[0].starts_at, bills[0].ends_at) == bounds("2025-12", "Asia/Shanghai")
+        assert same(invoices.get("acme", bills[0].id), bills[0])
+
+
+class TestCurrencies:
+    def change(self, database: Database, currency: str) -> str:
+        change = TenantOptions.parse({"currency": currency})
+        return Tenants(database).update("acme", change).currency
+
+    def test_credits_stay_in_the_currency_of_their_invoice(
+        self, database: Database, invoices: Invoices, used: Callable[..., None]
+    ) -> None:
+        used("ftjob-1", "trainings", START, compute_seconds=3600 * 50)
+        bill = invoices.issue("acme", "2026-03")
+        invoices.credit("acme", bill.id, Decimal(20), "too slow")
+
+        with pytest.raises(Conflict) as caught:
+            self.change(database, "JPY")
+
+        assert (caught.value.code, caught.value.param) == ("currency_in_use", "currency")
+        assert "credits of 20.00 USD" in caught.value.message
+        assert self.change(database, "USD") == "USD"  # as it is
+        assert invoices.issue("acme", "2026-04").total == -20
+        assert self.change(database, "JPY") == "JPY"
+        with pytest.raises(Conflict) as caught:
+            invoices.credit("acme", bill.id, Decimal(30), "too slow")
+        assert caught.value.code == "other_currency"
+        assert invoices.issue("acme", "2026-05").total == 0
+
+    def test_what_is_set_aside_for_jobs_stays_in_its_currency(
+        self, database: Database, jobs: Jobs, budgets: Budgets
+    ) -> None:
+        job = submit(jobs, budgets)
+
+        with pytest.raises(Conflict) as caught:
+            self.change(database, "JPY")
+
+        assert caught.value.code == "currency_in_use"
+        assert "1.00 USD are set aside" in caught.value.message
+        jobs.request_cancel("acme", job.id)
+        assert self.change(database, "JPY") == "JPY"
 
 
 def same(one: Invoice, other: Invoice) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from worker.billing.months import bounds
 from worker.migrations.upgrade import UnknownRevision, known_revisions
 from worker.operations.rows import VERSION_TABLE, revision, tables
 from worker.storage.database import Database
@@ -120,6 +121,35 @@ def test_up_and_back_without_losing_a_row(empty: Database, old: str) -> None:
         assert list(back[table][0]) == list(found[0]), table
         names = list(found[0])
         assert set(by_column(found, names)) <= set(by_column(back[table], names)), table
+
+
+TENANT = """INSERT INTO tenants
+    (id, name, status, weight, currency, time_zone, options, created_at)
+    VALUES ('acme', 'A', 'active', 1.0, 'USD', 'Asia/Shanghai', '{}', 1.0)"""
+INVOICE = """INSERT INTO invoices (id, tenant, month, currency, lines, total, issued_at)
+    VALUES (:month, 'acme', :month, 'USD', '[]', 0, 1.0)"""
+
+
+def test_invoices_are_told_what_they_bill(empty: Database) -> None:
+    empty.migrate("0014")
+    months = ["2026-10", "2026-12", "unknown"]
+    with empty.write() as connection:
+        connection.execute(sa.text(TENANT))
+        connection.execute(sa.text(INVOICE), [{"month": month} for month in months])
+
+    empty.migrate()
+
+    with empty.read() as connection:
+        found = connection.execute(
+            sa.text("SELECT starts_at, ends_at FROM invoices ORDER BY month")
+        ).all()
+    assert [tuple(row) for row in found] == [
+        bounds("2026-10", "Asia/Shanghai"),
+        bounds("2026-12", "Asia/Shanghai"),
+        (None, None),
+    ]
+    with pytest.raises(sa.exc.IntegrityError), empty.write() as connection:
+        connection.execute(sa.text("UPDATE invoices SET total = 1"))  # they are frozen as before
 
 
 def test_the_tables_of_a_later_version_are_named(empty: Database) -> None:

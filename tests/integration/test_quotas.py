@@ -18,6 +18,8 @@ from worker.errors import InsufficientQuota
 from worker.jobs import Job, Jobs, Kind
 from worker.jobs.origin import Origin, Reserved
 from worker.storage.database import Database
+from worker.storage.upload_rows import Upload
+from worker.storage.uploads import Uploads
 from worker.tenants.monthly_quotas import MonthlyQuotas
 from worker.tenants.options import NewTenant, TenantOptions
 from worker.tenants.quotas import Quotas
@@ -134,6 +136,24 @@ def test_no_two_jobs_get_the_same_seconds(
         return submit(Jobs(own, backend.settings), own)
 
     assert admitted_at_once(6, database_url, one) == 3
+
+
+def test_no_two_uploads_get_the_same_bytes(
+    database_url: str, backend: Backend, bound: Callable[..., None]
+) -> None:
+    bound(storage_bytes=1000)
+
+    def one(own: Database) -> Upload:
+        return Uploads(own, backend.store).create(
+            "acme",
+            filename="a",
+            mime_type="text/plain",
+            purpose="batch",
+            bytes=400,
+            room=lambda connection: Quotas(own).storage(connection, Tenants(own).get("acme")),
+        )
+
+    assert admitted_at_once(6, database_url, one) == 2
 
 
 def test_a_retry_is_admitted_as_a_new_job(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +187,8 @@ class TestDestinations:
 class TestTls:
     @pytest.fixture
     def certificate(self, tmp_path: Path) -> Path:
+        if shutil.which("openssl") is None:
+            pytest.skip("openssl is not installed: nothing makes a certificate")
         path = tmp_path / "cert.pem"
         subprocess.run(
             [
@@ -219,3 +224,56 @@ class TestTls:
             with pytest.raises(UnreachableDestination):
                 send(sender, host)
         assert len(receiver.received) == 1
+
+    @pytest.mark.parametrize(
+        ("handshake_after", "first"),
+        [
+            (1.3, b"HTTP/1.1 200 OK\r\nX: "),  # the time is over before TLS is set up
+            (0.0, b"HTTP/1.1 200 OK\r\nX: "),
+            (0.0, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"),
+            (0.0, b"HTTP/1.1 200 OK\r\n\r\n"),  # the body ends where the connection does
+        ],
+        ids=["handshake", "header", "body", "endless body"],
+    )
+    def test_what_drips_is_broken_off_wherever_it_is(
+        self,
+        certificate: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        handshake_after: float,
+        first: bytes,
+    ) -> None:
+        """No single step is too long, and all together take no longer than they may."""
+        served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        served.load_cert_chain(certificate, certificate.with_name("key.pem"))
+        real = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda _, *args, **options: real("127.0.0.1", *args, **options),
+        )
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def drip() -> None:
+            with suppress(OSError):
+                raw, _ = listener.accept()
+                with raw:
+                    time.sleep(handshake_after)
+                    with served.wrap_socket(raw, server_side=True) as peer:
+                        peer.recv(4096)
+                        peer.sendall(first)
+                        for _ in range(200):
+                            peer.sendall(b"x")
+                            time.sleep(0.05)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        context = ssl.create_default_context(cafile=str(certificate))
+        sender = Sender(Allowed.parse("own.example"), context=context, total_seconds=1.0)
+        began = time.monotonic()
+        try:
+            with pytest.raises(UnreachableDestination):
+                sender.post(f"https://own.example:{listener.getsockname()[1]}/", {}, b"{}")
+            assert time.monotonic() - began < 5
+        finally:
+            listener.close()
+            thread.join()

@@ -18,7 +18,7 @@ from worker.errors import NotFound
 from worker.jobs import Jobs
 from worker.jobs.states import Kind
 from worker.storage.database import Database
-from worker.webhooks.deliverer import GIVE_UP_SECONDS, Deliverer, delay_after
+from worker.webhooks.deliverer import GIVE_UP_SECONDS, THREADS, Deliverer, delay_after
 from worker.webhooks.destinations import (
     Allowed,
 )
@@ -226,6 +226,81 @@ class TestDelivery:
 
         sent = [json.loads(body)["data"]["id"] for _, body in receiver.received]
         assert sorted(sent) == sorted(ids)
+
+    def test_slow_receivers_of_one_tenant_hold_up_no_other(
+        self, jobs: Jobs, endpoints: Endpoints, receiver: Receiver, database: Database
+    ) -> None:
+        go_on, sent = threading.Event(), []
+
+        class Slow(Sender):
+            def post(self, url: str, *_: Any) -> int:
+                sent.append(url)
+                return 200 if url == receiver.url or go_on.wait(60) else 500
+
+        for number in range(THREADS + 2):
+            endpoints.create("acme", "slow", f"{receiver.url}&slow={number}", EVENT_TYPES)
+        for _ in range(3):
+            end(jobs)
+        subscribe(endpoints, receiver, "globex")
+        ids = [end(jobs, tenant="globex") for _ in range(3)]  # due after all of the other tenant's
+        stop = threading.Event()
+        deliverer = Deliverer(database, Slow(LOOPBACK), hold_seconds=60.0)
+        thread = threading.Thread(target=deliverer.run, args=(stop,))
+        thread.start()
+        try:
+            deadline = time.monotonic() + 20
+            while sent.count(receiver.url) < len(ids) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            reached = sent.count(receiver.url)
+        finally:
+            stop.set()
+            go_on.set()
+            thread.join()
+
+        assert reached == len(ids)
+
+    def test_an_endpoint_is_sent_one_at_a_time_whoever_claims(
+        self, jobs: Jobs, endpoints: Endpoints, receiver: Receiver, database_url: str
+    ) -> None:
+        lock, under_way, most, sent = threading.Lock(), [0], [0], []
+
+        class Counting(Sender):
+            def post(self, *_: Any) -> int:
+                with lock:
+                    under_way[0] += 1
+                    most[0] = max(most[0], under_way[0])
+                time.sleep(0.02)
+                with lock:
+                    under_way[0] -= 1
+                    sent.append(1)
+                return 200
+
+        subscribe(endpoints, receiver)
+        ids = [end(jobs) for _ in range(30)]
+        several = [Database(database_url) for _ in range(2)]
+        ready = threading.Barrier(2 * THREADS)
+
+        def send(database: Database) -> None:
+            deliverer = Deliverer(database, Counting(LOOPBACK), hold_seconds=60.0)
+            ready.wait()
+            deadline = time.monotonic() + 60
+            while len(sent) < len(ids) and time.monotonic() < deadline:
+                if not deliverer.deliver_one():
+                    time.sleep(0.001)
+
+        threads = [
+            threading.Thread(target=send, args=(several[number % 2],))
+            for number in range(2 * THREADS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for each in several:
+            each.dispose()
+
+        assert len(sent) == len(ids)
+        assert most == [1]
 
     def test_both_secrets_sign_while_one_replaces_the_other(
         self, jobs: Jobs, endpoints: Endpoints, deliverer: Deliverer, receiver: Receiver

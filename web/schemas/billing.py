@@ -118,6 +118,8 @@ class InvoiceObject(Shape):
     currency: str
     total: float
     issued_at: int | None
+    starts_at: int | None
+    ends_at: int | None
     lines: list[dict[str, Any]]
 
 

@@ -195,5 +195,7 @@ def _view(invoice: Invoice) -> InvoiceObject:
         currency=invoice.currency,
         total=float(invoice.total),
         issued_at=None if invoice.issued_at is None else int(invoice.issued_at),
+        starts_at=None if invoice.starts_at is None else int(invoice.starts_at),
+        ends_at=None if invoice.ends_at is None else int(invoice.ends_at),
         lines=[asdict(line) for line in invoice.lines],
     )

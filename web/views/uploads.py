@@ -16,7 +16,7 @@ from web.schemas.uploads import (
     UploadObject,
 )
 from web.services import current
-from web.submission import check_room
+from web.submission import check_room, storage_room
 from web.uploads import checked_name, receive_part
 from web.views.files import view as file_view
 from worker.errors import TooLarge
@@ -36,7 +36,6 @@ def create(body: UploadBody) -> UploadObject:
     if body.bytes > limit:
         raise TooLarge(f"The file is over the limit of {limit:,} bytes; split it.", param="bytes")
     check_room(services)
-    services.quotas.check_storage(services.tenants.known(tenant()), body.bytes)
     made = services.uploads.create(
         tenant(),
         filename=checked_name(body.filename),
@@ -44,6 +43,7 @@ def create(body: UploadBody) -> UploadObject:
         purpose=body.purpose,
         bytes=body.bytes,
         expires_in=None if body.expires_after is None else body.expires_after.seconds,
+        room=storage_room(services, tenant()),
     )
     return _view(made)
 
@@ -85,7 +85,8 @@ def add_part(upload_id: str) -> PartObject:
 def complete(upload_id: str, body: CompleteBody) -> UploadObject:
     """The parts become a file; asked again, the answer is the same."""
     services = current()
-    found, file_id = services.uploads.complete(tenant(), upload_id, body.part_ids, body.md5)
+    room = storage_room(services, tenant())
+    found, file_id = services.uploads.complete(tenant(), upload_id, body.part_ids, body.md5, room)
     file = file_view(services.files.get(tenant(), file_id))
     return _view(found).model_copy(update={"file": file})
 

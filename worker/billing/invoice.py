@@ -33,7 +33,10 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A month's bill; ``id`` is empty for a draft."""
+    """A month's bill; ``id`` is empty for a draft.
+
+    ``starts_at`` and ``ends_at`` bound what is billed; one issued before they were noted has none.
+    """
 
     id: str
     tenant: str
@@ -42,6 +45,8 @@ class Invoice:
     lines: Sequence[InvoiceLine]
     total: Decimal
     issued_at: float | None
+    starts_at: float | None
+    ends_at: float | None
 
     def as_csv(self) -> str:
         """One row a line, and a last one with the total, rounded to hundredths."""
@@ -68,4 +73,6 @@ def invoice_from(row: Row[Any]) -> Invoice:
         lines=[InvoiceLine(**line) for line in lines],
         total=Decimal(row.total) / MICRO,
         issued_at=row.issued_at,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
     )

@@ -1,4 +1,8 @@
-"""Monthly invoices: drafts as often as wanted, issued once, corrected by credits alone."""
+"""Monthly invoices: drafts as often as wanted, issued once, corrected by credits alone.
+
+A month is one of the tenant's calendar, but begins where the bill of the month before has ended:
+a tenant whose time zone was changed is billed for every hour once.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,12 @@ from sqlalchemy.engine import Connection, Row
 
 from textgen.errors import InvalidOption
 from worker.billing.costs import Costs
+from worker.billing.currencies import is_open_credit
 from worker.billing.invoice import Invoice, InvoiceLine, invoice_from
-from worker.billing.months import bounds
+from worker.billing.months import bounds, month_after
 from worker.billing.prices import UNITS
 from worker.billing.tables import credits_table, invoices
-from worker.errors import NotFound
+from worker.errors import Conflict, NotFound
 from worker.storage.database import Database
 from worker.storage.ids import new_id
 from worker.tenants.audit import OPERATOR, Actor, record
@@ -28,6 +33,8 @@ from worker.usage.quantities import NAMES
 from worker.usage.tables import usage
 
 SETTLE_SECONDS = 3600  # after a month's end, for usage that is still being written
+
+Span = tuple[float, float]  # from and until, seconds since 1970
 
 
 class Invoices:
@@ -44,8 +51,9 @@ class Invoices:
         """
         with self._database.snapshot() as connection:
             owner = _owner(connection, tenant)
-            lines = self._of_usage(connection, owner, month)
-            return _bill(owner, month, [*lines, *_of_credits(connection, tenant)])
+            span = _span(connection, owner, month)
+            lines = self._of_usage(connection, owner, span)
+            return _bill(owner, month, span, [*lines, *_of_credits(connection, owner)])
 
     def issue(self, tenant: str, month: str, actor: Actor = OPERATOR) -> Invoice:
         """Freeze a month's bill; the one issued before where there is one.
@@ -59,12 +67,14 @@ class Invoices:
                 earlier = _issued_of(connection, tenant, month)
                 if earlier is not None:
                     return earlier
-                _check_over(month, owner, self._database.now(connection))
-                lines = self._of_usage(connection, owner, month)
+                span = _span(connection, owner, month)
+                _check_over(month, span, self._database.now(connection))
+                lines = self._of_usage(connection, owner, span)
             with self._database.write() as connection:
                 found = locked(connection, tenant)
-                if (found.currency, found.time_zone) == (owner.currency, owner.time_zone):
-                    return self._issue(connection, found, month, lines, actor)
+                same = found.currency == owner.currency
+                if same and _span(connection, found, month) == span:
+                    return self._issue(connection, found, month, span, lines, actor)
 
     def credit(
         self,
@@ -76,15 +86,24 @@ class Invoices:
         job_id: str | None = None,
         actor: Actor = OPERATOR,
     ) -> str:
-        """Give something back of an invoice, on the next one; raises NotFound, InvalidOption.
+        """Give something back of an invoice, on the next one.
 
-        All credits of an invoice together are at most its total.
+        All credits of an invoice together are at most its total. Raises NotFound, InvalidOption,
+        and Conflict where the next one is in another currency.
         """
         if not amount > 0:
             raise InvalidOption(f"'amount' is {amount}: give more than 0.", param="amount")
         with self._database.write() as connection:
-            locked(connection, tenant)
+            owner = locked(connection, tenant)
             invoice = self._issued(connection, tenant, invoice_id)
+            if invoice.currency != owner.currency:
+                raise Conflict(
+                    f"The invoice {invoice_id!r} is in {invoice.currency}, and the project's next "
+                    f"one is in {owner.currency}. Change the project's currency to "
+                    f"{invoice.currency}, give it back, issue the next invoice, then change the "
+                    "currency again.",
+                    code="other_currency",
+                )
             given = connection.execute(
                 select(credits_table.c.amount).where(
                     credits_table.c.tenant == tenant, credits_table.c.invoice_id == invoice_id
@@ -146,6 +165,7 @@ class Invoices:
         connection: Connection,
         owner: Row[Any],
         month: str,
+        span: Span,
         of_usage: Sequence[InvoiceLine],
         actor: Actor,
     ) -> Invoice:
@@ -154,7 +174,7 @@ class Invoices:
         if earlier is not None:
             return earlier
         now = self._database.now(connection)
-        made = _bill(owner, month, [*of_usage, *_of_credits(connection, owner.id)])
+        made = _bill(owner, month, span, [*of_usage, *_of_credits(connection, owner)])
         invoice_id = new_id("inv_")
         row = connection.execute(
             insert(invoices)
@@ -166,12 +186,14 @@ class Invoices:
                 lines=[asdict(line) for line in made.lines],
                 total=int(made.total * MICRO),
                 issued_at=now,
+                starts_at=made.starts_at,
+                ends_at=made.ends_at,
             )
             .returning(*invoices.c)
         ).one()
         connection.execute(
             update(credits_table)
-            .where(credits_table.c.tenant == owner.id, credits_table.c.settled_by.is_(None))
+            .where(is_open_credit(owner.id, owner.currency))
             .values(settled_by=invoice_id)
         )
         data = {"month": month, "total": str(made.total)}
@@ -179,9 +201,9 @@ class Invoices:
         return invoice_from(row)
 
     def _of_usage(
-        self, connection: Connection, owner: Row[Any], month: str
+        self, connection: Connection, owner: Row[Any], span: Span
     ) -> Sequence[InvoiceLine]:
-        start, end = bounds(month, owner.time_zone)
+        start, end = span
         found = list(self._costs.lines(connection, owner.id, owner.currency, start, end))
         jobs = _job_ids(connection, owner.id, start, end) if found else {}
         return [
@@ -209,8 +231,8 @@ def _issued_of(connection: Connection, tenant: str, month: str) -> Invoice | Non
     return None if row is None else invoice_from(row)
 
 
-def _check_over(month: str, owner: Row[Any], now: float) -> None:
-    _, end = bounds(month, owner.time_zone)
+def _check_over(month: str, span: Span, now: float) -> None:
+    _, end = span
     if now < end + SETTLE_SECONDS:
         raise InvalidOption(
             f"{month} cannot be billed yet: its usage is complete an hour after its end.",
@@ -219,18 +241,18 @@ def _check_over(month: str, owner: Row[Any], now: float) -> None:
         )
 
 
-def _bill(owner: Row[Any], month: str, lines: Sequence[InvoiceLine]) -> Invoice:
+def _bill(owner: Row[Any], month: str, span: Span, lines: Sequence[InvoiceLine]) -> Invoice:
     """One that is not issued."""
     total = sum((Decimal(line.amount) for line in lines), Decimal(0))
-    return Invoice("", owner.id, month, owner.currency, lines, total, None)
+    return Invoice("", owner.id, month, owner.currency, lines, total, None, *span)
 
 
-def _of_credits(connection: Connection, tenant: str) -> list[InvoiceLine]:
+def _of_credits(connection: Connection, owner: Row[Any]) -> list[InvoiceLine]:
     """Those that no invoice has settled."""
     lines = []
     for row in connection.execute(
         select(credits_table)
-        .where(credits_table.c.tenant == tenant, credits_table.c.settled_by.is_(None))
+        .where(is_open_credit(owner.id, owner.currency))
         .order_by(credits_table.c.id)
     ):
         amount = _plain(-Decimal(row.amount) / MICRO)
@@ -262,6 +284,30 @@ def _job_ids(
             if amount > 0:
                 found[kind, name].append(job_id)
     return found
+
+
+def _span(connection: Connection, owner: Row[Any], month: str) -> Span:
+    """What the bill of a month bills: between those that are issued nothing is left out or twice.
+
+    Where the month before or behind has none, it is the month as the tenant's calendar has it now.
+    """
+    start, end = bounds(month, owner.time_zone)
+    issued = connection.execute(
+        select(invoices.c.month, invoices.c.starts_at, invoices.c.ends_at)
+        .where(invoices.c.tenant == owner.id)
+        .order_by(invoices.c.month)
+    ).all()
+    for row in issued:
+        since, until = row.starts_at, row.ends_at
+        if since is None or until is None:
+            since, until = bounds(row.month, owner.time_zone)
+        if row.month == month:
+            return since, until
+        if row.month < month:
+            start = until if month_after(row.month) == month else max(start, until)
+        else:
+            end = since if month_after(month) == row.month else min(end, since)
+    return start, end
 
 
 def _rounded(amount: Decimal) -> Decimal:

@@ -16,6 +16,12 @@ def month_of(at: float, time_zone: str) -> str:
     return datetime.fromtimestamp(at, ZoneInfo(time_zone)).strftime("%Y-%m")
 
 
+def month_after(month: str) -> str:
+    """The one that follows a month such as 2026-11."""
+    year, number = map(int, month.split("-"))
+    return f"{year + number // 12}-{number % 12 + 1:02}"
+
+
 def bounds(month: str, time_zone: str) -> tuple[float, float]:
     """Its first moment and that of the next one, seconds since 1970; raises InvalidOption."""
     form = _FORM.fullmatch(month)

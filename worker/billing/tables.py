@@ -1,7 +1,8 @@
 """Tables of bills.
 
 invoices   one a tenant and month; the database refuses to change one
-credits    what is given back; on the next invoice as a negative line
+credits    what is given back, in the currency of the invoice that it corrects; on the next one of
+           that currency as a negative line
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ invoices = Table(
     Column("lines", DOCUMENT, nullable=False),
     Column("total", BIG, nullable=False),  # in millionths of the currency's unit
     Column("issued_at", Double, nullable=False),
+    Column("starts_at", Double),  # what is billed; none: the month of the tenant's calendar
+    Column("ends_at", Double),
     Index("invoices_month", "tenant", "month", unique=True),
 )
 

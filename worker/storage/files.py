@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, NoReturn
 
@@ -19,9 +20,11 @@ from worker.storage.ids import new_id
 from worker.storage.pages import Page, cut
 from worker.storage.tables import files
 
-__all__ = ["FileRow", "Files", "NewFile", "add_file"]
+__all__ = ["FileRow", "Files", "NewFile", "Room", "add_file"]
 
 AT_ONCE = 100
+
+Room = Callable[[Connection], AbstractContextManager[object]]  # that has to hold what is added
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,12 @@ class Files(FileSearch):
         bytes: int | None = None,  # noqa: A002  (the word that clients see)
         id: str | None = None,  # noqa: A002
         expires_in: float | None = None,
+        room: Room = nullcontext,
     ) -> FileRow:
-        """Make a published artifact's file known; size and hash are its manifest's."""
+        """Make a published artifact's file known; size and hash are its manifest's.
+
+        Raises what ``room`` does where there is none; the artifact is the caller's to delete.
+        """
         info = self._store.get(artifact).files[file]
         if bytes is not None and bytes != info.bytes:
             raise ValueError(f"{artifact}/{file} has {info.bytes} bytes, not {bytes}")
@@ -89,7 +96,7 @@ class Files(FileSearch):
             file=file,
             expires_in=expires_in,
         )
-        with self._database.write() as connection:
+        with self._database.write() as connection, room(connection):
             return add_file(connection, tenant, new, self._database.now(connection))
 
     def get(self, tenant: str, file_id: str) -> FileRow:

@@ -7,6 +7,7 @@ points to a model and moves in one step.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from worker.jobs.states import ID_PREFIX
 from worker.jobs.tables import checkpoints
 from worker.jobs.uses import live_user
 from worker.storage.database import Database, insert_into
+from worker.storage.files import Room
 from worker.storage.model_rows import Alias, Model, NewModel, model_from
 from worker.storage.model_search import ModelSearch
 from worker.storage.tables import aliases, models
@@ -111,12 +113,14 @@ class Models(ModelSearch):
         best_file = model.header.get("best_file") if training != name else None
         return model if best_file is None else replace(model, file=best_file)
 
-    def add(self, tenant: str, new: NewModel, alias: str | None = None) -> Model:
+    def add(
+        self, tenant: str, new: NewModel, alias: str | None = None, room: Room = nullcontext
+    ) -> Model:
         """Make a model known that no job has made, under a name of the user's own if given.
 
-        Raises Conflict when a model has that name.
+        Raises Conflict when a model has that name, and what ``room`` does.
         """
-        with self._database.write() as connection:
+        with self._database.write() as connection, room(connection):
             now = self._database.now(connection)
             add_model(connection, tenant, new, now)
             if alias is not None:

@@ -7,6 +7,7 @@ day is forgotten, with its parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, literal_column, select, update
@@ -15,7 +16,7 @@ from sqlalchemy.engine import Row
 from worker.errors import TooLarge
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
-from worker.storage.files import FileRow, NewFile, add_file
+from worker.storage.files import FileRow, NewFile, Room, add_file
 from worker.storage.ids import new_id
 from worker.storage.tables import upload_parts, uploads
 from worker.storage.upload_joining import chosen_parts, join_parts
@@ -51,9 +52,10 @@ class Uploads:
         purpose: str,
         bytes: int,  # noqa: A002  (the word that clients see)
         expires_in: float | None = None,
+        room: Room = nullcontext,
     ) -> Upload:
-        """Begin an upload."""
-        with self._database.write() as connection:
+        """Begin an upload; raises what ``room`` does where it does not hold so much."""
+        with self._database.write() as connection, room(connection):
             now = self._database.now(connection)
             row = connection.execute(
                 insert(uploads)
@@ -104,9 +106,10 @@ class Uploads:
         bytes: int,  # noqa: A002
         sha256: str,
         artifact: str,
+        room: Room = nullcontext,
     ) -> Part:
-        """Make a stored part known; raises NotFound, Conflict, TooLarge."""
-        with self._database.write() as connection:
+        """Make a stored part known; raises NotFound, Conflict, TooLarge, and what ``room`` does."""
+        with self._database.write() as connection, room(connection):
             found = upload_from(upload_row(connection, tenant, upload_id, lock=True))
             if found.status != "pending":
                 not_pending(found)
@@ -117,7 +120,8 @@ class Uploads:
             ).one()
             if count >= MOST_PARTS:
                 raise TooLarge(f"An upload has at most {MOST_PARTS:,} parts.", param="data")
-            if int(stored) + bytes > 2 * found.bytes:  # a part may come twice, when it is retried
+            # A part may come twice, when it is retried, but none is more than the whole.
+            if bytes > found.bytes or int(stored) + bytes > 2 * found.bytes:
                 raise TooLarge(
                     f"The upload was announced with {found.bytes:,} bytes, and its parts have "
                     f"{int(stored) + bytes:,}. Begin a new one with the right number.",
@@ -139,12 +143,17 @@ class Uploads:
         return part_from(row)
 
     def complete(
-        self, tenant: str, upload_id: str, part_ids: Sequence[str], md5: str | None = None
+        self,
+        tenant: str,
+        upload_id: str,
+        part_ids: Sequence[str],
+        md5: str | None = None,
+        room: Room = nullcontext,
     ) -> tuple[Upload, str]:
         """Make the file of these parts, in this order; its id. Asked again: the file made then.
 
         Raises NotFound, Conflict (cancelled or expired), InvalidInput (unknown parts, another
-        number of bytes, another MD5).
+        number of bytes, another MD5), and what ``room`` does: then the parts stay.
         """
         found = self.get(tenant, upload_id)
         if found.status == "completed" and found.file_id is not None:
@@ -155,7 +164,7 @@ class Uploads:
         file_id = new_id("file-")
         new = join_parts(self._store, found, chosen, file_id, md5)
         try:
-            done = self._publish(tenant, upload_id, new)
+            done = self._publish(tenant, upload_id, new, room)
         except BaseException:
             self._store.delete(new.artifact)
             raise
@@ -207,8 +216,8 @@ class Uploads:
             )
         return rows
 
-    def _publish(self, tenant: str, upload_id: str, new: NewFile) -> Upload:
-        with self._database.write() as connection:
+    def _publish(self, tenant: str, upload_id: str, new: NewFile, room: Room) -> Upload:
+        with self._database.write() as connection, room(connection):
             found = upload_from(upload_row(connection, tenant, upload_id, lock=True))
             if found.status == "completed":
                 return found

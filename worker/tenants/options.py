@@ -30,7 +30,9 @@ class Limits(Options):
     concurrent_completions: int | None = Field(None, ge=1, le=100_000)
     running_jobs: int | None = Field(None, ge=1, le=100_000, description="further ones wait")
     queued_jobs: int | None = Field(None, ge=1, le=10_000_000, description="waiting at once")
-    storage_bytes: int | None = Field(None, ge=0, description="of files and models")
+    storage_bytes: int | None = Field(
+        None, ge=0, description="of files, models, and uploads that are not completed"
+    )
 
     def with_own(self, own: Limits | None) -> Limits:
         """These limits, where a tenant has none of its own."""

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from sqlalchemy import select, update
 from sqlalchemy.engine import Connection, Row
 
+from worker.billing.currencies import check_change
 from worker.errors import Conflict, NotFound
 from worker.storage.database import Database, insert_into
 from worker.storage.ids import new_id
@@ -118,9 +119,11 @@ class Tenants:
         return cut([self._from(row) for row in rows], limit)
 
     def update(self, tenant_id: str, change: TenantOptions, actor: Actor = OPERATOR) -> Tenant:
-        """Change what is given; raises NotFound."""
+        """Change what is given; raises NotFound, and Conflict for a currency that is in use."""
         with self._database.write() as connection:
             row = locked(connection, tenant_id)
+            if change.currency is not None:
+                check_change(connection, row, change.currency)
             values = self._values(change, row.options, row)
             now = self._database.now(connection)
             changed = row

@@ -2,8 +2,12 @@
 
 A delivery is held for a minute, longer than it can take, by whoever sends it. Should that one
 die, the hold runs out and another sends it again: a receiver may get an event twice (its
-``webhook-id`` is the same) and never not at all. Of one endpoint one delivery is under way at a
-time, so a slow receiver holds up nobody but itself.
+``webhook-id`` is the same) and never not at all.
+
+Of one endpoint one delivery is under way at a time. The next one is of the tenant with the fewest
+under way, and where several have as few, the lot decides: whoever has slow receivers and much to
+send has always waited longest. So slow receivers hold up those of their own tenant, and others for
+one delivery.
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import Counter
+from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, FromClause, delete, func, literal_column, select, update
 from sqlalchemy.engine import Connection
 
 from worker.errors import DatabaseUnavailable, DiskFull
@@ -59,7 +65,7 @@ class Deliverer:
             thread.join()
 
     def deliver_one(self) -> bool:
-        """Send the delivery that is due longest; False when none is due."""
+        """Send the delivery whose turn it is; False when none is due."""
         claimed = self._claim()
         if claimed is None:
             return False
@@ -88,39 +94,56 @@ class Deliverer:
                 stop.wait(IDLE_SECONDS)
 
     def _claim(self) -> tuple[Endpoint, Delivery, float] | None:
-        found = webhook_deliveries.c
         with self._database.write() as connection:
             now = self._database.now(connection)
-            under_way = select(found.endpoint_id).where(
-                found.state == "pending", found.held_until > now
+            for endpoint_id in _turns(connection, now):
+                # Who else claims now cannot have it, and what follows sees what others have held.
+                endpoint = connection.execute(
+                    select(webhook_endpoints)
+                    .where(webhook_endpoints.c.id == endpoint_id)
+                    .with_for_update(skip_locked=True)
+                ).one_or_none()
+                if endpoint is None:
+                    _drop_if_deleted(connection, endpoint_id)
+                    continue
+                held = self._hold_oldest(connection, endpoint_id, now)
+                if held is not None:
+                    return endpoint_from(endpoint), held, now
+        return None
+
+    def _hold_oldest(self, connection: Connection, endpoint_id: str, now: float) -> Delivery | None:
+        """The delivery of an endpoint that is due longest; None while one is under way."""
+        found = webhook_deliveries.c
+        other = webhook_deliveries.alias()
+        under_way = (
+            select(other.c.id)
+            .where(other.c.endpoint_id == endpoint_id, _is_pending(other), other.c.held_until > now)
+            .exists()
+        )
+        oldest = (
+            select(found.id)
+            .where(
+                found.endpoint_id == endpoint_id,
+                _is_pending(webhook_deliveries),
+                found.due_at <= now,
+                ~under_way,
             )
-            row = connection.execute(
-                select(webhook_deliveries)
-                .where(
-                    found.state == "pending",
-                    found.due_at <= now,
-                    found.held_until <= now,
-                    found.endpoint_id.not_in(under_way),
-                )
-                .order_by(found.due_at)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            ).one_or_none()
-            if row is None:
-                return None
-            held = connection.execute(
-                update(webhook_deliveries)
-                .where(found.id == row.id)
-                .values(held_until=now + self._hold, attempts=found.attempts + 1)
-                .returning(*found)
-            ).one()
-            endpoint = connection.execute(
-                select(webhook_endpoints).where(webhook_endpoints.c.id == row.endpoint_id)
-            ).one_or_none()
-            if endpoint is None:  # deleted a moment ago
-                connection.execute(delete(webhook_deliveries).where(found.id == row.id))
-                return None
-        return endpoint_from(endpoint), delivery_from(held), now
+            .order_by(found.due_at)
+            .limit(1)
+            .scalar_subquery()
+        )
+        row = connection.execute(
+            update(webhook_deliveries)
+            .where(
+                found.id == oldest,
+                # Looked at again should whoever held it too long note its end in this moment.
+                _is_pending(webhook_deliveries),
+                found.due_at <= now,
+            )
+            .values(held_until=now + self._hold, attempts=found.attempts + 1)
+            .returning(*found)
+        ).one_or_none()
+        return None if row is None else delivery_from(row)
 
     def _note(self, delivery: Delivery, status: int | None, error: str | None) -> None:
         with self._database.write() as connection:
@@ -163,6 +186,47 @@ def forget_old(database: Database) -> int:
         return connection.execute(
             delete(webhook_deliveries).where(webhook_deliveries.c.ended_at < limit)
         ).rowcount
+
+
+def _turns(connection: Connection, now: float) -> Sequence[str]:
+    """The endpoints that have something due and nothing under way, the next one first.
+
+    A tenant's second one stands where its first would with one more delivery under way.
+    """
+    found = webhook_deliveries.c
+    pending = _is_pending(webhook_deliveries)
+    held = connection.execute(
+        select(found.tenant, found.endpoint_id).where(pending, found.held_until > now)
+    ).all()
+    waiting = connection.execute(
+        select(found.tenant, found.endpoint_id)
+        .where(pending, found.due_at <= now, found.held_until <= now)
+        .group_by(found.tenant, found.endpoint_id)
+        .order_by(func.min(found.due_at))
+    ).all()
+    taken = {row.endpoint_id for row in held}
+    ahead = Counter(row.tenant for row in held)
+    turns = []
+    for row in waiting:
+        if row.endpoint_id not in taken:
+            lot = random.random()  # noqa: S311  (no secret)
+            turns.append((ahead[row.tenant], lot, row.endpoint_id))
+            ahead[row.tenant] += 1
+    return [endpoint_id for _, _, endpoint_id in sorted(turns)]
+
+
+def _drop_if_deleted(connection: Connection, endpoint_id: str) -> None:
+    """Drop what was written for an endpoint while that was deleted."""
+    there = select(webhook_endpoints.c.id).where(webhook_endpoints.c.id == endpoint_id)
+    if connection.execute(there).one_or_none() is None:
+        connection.execute(
+            delete(webhook_deliveries).where(webhook_deliveries.c.endpoint_id == endpoint_id)
+        )
+
+
+def _is_pending(table: FromClause) -> ColumnElement[bool]:
+    """Spelt out, for the partial index."""
+    return table.c.state == literal_column("'pending'")
 
 
 def delay_after(attempts: int) -> float:

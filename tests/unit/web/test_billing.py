@@ -224,3 +224,6 @@ def test_an_invoice_is_issued_downloaded_and_credited(
     assert credit.get_json()["invoice_id"] == issued["id"]
     listed = call("GET", f"{ACME}/invoices").get_json()["data"]
     assert [each["id"] for each in listed] == [issued["id"]]
+    assert (issued["starts_at"], issued["ends_at"]) == bounds("2026-03", "UTC")
+    changed = operator("POST", ACME, json={"currency": "JPY"})
+    assert (changed.status_code, changed.get_json()["error"]["code"]) == (409, "currency_in_use")

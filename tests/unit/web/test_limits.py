@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from werkzeug.test import EnvironBuilder, TestResponse
 
 from tests.random_models import BundleMaker
 from tests.unit.web.conftest import Caller
 from tests.unit.web.test_tokenization import store
+from textgen.bundles.bundle import save_bundle
 from textgen.tokenizers import ByteTokenizer
 from web.services import Services
 from worker.tenants.options import TenantOptions
@@ -72,6 +75,89 @@ def test_stored_bytes(call: Caller, upload: Callable[..., str], limit: Callable[
     assert answer.headers["x-should-retry"] == "false"
     assert upload(b"z" * 90_000)
     call("DELETE", f"/v1/files/{file_id}")
+
+
+def is_refused(answer: TestResponse) -> bool:
+    error = answer.get_json().get("error") or {}
+    return (answer.status_code, error.get("code")) == (429, "storage_quota_exceeded")
+
+
+def begin(call: Caller, size: int) -> TestResponse:
+    body = {"purpose": "batch", "filename": "a", "bytes": size, "mime_type": "text/plain"}
+    return call("POST", "/v1/uploads", json=body)
+
+
+def add(call: Caller, upload_id: str, size: int) -> TestResponse:
+    form = {"data": (BytesIO(b"x" * size), "a")}
+    return call("POST", f"/v1/uploads/{upload_id}/parts", data=form)
+
+
+def complete(call: Caller, upload_id: str, *part_ids: str) -> TestResponse:
+    path = f"/v1/uploads/{upload_id}/complete"
+    return call("POST", path, json={"part_ids": list(part_ids)})
+
+
+def test_what_is_announced_for_uploads_is_stored_bytes(
+    call: Caller, services: Services, limit: Callable[..., None]
+) -> None:
+    limit(storage_bytes=1000)
+    first = begin(call, 600).get_json()["id"]
+
+    assert is_refused(begin(call, 600))
+    second = begin(call, 400).get_json()["id"]
+    part = add(call, first, 600).get_json()["id"]
+    assert is_refused(add(call, first, 600))  # once more, and now there is no room for it
+    assert add(call, second, 401).status_code == 413  # more than the whole that was announced
+    call("POST", f"/v1/uploads/{second}/cancel")
+    assert complete(call, first, part).status_code == 200
+    assert is_refused(begin(call, 401))
+    assert begin(call, 400).status_code == 200
+    assert list(services.store.list("uploads")) == []
+
+
+def test_an_upload_for_which_there_is_no_room_any_more_is_not_published(
+    call: Caller, services: Services, limit: Callable[..., None]
+) -> None:
+    limit(storage_bytes=1000)
+    upload_id = begin(call, 600).get_json()["id"]
+    part = add(call, upload_id, 600).get_json()["id"]
+    limit(storage_bytes=500)
+
+    assert is_refused(complete(call, upload_id, part))
+
+    assert list(services.store.list("files")) == []
+    limit(storage_bytes=1000)
+    assert complete(call, upload_id, part).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/models"])
+def test_a_body_that_does_not_say_how_long_it_is(
+    call: Caller,
+    services: Services,
+    make_bundle: BundleMaker,
+    limit: Callable[..., None],
+    tmp_path: Path,
+    path: str,
+) -> None:
+    limit(storage_bytes=1000)
+    made = make_bundle(tokenizer=ByteTokenizer())
+    save_bundle(tmp_path / "a.safetensors", made.header, made.model.state_dict())
+    content = (tmp_path / "a.safetensors").read_bytes() if path == "/v1/models" else b"x" * 1001
+    fields = {"purpose": "fine-tune"} if path == "/v1/files" else {}
+    form = EnvironBuilder(method="POST", data={**fields, "file": (BytesIO(content), "b.txt")})
+    sent = form.get_environ()
+
+    answer = call(
+        "POST",
+        path,
+        input_stream=BytesIO(sent["wsgi.input"].read()),
+        content_type=sent["CONTENT_TYPE"],
+        environ_overrides={"wsgi.input_terminated": True},
+        headers={"Transfer-Encoding": "chunked"},
+    )
+
+    assert is_refused(answer)
+    assert [*services.store.list("files"), *services.store.list("models")] == []
 
 
 def use(services: Services, name: str, **amounts: float) -> None:
