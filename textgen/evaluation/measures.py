@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +52,14 @@ def evaluate(
     characters_per_token: float = 1.0,
     streams: int = _STREAMS,
     counted: Flags | None = None,
+    on_chunk: Callable[[], None] = lambda: None,
 ) -> Metrics:
     """Predict every token of ``tokens`` but the first, once, the state carried along.
 
     The text is read as several streams at once; each begins with the tokens before its own, so
     that the result is nearly that of one stream (and exactly so with ``streams=1``). With
     ``counted`` (at least as long as ``tokens``) only the tokens where it is not 0 count.
+    ``on_chunk`` is called now and then.
     """
     count = int(tokens.size) - 1
     if counted is not None:
@@ -70,6 +72,7 @@ def evaluate(
         )
     loss, right = 0.0, 0
     for logits, targets, here, _ in predictions(model, tokens, streams, counted):
+        on_chunk()
         losses = functional.cross_entropy(logits[here], targets[here], reduction="none")
         loss += losses.double().sum().item()
         right += int((logits[here].argmax(-1) == targets[here]).sum().item())

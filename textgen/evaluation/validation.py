@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from textgen.corpus.dataset import EncodedCorpus
@@ -52,12 +52,18 @@ class Validation:
 
 
 def validate(
-    model: TextGenerator, corpus: EncodedCorpus, plan: Plan, split: SplitName, *, whole: bool
+    model: TextGenerator,
+    corpus: EncodedCorpus,
+    plan: Plan,
+    split: SplitName,
+    *,
+    whole: bool,
+    on_chunk: Callable[[], None] = lambda: None,
 ) -> Validation | None:
     """How well ``model`` does what the plan has it learn, on a part of the corpus.
 
     None where the part is empty. Unless ``whole``, a long part is cut to a length that suits the
-    training's, and tasks are few.
+    training's, and tasks are few. ``on_chunk`` is called now and then.
     """
     tokens, sizes = corpus.tokens(split), corpus.splits[split]
     if tokens.size < 2:
@@ -74,16 +80,17 @@ def validate(
                     some,
                     characters_per_token=sizes.characters_per_token,
                     counted=corpus.counted(split),
+                    on_chunk=on_chunk,
                 )
                 continue
             if name == "classify":
                 some_texts = None if whole else max(_FEW_TEXTS, _enough(plan) // 128)
-                classes = evaluate_part(model, corpus, split, some_texts)
+                classes = evaluate_part(model, corpus, split, some_texts, on_chunk=on_chunk)
                 continue
             passages = Passages(tokens, corpus.tokenizer, documents=corpus.documents)
             objective = OBJECTIVES[name](corpus.tokenizer)
             if found := sample_tasks(objective, passages, _TASKS if whole else _FEW_TASKS):
-                tasks[name] = evaluate_tasks(model, found)
+                tasks[name] = evaluate_tasks(model, found, on_batch=on_chunk)
     losses: dict[ObjectiveName, float] = {name: each.loss for name, each in tasks.items()}
     if text is not None:
         losses["causal"] = text.loss

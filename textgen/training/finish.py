@@ -12,7 +12,7 @@ from textgen.corpus.copy_index import CopyIndex
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.engine.kernels.int8_loss import METRIC, int8_loss_difference
 from textgen.evaluation.measures import tune_temperature
-from textgen.evaluation.validation import beginning, validate
+from textgen.evaluation.validation import beginning
 from textgen.events import Event, OnEvent
 from textgen.model import TextGenerator
 from textgen.plan import Plan
@@ -73,7 +73,7 @@ def finish(
         defaults = _defaults(plan, corpus, temperature)
         if plan.privacy is None:
             metrics[METRIC] = int8_loss_difference(model, few)
-    test = validate(model, corpus, plan, "test", whole=True)
+    test = run.test()
     if test is not None:
         metrics |= test.named("test")
     classes = None if valid is None or valid.classes is None else valid.classes.as_dict()

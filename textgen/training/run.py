@@ -11,10 +11,12 @@ from textgen.bundles.bundle import save_bundle
 from textgen.bundles.checkpoint import Checkpoint, save_checkpoint
 from textgen.bundles.header import BundleHeader, TrainingState
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.splits import SplitName
 from textgen.engine.preview import preview
 from textgen.evaluation.validation import Validation, validate
 from textgen.events import Event, OnEvent
 from textgen.plan import Plan
+from textgen.signs_of_life import SignsOfLife
 from textgen.training.best_weights import BestWeights
 from textgen.training.steps import Steps
 
@@ -94,13 +96,26 @@ class Run:
 
     def validate(self, *, whole: bool) -> tuple[Validation | None, dict[str, float | None]]:
         """How the model does on the validation text, and all figures, of the old text too."""
-        model, plan = self.trainer.model, self.plan
-        valid = validate(model, self._corpus, plan, "valid", whole=whole)
+        valid = self._validated("the validation text", self._corpus, "valid", whole=whole)
         figures = {} if valid is None else valid.named("valid")
         if self._replay is not None:
-            old = validate(model, self._replay, plan, "valid", whole=whole)
+            old = self._validated("the earlier text", self._replay, "valid", whole=whole)
             figures |= {} if old is None else old.named("valid_replay")
         return valid, figures
+
+    def test(self) -> Validation | None:
+        """How the model does on the whole test text; None where there is none."""
+        return self._validated("the test text", self._corpus, "test", whole=True)
+
+    def _validated(
+        self, text: str, corpus: EncodedCorpus, split: SplitName, *, whole: bool
+    ) -> Validation | None:
+        """One validation, which says that it goes on where it takes long."""
+        alive = SignsOfLife(self._on_event)
+        still = alive.still(f"measuring on {text}")
+        found = validate(self.trainer.model, corpus, self.plan, split, whole=whole, on_chunk=still)
+        alive.end()
+        return found
 
     def _measure_base(self) -> None:
         """The weights to continue from are the first candidate for the best."""

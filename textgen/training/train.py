@@ -153,7 +153,7 @@ def train_files(
         group.tell("end")
     if not finished:
         return None
-    return finish(run, corpus, folder, on_event, copy_index(wanted, corpus, start))
+    return finish(run, corpus, folder, on_event, copy_index(wanted, corpus, start, on_event))
 
 
 def _as_here(

@@ -11,13 +11,13 @@ import torch
 
 from textgen.bundles.bundle import Bundle
 from textgen.corpus.dataset import EncodedCorpus
-from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.word_vectors import FoundVectors, WordVectors
 from textgen.errors import InvalidCheckpoint, InvalidCorpus, InvalidOption
 from textgen.events import Event, OnEvent, choice
 from textgen.model import TextGenerator
 from textgen.options import Hyperparameters
 from textgen.plan import Plan
+from textgen.signs_of_life import SignsOfLife
 
 _FEW = 0.5  # of the words of the text; fewer is worth a warning
 
