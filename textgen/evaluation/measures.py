@@ -73,8 +73,7 @@ def evaluate(
     loss, right = 0.0, 0
     for logits, targets, here, _ in predictions(model, tokens, streams, counted):
         on_chunk()
-        losses = functional.cross_entropy(logits[here], targets[here], reduction="none")
-        loss += losses.double().sum().item()
+        loss += _summed_loss(logits[here], targets[here])
         right += int((logits[here].argmax(-1) == targets[here]).sum().item())
     return Metrics(loss / count, right / count, count, count * characters_per_token)
 
@@ -82,15 +81,15 @@ def evaluate(
 def tune_temperature(model: TextGenerator, tokens: Ids, counted: Flags | None = None) -> float:
     """The temperature for generating: 0.8 of the one at which ``tokens`` are likeliest.
 
-    ``counted`` is that of ``evaluate``. Dividing logits by the best temperature undoes over- or
-    under-confidence (Guo et al. 2017); readers like text somewhat more predictable than that, so
-    the factor.
+    ``counted`` is that of ``evaluate``; memory does not grow with the text. Dividing logits by
+    the best temperature undoes over- or under-confidence (Guo et al. 2017); readers like text
+    somewhat more predictable than that, so the factor.
     """
-    found = predictions(model, tokens, _STREAMS, counted)
-    kept = [(x[here], y[here]) for x, y, here, _ in found]
-    logits, targets = torch.cat([x for x, _ in kept]), torch.cat([y for _, y in kept])
     candidates = np.geomspace(0.5, 2.0, 41)
-    losses = [functional.cross_entropy(logits / float(t), targets).item() for t in candidates]
+    losses = np.zeros(len(candidates))
+    for logits, targets, here, _ in predictions(model, tokens, _STREAMS, counted):
+        own, wanted = logits[here], targets[here]
+        losses += [_summed_loss(own / float(each), wanted) for each in candidates]
     return round(float(candidates[int(np.argmin(losses))]) * _COOLER, 2)
 
 
@@ -127,6 +126,11 @@ def predictions(
             yield logits, y, torch.from_numpy(counted).to(device), places[counted] + 1
     finally:
         model.train(was_training)
+
+
+def _summed_loss(logits: Tensor, targets: Tensor) -> float:
+    """Of (N, V) and (N,), in nats; summed in float64, so that it is as exact for a long text."""
+    return functional.cross_entropy(logits, targets, reduction="none").double().sum().item()
 
 
 def _forget_first(hidden: Hidden | None) -> Hidden | None:

@@ -20,12 +20,12 @@ from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
 from textgen.evaluation.measures import tune_temperature
-from textgen.evaluation.validation import beginning, validate
+from textgen.evaluation.validation import validate
 from textgen.events import Event
 from textgen.numerics import pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
-from textgen.training.finish import TEMPERATURE_LOGITS
+from textgen.training.finish import tuning_text
 from textgen.training.mixture import make_mixture
 from textgen.training.planning import make_plan
 from textgen.training.trainer import Trainer, new_model
@@ -132,6 +132,5 @@ def _tuning_seconds(trainer: Trainer, plan: Plan, corpus: EncodedCorpus) -> floa
     if "causal" not in plan.objectives:
         return 0.0
     began = time.perf_counter()
-    few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
-    tune_temperature(trainer.model, few, corpus.counted("valid"))
+    tune_temperature(trainer.model, *tuning_text(corpus, plan))
     return time.perf_counter() - began
