@@ -14,6 +14,7 @@ from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
 from textgen.evaluation import measures
 from textgen.evaluation.measures import evaluate, tune_temperature
+from textgen.evaluation.token_scores import score_tokens
 from textgen.evaluation.validation import beginning
 from textgen.model import TextGenerator
 from textgen.options import Hyperparameters
@@ -164,3 +165,13 @@ def test_a_beginning_is_short_however_late_the_first_token_that_counts(
     assert np.count_nonzero(counted[1:]) >= fewest
     first, own = int(np.flatnonzero(flags)[0]), int(np.flatnonzero(counted)[0])
     assert np.array_equal(ids, corpus.tokens("valid")[first - own :][: len(ids)])
+
+
+def test_the_first_of_many_streams_begins_with_nothing_before_it(make_bundle: BundleMaker) -> None:
+    """Also where a pass over all streams has a number of tokens that does not divide their lead."""
+    model = make_bundle(tokenizer=CharTokenizer(MANY), spread=4.0).model
+    ids = tokens(32 * 256 + 1, model.vocab_size)
+    first = (np.arange(len(ids)) <= 8).astype(np.uint8)
+    alone = score_tokens(model, ids[:9], first, streams=1)
+    together = score_tokens(model, ids, first, streams=32)
+    assert together.nats == pytest.approx(alone.nats, abs=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -112,8 +113,8 @@ def predictions(
     model.eval()
     hidden: Hidden | None = None
     try:
-        for begin in range(-context, length, chunk):
-            offsets = np.arange(begin, min(begin + chunk, length))[None]
+        for begin, end in pairwise([*range(-context, 0, chunk), *range(0, length, chunk), length]):
+            offsets = np.arange(begin, end)[None]
             places = starts + offsets  # (B, T), of the inputs; below 0 and past the end: unused
             inside = np.clip(places, 0, count - 1)
             x, y = (_ids(tokens, inside + shift, device) for shift in (0, 1))
