@@ -22,6 +22,7 @@ from textgen.options import Hyperparameters
 from textgen.reading_options import CorpusFormat
 from textgen.training.run import checkpoints
 from textgen.training.train import train_files
+from worker.training.result import trained_tokens
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -284,6 +285,9 @@ def test_patience_ends_a_training_that_learns_no_more(tmp_path: Path) -> None:
     # The best weights are kept, not the last.
     assert bundle.header.metrics["full_valid_loss"] == pytest.approx(min(losses[:-1]), abs=1e-6)
     assert losses[-2] > min(losses[:-1])
+    # What is told of it is the steps that were done, not those of the plan.
+    assert bundle.header.steps == stop["step"]
+    assert trained_tokens(bundle.header) == stop["step"] * 4 * 16
 
 
 def test_the_time_cap_ends_a_training_that_takes_too_long(tmp_path: Path) -> None:

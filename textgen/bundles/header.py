@@ -51,6 +51,7 @@ class BundleHeader(Options):
     parameters: int = Field(ge=1, description="how many numbers were learnt")
     base: str | None = None
     plan: Plan | None = None
+    steps: int | None = Field(None, ge=0, description="optimizer steps done; of a finished model")
     metrics: dict[Annotated[str, Field(max_length=100)], float | None] = Field(default_factory=dict)
     corpus: dict[str, Any] = Field(default_factory=dict)
     generation_defaults: GenerationDefaults = GenerationDefaults()

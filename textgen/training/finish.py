@@ -89,6 +89,7 @@ def finish(
     if run.best.step == 0:
         on_event(_no_gain(run))
     update: dict[str, Any] = {
+        "steps": run.trainer.step,
         "metrics": metrics,
         "classification": classes,
         "generation_defaults": defaults,
