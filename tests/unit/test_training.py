@@ -14,6 +14,7 @@ from tests.unit.training_files import TEXT, Listener, outcome, same_weights, sma
 from textgen import softmax
 from textgen.bundles.bundle import load_bundle
 from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
+from textgen.bundles.header import read_header
 from textgen.corpus.sources import Source
 from textgen.engine.kernels.int8_loss import METRIC
 from textgen.engine.kernels.library import load
@@ -220,6 +221,35 @@ def test_a_checkpoint_tells_where_the_best_weights_are_while_they_are_others(
     assert (
         best.header.metrics["valid_loss"] == min(losses) < losses[-2]
     )  # the last is the best again
+
+
+def test_the_file_of_the_best_weights_tells_their_own_figures(tmp_path: Path) -> None:
+    """Also after a training went on from a checkpoint whose own weights are others."""
+    letters = "".join(random.Random(0).choices("ab", k=400))
+
+    def part(listener: Listener, **options: object) -> Path | None:
+        return train_files(
+            [text_file(tmp_path, "ab" * 400)],
+            validation_sources=[text_file(tmp_path, letters, "other.txt")],
+            folder=tmp_path / "work",
+            preset="lstm-tiny",
+            hyperparameters=small(max_steps=200, learning_rate=0.005),
+            device="cpu",
+            on_event=listener,
+            **options,
+        )
+
+    first, second = Listener(), Listener()
+    assert part(first, should_stop=after(70)) is None
+    checkpoint = first.all("checkpoint")[-1]
+    assert part(second, plan=first.plan, resume=Path(checkpoint["path"])) is not None
+    (least,) = [each for each in first.all("metrics") if "valid_loss" in each]
+    figures = {name: value for name, value in least.items() if name.startswith("valid_")}
+    last = second.all("checkpoint")[-1]
+    assert last["step"] == 200
+    best = read_header(Path(last["best"])).metrics
+    assert len(figures) >= 4 and figures.items() <= best.items()
+    assert last["metrics"]["valid_perplexity"] > best["valid_perplexity"]
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ class TrainingState(Options):
     )
     best_step: int | None = Field(None, description="with the lowest validation loss")
     best_valid_loss: float | None = None
+    best_figures: dict[str, float | None] = Field(
+        default_factory=dict, description="all that was measured at the best step"
+    )
     validations_without_gain: int = Field(0, ge=0)
     plan_hash: str
     corpus_hash: str

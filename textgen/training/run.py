@@ -124,7 +124,7 @@ class Run:
         valid, figures = self.validate(whole=False)
         if valid is None:
             return
-        self.best.compare(valid.loss, 0)
+        self.best.compare(valid.loss, 0, figures)
         self.metrics |= {f"base_{name}": value for name, value in figures.items()}
         message = f"Before the first step the validation loss is {valid.loss:.3f} nats per token"
         self._on_event(Event("base", message, data={"step": 0, **figures}))
@@ -175,7 +175,7 @@ class Run:
                 message += f", validation loss {valid.loss:.3f} nats per token"
                 if valid.classes is not None:
                     message += f", accuracy {valid.classes.accuracy:.3f}"
-                self.best.compare(valid.loss, trainer.step)
+                self.best.compare(valid.loss, trainer.step, figures)
         self.metrics |= metrics
         at = {"step": trainer.step, "total_steps": plan.total_steps}
         data = {**at, "seconds": round(self._seconds, 3), **metrics}
@@ -250,7 +250,8 @@ class Run:
         if weights is None:
             return None
         path = self._folder / "best.safetensors"
-        metrics = {**self.metrics, "valid_loss": self.best.loss}
+        others = {k: value for k, value in self.metrics.items() if not k.startswith("valid_")}
+        metrics = {**others, "valid_loss": self.best.loss, **self.best.figures}
         update = {"metrics": metrics, "created": int(time.time())}
         save_bundle(path, self.header.model_copy(update=update), weights)
         return str(path)
@@ -262,6 +263,7 @@ class Run:
             train_losses=dict(self.trainer.losses),
             best_step=self.best.step,
             best_valid_loss=self.best.loss,
+            best_figures=self.best.figures,
             validations_without_gain=self.best.validations_without_gain,
             plan_hash=self.plan.digest(),
             corpus_hash=self._corpus.sha256,
