@@ -90,7 +90,7 @@ def validate(
                 )
                 continue
             if name == "classify":
-                some_texts = None if whole else max(_FEW_TEXTS, _enough(plan) // 128)
+                some_texts = None if whole else _enough_texts(plan)
                 classes = evaluate_part(model, corpus, split, some_texts, on_chunk=on_chunk)
                 continue
             passages = Passages(tokens, corpus.tokenizer, documents=corpus.documents)
@@ -135,6 +135,19 @@ def _stretch(counted: Flags, length: int, fewest: int) -> slice:
             return slice(begin, max(begin + length, int(places[fewest - found - 1]) + 1))
         found += places.size
     return slice(begin, counted.size)
+
+
+def share_looked_at(corpus: EncodedCorpus, plan: Plan, split: SplitName) -> float:
+    """Of a part that is not empty, by one of many validations: how much of it is read."""
+    sizes = corpus.splits[split]
+    if "classify" in plan.objectives:
+        return min(1.0, _enough_texts(plan) / max(sizes.documents, 1))
+    return min(1.0, _enough(plan) / sizes.tokens)
+
+
+def _enough_texts(plan: Plan) -> int:
+    """Labelled texts for one of many validations."""
+    return max(_FEW_TEXTS, _enough(plan) // 128)
 
 
 def _enough(plan: Plan) -> int:
