@@ -182,6 +182,27 @@ def test_the_last_three_checkpoints_are_kept_until_the_listener_has_returned(
     assert [path.stem for path in left] == ["step-58", "step-59", "step-60"]
 
 
+def test_a_new_training_begins_without_the_checkpoints_of_an_earlier_one(tmp_path: Path) -> None:
+    saved = tmp_path / "work" / "checkpoints"
+    finished(tmp_path, checkpoint_seconds=(0, 0))
+    assert [path.stem for path in checkpoints(saved)] == ["step-58", "step-59", "step-60"]
+    told = Listener()
+    other = small(seed=8, max_steps=50)
+    assert train(tmp_path, told, hyperparameters=other, should_stop=after(5)) is None
+    assert [str(path) for path in checkpoints(saved)] == [told.all("checkpoint")[-1]["path"]]
+    finished(tmp_path, hyperparameters=other, plan=told.plan, resume=checkpoints(saved)[-1])
+
+
+def test_a_training_that_goes_on_from_an_earlier_step_keeps_what_it_makes(tmp_path: Path) -> None:
+    saved, kept, told = tmp_path / "work" / "checkpoints", tmp_path / "kept.safetensors", Listener()
+    assert train(tmp_path, told, should_stop=after(5)) is None
+    kept.write_bytes(checkpoints(saved)[-1].read_bytes())
+    finished(tmp_path, plan=told.plan, resume=kept, checkpoint_seconds=(0, 0))
+    again = Listener()
+    assert train(tmp_path, again, plan=told.plan, resume=kept, should_stop=after(3)) is None
+    assert Path(again.all("checkpoint")[-1]["path"]).exists()
+
+
 def test_a_full_disk_costs_a_checkpoint_but_not_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

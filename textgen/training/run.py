@@ -21,6 +21,7 @@ from textgen.training.best_weights import BestWeights
 from textgen.training.steps import Steps
 
 KEPT_CHECKPOINTS = 3
+BEST_FILE = "best.safetensors"
 _PROGRESS_SECONDS = 1.0
 _CHECKPOINT_SHARE = 50  # a checkpoint may take one part in so many of the time
 _TIME_CAP = 1.25  # of max_seconds
@@ -240,7 +241,8 @@ class Run:
         data = {"path": str(path), "step": step, "metrics": self.metrics, "best": best}
         took = time.monotonic() - started
         self._on_event(Event("checkpoint", f"Checkpoint at step {step:,}", data=data))
-        for old in checkpoints(self._folder)[:-KEPT_CHECKPOINTS]:
+        made = [each for each in checkpoints(self._folder) if step_of(each) <= step]
+        for old in made[:-KEPT_CHECKPOINTS]:
             old.unlink(missing_ok=True)
         return took
 
@@ -249,7 +251,7 @@ class Run:
         weights = self.best.other_than(self.trainer.step)
         if weights is None:
             return None
-        path = self._folder / "best.safetensors"
+        path = self._folder / BEST_FILE
         others = {k: value for k, value in self.metrics.items() if not k.startswith("valid_")}
         metrics = {**others, "valid_loss": self.best.loss, **self.best.figures}
         update = {"metrics": metrics, "created": int(time.time())}
@@ -272,5 +274,15 @@ class Run:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest step first."""
-    found = folder.glob("step-*.safetensors")
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+    return sorted(folder.glob("step-*.safetensors"), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was made, as its name says."""
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Delete what an earlier training left in a folder: it would be taken for this one's."""
+    for old in (*checkpoints(folder), folder / BEST_FILE):
+        old.unlink(missing_ok=True)

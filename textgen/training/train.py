@@ -29,7 +29,7 @@ from textgen.training.group import Group
 from textgen.training.local_group import local_group, workers_here
 from textgen.training.preparation import prepared_corpus, prepared_plan, prepared_steps
 from textgen.training.replay import OldText, check_replay, encode_replay
-from textgen.training.run import Run
+from textgen.training.run import Run, forget_checkpoints
 from textgen.training.trainer import new_model
 from textgen.training.transfer import fitted_to
 from textgen.training.word_vectors import begin_with_vectors, with_word_vectors
@@ -66,7 +66,9 @@ def train_files(
 
     None where ``should_stop`` asked for an end; the ``checkpoint`` event came before. With that
     checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
-    the same weights, bit for bit, as one that never stopped, on equal numerics.
+    the same weights, bit for bit, as one that never stopped, on equal numerics. Without ``resume``
+    it begins anew, and before the first step deletes the checkpoints that an earlier training has
+    left under ``folder``.
 
     ``test_sources`` are measured once, at the end: nothing is chosen by them.
 
@@ -196,8 +198,11 @@ def _run(
         _check_belongs(checkpoint, plan, corpus)
     trainer = prepared_steps(here, model.to(device), corpus, replay, group)
     header = new_header(plan, corpus, model, licence)
-    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
-    if checkpoint is not None:
+    saved = folder / "checkpoints"
+    run = Run(plan, trainer, corpus, header, saved, on_event, replay)
+    if checkpoint is None:
+        forget_checkpoints(saved)
+    else:
         run.restore(checkpoint)
     return run
 
