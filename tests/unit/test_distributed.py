@@ -257,3 +257,44 @@ def test_a_folder_with_checkpoints_is_refused_unless_it_is_to_go_on(tmp_path: Pa
     assert ended.returncode == 1
     assert all(each in ended.stderr for each in (str(tmp_path / "work"), "--resume", "step 40"))
     assert saved.read_bytes() == b"of another training"
+
+
+WAITING = """
+import sys, time
+from datetime import timedelta
+import torch
+from textgen.errors import WorkerLost
+from textgen.training import group
+
+group._PATIENCE = timedelta(seconds=8)
+rank, cpu = int(sys.argv[1]), torch.device("cpu")
+with group.joined(rank, 2, cpu, sys.argv[2]) as both:
+    if rank == 0:
+        time.sleep(11)  # as when it reads a large text
+        both.tell("end")
+        time.sleep(11)  # as when it hangs within a step
+    else:
+        print(both.hear()["do"])
+        try:
+            both.sum([torch.ones(1)])
+        except WorkerLost:
+            print("lost")
+"""
+
+
+@pytest.mark.slow
+def test_an_order_is_waited_for_longer_than_a_sum(tmp_path: Path) -> None:
+    meeting = (tmp_path / "meeting").as_uri()
+    leader, follower = (
+        subprocess.Popen(
+            [sys.executable, "-c", WAITING, str(rank), meeting],
+            cwd=REPO,
+            env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    )
+    said, _ = follower.communicate(timeout=120)
+    leader.communicate(timeout=120)
+    assert said.split() == ["end", "lost"]
