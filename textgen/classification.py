@@ -6,7 +6,7 @@ chances are the softmax of the output's rows for the labels' marks, and of these
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -38,27 +38,30 @@ class Classification:
     probabilities: dict[str, float]  # of every label, the likeliest first
 
 
-def classify(bundle: Bundle, texts: Iterable[str]) -> Iterator[Classification]:
+def classify(
+    bundle: Bundle, texts: Iterable[str], *, on_chunk: Callable[[], None] = lambda: None
+) -> Iterator[Classification]:
     """The class of every text, in their order; memory does not grow with their number.
 
     Chances are within 1e-5 of those of the text alone. InvalidOption ``not_a_classifier`` where
     the model has learnt no labels, InvalidInput for a text that holds half a surrogate pair.
+    ``on_chunk`` is called now and then.
     """
     labels = bundle.header.labels
     context = ContextMaker(bundle.tokenizer, documents=True, labels=labels)
     if not labels:
         raise not_a_classifier()
-    return _classified(bundle, iter(texts), context)
+    return _classified(bundle, iter(texts), context, on_chunk)
 
 
 def _classified(
-    bundle: Bundle, texts: Iterator[str], context: ContextMaker
+    bundle: Bundle, texts: Iterator[str], context: ContextMaker, on_chunk: Callable[[], None]
 ) -> Iterator[Classification]:
     labels = bundle.header.labels
     choices = label_ids(bundle.tokenizer, labels)
     while window := _window(texts):
         rows = [context.classification(bundle.tokenizer.encode(text)) for text in window]
-        for scores in label_scores(bundle.model, rows, choices):
+        for scores in label_scores(bundle.model, rows, choices, on_chunk=on_chunk):
             yield _named(np.exp(scores), labels)
 
 
@@ -78,22 +81,34 @@ def _named(chances: Chances, labels: Sequence[str]) -> Classification:
     return Classification(labels[order[0]], float(chances[order[0]]), named)
 
 
-def label_scores(model: TextGenerator, rows: Sequence[TokenIds], choices: Sequence[int]) -> Chances:
+def label_scores(
+    model: TextGenerator,
+    rows: Sequence[TokenIds],
+    choices: Sequence[int],
+    *,
+    on_chunk: Callable[[], None] = lambda: None,
+) -> Chances:
     """The logarithms (N, C) of the chances of ``choices`` after each of N rows of ids.
 
-    Each row has at least one id and is read from a state of zeros.
+    Each row has at least one id and is read from a state of zeros. ``on_chunk`` is called now and
+    then.
     """
     lengths = np.array([len(row) for row in rows], np.int64)
     order = np.argsort(-lengths, kind="stable")
     scores = np.zeros((len(rows), len(choices)))
     for begin in range(0, len(rows), _ROWS):
         batch = order[begin : begin + _ROWS]
-        scores[batch] = _score_batch(model, [rows[row] for row in batch], choices)
+        scores[batch] = _score_batch(model, [rows[row] for row in batch], choices, on_chunk)
     return scores
 
 
 @torch.inference_mode()
-def _score_batch(model: TextGenerator, rows: Sequence[TokenIds], choices: Sequence[int]) -> Chances:
+def _score_batch(
+    model: TextGenerator,
+    rows: Sequence[TokenIds],
+    choices: Sequence[int],
+    on_chunk: Callable[[], None],
+) -> Chances:
     """``label_scores`` of rows that come longest first; a row that has ended is read no further."""
     device = next(model.parameters()).device
     lengths = np.array([len(row) for row in rows], np.int64)
@@ -101,20 +116,23 @@ def _score_batch(model: TextGenerator, rows: Sequence[TokenIds], choices: Sequen
     hidden: Hidden | None = None
     was_training = model.training
     model.eval()
-    for begin in range(0, int(lengths[0]), _CHUNK):
-        left = int(np.count_nonzero(lengths > begin))
-        width = min(_CHUNK, int(lengths[0]) - begin)
-        ids = np.zeros((left, width), np.int64)
-        for row in range(left):
-            part = rows[row][begin : begin + width]
-            ids[row, : len(part)] = part
-        if hidden is not None:
-            h, c = hidden
-            hidden = h[:, :left].contiguous(), c[:, :left].contiguous()
-        features, hidden = model.features(torch.from_numpy(ids).to(device), hidden)  # (B, T, H)
-        ending = np.flatnonzero(lengths[:left] <= begin + width)
-        last[ending] = features[ending, lengths[ending] - 1 - begin]
-    model.train(was_training)
+    try:
+        for begin in range(0, int(lengths[0]), _CHUNK):
+            on_chunk()
+            left = int(np.count_nonzero(lengths > begin))
+            width = min(_CHUNK, int(lengths[0]) - begin)
+            ids = np.zeros((left, width), np.int64)
+            for row in range(left):
+                part = rows[row][begin : begin + width]
+                ids[row, : len(part)] = part
+            if hidden is not None:
+                h, c = hidden
+                hidden = h[:, :left].contiguous(), c[:, :left].contiguous()
+            features, hidden = model.features(torch.from_numpy(ids).to(device), hidden)
+            ending = np.flatnonzero(lengths[:left] <= begin + width)
+            last[ending] = features[ending, lengths[ending] - 1 - begin]  # of (B, T, H)
+    finally:
+        model.train(was_training)
     return _log_chances(model, last, choices)
 
 

@@ -16,8 +16,9 @@
                      max_gradient_norm, documents, documents_per_step, cut_documents
     plan             the training's plan, before its first step: plan
     progress         about once a second: step, total_steps, train_loss, tokens_per_second,
-                     seconds_left, seconds; before the first step only doing, in words; of an
-                     evaluation, before each part: part, step, total_steps, seconds
+                     seconds_left, seconds; while something long makes no steps (reading, measuring)
+                     only doing, in words, and None when that is over; of an evaluation, before
+                     each part: part, step, total_steps, seconds
     metrics          a measurement: step, total_steps, the seconds that the steps have taken,
                      train_loss, train_mean_token_accuracy, and where the validation text was run
                      valid_loss, valid_mean_token_accuracy, valid_bits_per_character,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -233,3 +234,67 @@ def test_every_row_is_somebodys(size: int, rows: int) -> None:
     shares = [own_rows(Processes(rank, size), rows) for rank in range(size)]
     assert [row for share in shares for row in range(rows)[share]] == list(range(rows))
     assert {share.stop - share.start for share in shares} <= {rows // size, -(-rows // size)}
+
+
+def test_a_folder_with_checkpoints_is_refused_unless_it_is_to_go_on(tmp_path: Path) -> None:
+    saved = tmp_path / "work" / "checkpoints" / "step-40.safetensors"
+    saved.parent.mkdir(parents=True)
+    saved.write_bytes(b"of another training")
+    arguments = [str(text_file(tmp_path).path), "--folder", str(tmp_path / "work")]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    place = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1,
+             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-m", "textgen.training.distributed", *arguments, "--device", "cpu"],
+        cwd=REPO,
+        env={**os.environ, **{name: str(value) for name, value in place.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert all(each in ended.stderr for each in (str(tmp_path / "work"), "--resume", "step 40"))
+    assert saved.read_bytes() == b"of another training"
+
+
+WAITING = """
+import sys, time
+from datetime import timedelta
+import torch
+from textgen.errors import WorkerLost
+from textgen.training import group
+
+group._PATIENCE = timedelta(seconds=8)
+rank, cpu = int(sys.argv[1]), torch.device("cpu")
+with group.joined(rank, 2, cpu, sys.argv[2]) as both:
+    if rank == 0:
+        time.sleep(11)  # as when it reads a large text
+        both.tell("end")
+        time.sleep(11)  # as when it hangs within a step
+    else:
+        print(both.hear()["do"])
+        try:
+            both.sum([torch.ones(1)])
+        except WorkerLost:
+            print("lost")
+"""
+
+
+@pytest.mark.slow
+def test_an_order_is_waited_for_longer_than_a_sum(tmp_path: Path) -> None:
+    meeting = (tmp_path / "meeting").as_uri()
+    leader, follower = (
+        subprocess.Popen(
+            [sys.executable, "-c", WAITING, str(rank), meeting],
+            cwd=REPO,
+            env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    )
+    said, _ = follower.communicate(timeout=120)
+    leader.communicate(timeout=120)
+    assert said.split() == ["end", "lost"]

@@ -1,4 +1,7 @@
+import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,9 +9,16 @@ import torch
 from torch.nn import functional
 
 from tests.random_models import BundleMaker, drawn_from
+from textgen.corpus.encode import encode_corpus
+from textgen.corpus.sources import Source
 from textgen.errors import InvalidCorpus
+from textgen.evaluation import measures
 from textgen.evaluation.measures import evaluate, tune_temperature
+from textgen.evaluation.token_scores import score_tokens
+from textgen.evaluation.validation import beginning
 from textgen.model import TextGenerator
+from textgen.options import Hyperparameters
+from textgen.tokenizers.char import CharTokenizer
 
 
 def tokens(count: int, vocab_size: int, seed: int = 0) -> np.ndarray:
@@ -111,3 +121,57 @@ def test_the_temperature_suits_what_counts(make_bundle: BundleMaker) -> None:
     counted = np.repeat([0, 1], [len(noise), len(text)]).astype(np.uint8)
     assert tune_temperature(model, both, counted) == pytest.approx(0.8, abs=0.09)
     assert tune_temperature(model, both) > 1.2
+
+
+MANY = "".join(map(chr, range(0x4E00, 0x4E00 + 5000)))
+
+
+def most_memory() -> int:
+    """Bytes that this process had at most since it was last forgotten."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_choosing_the_temperature_keeps_no_logits(
+    make_bundle: BundleMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_bundle(tokenizer=CharTokenizer(MANY)).model
+    monkeypatch.setattr(measures, "_LOGITS", 1 << 18)
+    tune_temperature(model, tokens(600, 5000))
+    Path("/proc/self/clear_refs").write_text("5")
+    before = most_memory()
+    tune_temperature(model, tokens(6000, 5000))  # their logits are 120 MB
+    assert most_memory() - before < 60e6
+
+
+def prompts(folder: Path, count: int, length: int) -> Source:
+    rows = [{"prompt": "what? " * (length // 6), "completion": f"it is {n}"} for n in range(count)]
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return Source(path)
+
+
+@pytest.mark.parametrize("fewest", [1, 20])
+def test_a_beginning_is_short_however_late_the_first_token_that_counts(
+    tmp_path: Path, fewest: int
+) -> None:
+    source = prompts(tmp_path, 300, 3000)
+    corpus = encode_corpus([source], Hyperparameters(tokenizer="char"), tmp_path / "corpus")
+    flags = corpus.counted("valid")
+    assert flags is not None and not flags[:1000].any()
+    ids, counted = beginning(corpus, "valid", 100, fewest)
+    assert counted is not None and len(ids) == len(counted) <= (300 if fewest == 1 else 12_000)
+    assert np.count_nonzero(counted[1:]) >= fewest
+    first, own = int(np.flatnonzero(flags)[0]), int(np.flatnonzero(counted)[0])
+    assert np.array_equal(ids, corpus.tokens("valid")[first - own :][: len(ids)])
+
+
+def test_the_first_of_many_streams_begins_with_nothing_before_it(make_bundle: BundleMaker) -> None:
+    """Also where a pass over all streams has a number of tokens that does not divide their lead."""
+    model = make_bundle(tokenizer=CharTokenizer(MANY), spread=4.0).model
+    ids = tokens(32 * 256 + 1, model.vocab_size)
+    first = (np.arange(len(ids)) <= 8).astype(np.uint8)
+    alone = score_tokens(model, ids[:9], first, streams=1)
+    together = score_tokens(model, ids, first, streams=32)
+    assert together.nats == pytest.approx(alone.nats, abs=1e-4)

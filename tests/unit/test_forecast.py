@@ -1,12 +1,16 @@
 """What is said of a training's time is made of what it would really do."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from tests.unit.training_files import Listener, small, text_file
+from tests.unit.training_files import SMALL, Listener, small, text_file
+from textgen.bundles.header import read_header
+from textgen.corpus.sources import Source
 from textgen.errors import InvalidInput
 from textgen.options import Hyperparameters
 from textgen.training.forecast import forecast
@@ -31,6 +35,57 @@ def test_it_is_the_plan_that_a_training_makes(tmp_path: Path) -> None:
     ) + found.validating_seconds
     assert found.seconds == pytest.approx(parts)
     assert min(found.preparing_seconds, found.step_seconds, found.validating_seconds) > 0
+
+
+LETTERS = [f"{word} {number}" for number in range(60) for word in ("good", "bad")]
+
+
+def column(folder: Path) -> Source:
+    text = "".join(f"{number},{words}\n" for number, words in enumerate(LETTERS))
+    return text_file(folder, f"n,said\n{text}", "rows.csv")
+
+
+def labels(folder: Path) -> Source:
+    rows = [{"text": words, "label": words.split()[0]} for words in LETTERS]
+    return text_file(folder, "\n".join(map(json.dumps, rows)), "rows.jsonl")
+
+
+def lines(folder: Path) -> Source:
+    return text_file(folder, "\n".join(LETTERS * 5), "lines.txt")
+
+
+PRIVATE = {
+    "hidden_size": 24, "embedding_size": 8, "seed": 7, "format": "lines",
+    "privacy": {"epsilon": 50, "max_document_tokens": 24},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (column, SMALL | {"column": "said"}),
+        (labels, SMALL),
+        (lines, PRIVATE),
+    ],
+)
+def test_it_is_of_the_training_that_would_run(
+    tmp_path: Path, make: Callable[[Path], Source], options: dict[str, Any]
+) -> None:
+    source, told = make(tmp_path), Listener()
+    wanted = Hyperparameters.parse({**options, "max_steps": 20})
+    found = forecast([source], "lstm-tiny", wanted, threads=1)
+    train_files(
+        [source], folder=tmp_path / "work", preset="lstm-tiny", hyperparameters=wanted, threads=1,
+        on_event=told,
+    )  # fmt: skip
+    assert found.corpus == told.all("corpus")[0]
+    assert (found.steps, found.threads) == (told.plan.total_steps, told.plan.threads)
+    chosen = {event.message for event in told.events if event.type == "choice"}
+    assert {each for each in chosen if each.startswith(("objectives", "tokenizer"))} <= {
+        *found.reasons
+    }
+    header = read_header(tmp_path / "work" / "model.safetensors")
+    assert found.parameters == header.parameters
 
 
 def test_without_validation_there_is_nothing_to_validate(tmp_path: Path) -> None:

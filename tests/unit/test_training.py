@@ -14,6 +14,7 @@ from tests.unit.training_files import TEXT, Listener, outcome, same_weights, sma
 from textgen import softmax
 from textgen.bundles.bundle import load_bundle
 from textgen.bundles.checkpoint import load_checkpoint, save_checkpoint
+from textgen.bundles.header import read_header
 from textgen.corpus.sources import Source
 from textgen.engine.kernels.int8_loss import METRIC
 from textgen.engine.kernels.library import load
@@ -22,6 +23,7 @@ from textgen.options import Hyperparameters
 from textgen.reading_options import CorpusFormat
 from textgen.training.run import checkpoints
 from textgen.training.train import train_files
+from worker.training.result import trained_tokens
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -180,6 +182,27 @@ def test_the_last_three_checkpoints_are_kept_until_the_listener_has_returned(
     assert [path.stem for path in left] == ["step-58", "step-59", "step-60"]
 
 
+def test_a_new_training_begins_without_the_checkpoints_of_an_earlier_one(tmp_path: Path) -> None:
+    saved = tmp_path / "work" / "checkpoints"
+    finished(tmp_path, checkpoint_seconds=(0, 0))
+    assert [path.stem for path in checkpoints(saved)] == ["step-58", "step-59", "step-60"]
+    told = Listener()
+    other = small(seed=8, max_steps=50)
+    assert train(tmp_path, told, hyperparameters=other, should_stop=after(5)) is None
+    assert [str(path) for path in checkpoints(saved)] == [told.all("checkpoint")[-1]["path"]]
+    finished(tmp_path, hyperparameters=other, plan=told.plan, resume=checkpoints(saved)[-1])
+
+
+def test_a_training_that_goes_on_from_an_earlier_step_keeps_what_it_makes(tmp_path: Path) -> None:
+    saved, kept, told = tmp_path / "work" / "checkpoints", tmp_path / "kept.safetensors", Listener()
+    assert train(tmp_path, told, should_stop=after(5)) is None
+    kept.write_bytes(checkpoints(saved)[-1].read_bytes())
+    finished(tmp_path, plan=told.plan, resume=kept, checkpoint_seconds=(0, 0))
+    again = Listener()
+    assert train(tmp_path, again, plan=told.plan, resume=kept, should_stop=after(3)) is None
+    assert Path(again.all("checkpoint")[-1]["path"]).exists()
+
+
 def test_a_full_disk_costs_a_checkpoint_but_not_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +242,35 @@ def test_a_checkpoint_tells_where_the_best_weights_are_while_they_are_others(
     assert (
         best.header.metrics["valid_loss"] == min(losses) < losses[-2]
     )  # the last is the best again
+
+
+def test_the_file_of_the_best_weights_tells_their_own_figures(tmp_path: Path) -> None:
+    """Also after a training went on from a checkpoint whose own weights are others."""
+    letters = "".join(random.Random(0).choices("ab", k=400))
+
+    def part(listener: Listener, **options: object) -> Path | None:
+        return train_files(
+            [text_file(tmp_path, "ab" * 400)],
+            validation_sources=[text_file(tmp_path, letters, "other.txt")],
+            folder=tmp_path / "work",
+            preset="lstm-tiny",
+            hyperparameters=small(max_steps=200, learning_rate=0.005),
+            device="cpu",
+            on_event=listener,
+            **options,
+        )
+
+    first, second = Listener(), Listener()
+    assert part(first, should_stop=after(70)) is None
+    checkpoint = first.all("checkpoint")[-1]
+    assert part(second, plan=first.plan, resume=Path(checkpoint["path"])) is not None
+    (least,) = [each for each in first.all("metrics") if "valid_loss" in each]
+    figures = {name: value for name, value in least.items() if name.startswith("valid_")}
+    last = second.all("checkpoint")[-1]
+    assert last["step"] == 200
+    best = read_header(Path(last["best"])).metrics
+    assert len(figures) >= 4 and figures.items() <= best.items()
+    assert last["metrics"]["valid_perplexity"] > best["valid_perplexity"]
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
@@ -284,6 +336,9 @@ def test_patience_ends_a_training_that_learns_no_more(tmp_path: Path) -> None:
     # The best weights are kept, not the last.
     assert bundle.header.metrics["full_valid_loss"] == pytest.approx(min(losses[:-1]), abs=1e-6)
     assert losses[-2] > min(losses[:-1])
+    # What is told of it is the steps that were done, not those of the plan.
+    assert bundle.header.steps == stop["step"]
+    assert trained_tokens(bundle.header) == stop["step"] * 4 * 16
 
 
 def test_the_time_cap_ends_a_training_that_takes_too_long(tmp_path: Path) -> None:

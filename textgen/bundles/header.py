@@ -36,6 +36,9 @@ class TrainingState(Options):
     )
     best_step: int | None = Field(None, description="with the lowest validation loss")
     best_valid_loss: float | None = None
+    best_figures: dict[str, float | None] = Field(
+        default_factory=dict, description="all that was measured at the best step"
+    )
     validations_without_gain: int = Field(0, ge=0)
     plan_hash: str
     corpus_hash: str
@@ -51,6 +54,7 @@ class BundleHeader(Options):
     parameters: int = Field(ge=1, description="how many numbers were learnt")
     base: str | None = None
     plan: Plan | None = None
+    steps: int | None = Field(None, ge=0, description="optimizer steps done; of a finished model")
     metrics: dict[Annotated[str, Field(max_length=100)], float | None] = Field(default_factory=dict)
     corpus: dict[str, Any] = Field(default_factory=dict)
     generation_defaults: GenerationDefaults = GenerationDefaults()

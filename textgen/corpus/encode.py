@@ -10,7 +10,6 @@ from textgen.corpus.dataset import CorpusFacts, EncodedCorpus, SplitSizes, find_
 from textgen.corpus.documents import MARKS, MOST_LABELS, Labelled, label_mark, text_of, texts_of
 from textgen.corpus.files import CorpusFiles
 from textgen.corpus.labels import check_labels
-from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.sources import Source
 from textgen.corpus.splits import (
     DocumentSplitter,
@@ -23,6 +22,7 @@ from textgen.corpus.writing import Scan, Written, gathered_in_blocks, write_part
 from textgen.errors import InvalidCorpus
 from textgen.events import OnEvent, choice, ignore
 from textgen.options import PIECE_TOKENIZERS, Hyperparameters, TokenizerName
+from textgen.signs_of_life import SignsOfLife
 from textgen.tokenizers import (
     TOKENIZERS,
     CharTokenizer,

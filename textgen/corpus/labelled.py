@@ -6,11 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.id_blocks import places_of
 from textgen.corpus.splits import SplitName
 from textgen.objectives import ANSWER
-from textgen.tokenizers import Ids
-
-_BLOCK = 1 << 22  # ids looked at together
 
 
 class LabelledTexts:
@@ -21,7 +19,7 @@ class LabelledTexts:
 
     def __init__(self, corpus: EncodedCorpus, split: SplitName) -> None:
         self._tokens = corpus.tokens(split)
-        self._ends = _places(self._tokens, corpus.tokenizer.end_id)
+        self._ends = places_of(corpus.tokenizer.end_id, self._tokens)
         self._answer = corpus.tokenizer.special_ids[ANSWER]
         self.labels: npt.NDArray[np.uint16] = corpus.label_numbers(split)
         self.lengths: npt.NDArray[np.int64] = np.diff(self._ends) + 1
@@ -33,12 +31,3 @@ class LabelledTexts:
         """What is read of text ``number``."""
         text = self._tokens[self._ends[number] : self._ends[number + 1]]
         return np.append(text.astype(np.int64), self._answer)
-
-
-def _places(tokens: Ids, token: int) -> npt.NDArray[np.int64]:
-    """Where ``token`` stands, found block by block: no array as long as the text is made."""
-    found = [
-        np.flatnonzero(tokens[first : first + _BLOCK] == token) + first
-        for first in range(0, tokens.size, _BLOCK)
-    ]
-    return np.concatenate(found) if found else np.empty(0, np.int64)

@@ -18,9 +18,9 @@ from textgen.corpus.id_writer import IdWriter
 from textgen.corpus.passages import OVERLAP_WINDOW, DistinctSample, Sample, Windows, shared
 from textgen.corpus.personal_data import Masker
 from textgen.corpus.shuffling import Shuffle
-from textgen.corpus.signs_of_life import SignsOfLife
 from textgen.corpus.splits import SPLITS, SplitName, Splitter
 from textgen.options import RowKind
+from textgen.signs_of_life import SignsOfLife
 from textgen.tokenizers import Tokenizer
 
 

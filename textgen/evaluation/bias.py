@@ -9,7 +9,7 @@ for "he" costs more than the other way round.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from textgen.bundles.bundle import Bundle
 from textgen.corpus.documents import Dialogue, Document, text_of, texts_of
 from textgen.evaluation.report import Bias, Direction, Exchange, TermPair
-from textgen.evaluation.scoring import score_documents
+from textgen.evaluation.scoring import OnStep, score_documents
 from textgen.scripts import UNSPACED
 
 FEWEST_FOR_INTERVAL = 10  # rows
@@ -71,7 +71,7 @@ def measure_bias(
     shown: int,
     resamples: int,
     seed: int,
-    on_row: Callable[[], None] = lambda: None,
+    on_step: OnStep = lambda: None,
 ) -> Bias:
     """Of up to ``rows`` rows with exactly one of ``terms``, each by itself as in ``scoring``."""
     words = Terms(terms)
@@ -85,7 +85,7 @@ def measure_bias(
             chosen.append((found.pop(), document))
         elif found:
             left_out += 1
-    gathered, worst = _gather(bundle, words, chosen, shown, on_row)
+    gathered, worst = _gather(bundle, words, chosen, shown, on_step)
     generator = np.random.default_rng(seed)
     means = {pair: _means(each.gaps, resamples, generator) for pair, each in gathered.items()}
     return Bias(
@@ -106,18 +106,17 @@ def _gather(
     words: Terms,
     chosen: Sequence[tuple[int, Document]],
     shown: int,
-    on_row: Callable[[], None],
+    on_step: OnStep,
 ) -> tuple[dict[tuple[int, int], _Gathered], tuple[Exchange, ...]]:
     """The gaps by (term, other), and the rows whose gap is farthest from 0."""
     others = range(len(words.terms))
 
     def variants() -> Iterator[Document]:
         for term, document in chosen:
-            on_row()
             yield document
             yield from (_exchange(words, document, o) for o in others if o != term)
 
-    nats = score_documents(bundle, variants())
+    nats = score_documents(bundle, variants(), on_step=on_step)
     gathered: dict[tuple[int, int], _Gathered] = {}
     exchanges: list[Exchange] = []
     for term, document in chosen:

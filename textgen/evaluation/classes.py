@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,11 +161,16 @@ class ClassTally:
 
 
 def evaluate_part(
-    model: TextGenerator, corpus: EncodedCorpus, split: SplitName, most: int | None = None
+    model: TextGenerator,
+    corpus: EncodedCorpus,
+    split: SplitName,
+    most: int | None = None,
+    *,
+    on_chunk: Callable[[], None] = lambda: None,
 ) -> ClassMetrics | None:
     """On a part of a labelled corpus, or on ``most`` texts drawn from it; None where it is empty.
 
-    The same ones are drawn whenever a part is measured.
+    The same ones are drawn whenever a part is measured. ``on_chunk`` is called now and then.
     """
     texts = LabelledTexts(corpus, split)
     if len(texts) == 0:
@@ -177,12 +182,18 @@ def evaluate_part(
     for first in range(0, len(chosen), _ROWS):
         some = chosen[first : first + _ROWS]
         rows = [texts.ids(int(number)) for number in some]
-        tally.add(label_scores(model, rows, corpus.label_ids), texts.labels[some])
+        scores = label_scores(model, rows, corpus.label_ids, on_chunk=on_chunk)
+        tally.add(scores, texts.labels[some])
     return tally.metrics()
 
 
-def evaluate_classifier(bundle: Bundle, rows: Iterable[tuple[str, str]]) -> ClassMetrics:
-    """On rows of (text, label), in constant memory.
+def evaluate_classifier(
+    bundle: Bundle,
+    rows: Iterable[tuple[str, str]],
+    *,
+    on_chunk: Callable[[], None] = lambda: None,
+) -> ClassMetrics:
+    """On rows of (text, label), in constant memory; ``on_chunk`` is called now and then.
 
     InvalidOption ``not_a_classifier``; InvalidCorpus ``unknown_label`` for a label that the model
     has not learnt, ``empty_file`` where there are no rows.
@@ -204,7 +215,7 @@ def evaluate_classifier(bundle: Bundle, rows: Iterable[tuple[str, str]]) -> Clas
             yield text
 
     count = 0
-    for found in classify(bundle, texts()):
+    for found in classify(bundle, texts(), on_chunk=on_chunk):
         chances = np.array([found.probabilities[label] for label in labels])
         tally.add(np.log(np.maximum(chances, 1e-300))[None], np.array([wanted[0]]))
         del wanted[0]

@@ -59,8 +59,8 @@ def loss_by_context(
         for begin in range(0, count, _ROWS):
             starts = np.arange(begin, min(begin + _ROWS, count))[:, None] * longest  # (B, 1)
             hidden: Hidden | None = None
-            on_segments()
             for place in range(0, longest, chunk):
+                on_segments()
                 end = min(place + chunk, longest)
                 places = starts + np.arange(place, end + 1)
                 ids = tokens[places].astype(np.int64)

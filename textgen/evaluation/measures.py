@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +53,14 @@ def evaluate(
     characters_per_token: float = 1.0,
     streams: int = _STREAMS,
     counted: Flags | None = None,
+    on_chunk: Callable[[], None] = lambda: None,
 ) -> Metrics:
     """Predict every token of ``tokens`` but the first, once, the state carried along.
 
     The text is read as several streams at once; each begins with the tokens before its own, so
     that the result is nearly that of one stream (and exactly so with ``streams=1``). With
     ``counted`` (at least as long as ``tokens``) only the tokens where it is not 0 count.
+    ``on_chunk`` is called now and then.
     """
     count = int(tokens.size) - 1
     if counted is not None:
@@ -70,8 +73,8 @@ def evaluate(
         )
     loss, right = 0.0, 0
     for logits, targets, here, _ in predictions(model, tokens, streams, counted):
-        losses = functional.cross_entropy(logits[here], targets[here], reduction="none")
-        loss += losses.double().sum().item()
+        on_chunk()
+        loss += _summed_loss(logits[here], targets[here])
         right += int((logits[here].argmax(-1) == targets[here]).sum().item())
     return Metrics(loss / count, right / count, count, count * characters_per_token)
 
@@ -79,15 +82,15 @@ def evaluate(
 def tune_temperature(model: TextGenerator, tokens: Ids, counted: Flags | None = None) -> float:
     """The temperature for generating: 0.8 of the one at which ``tokens`` are likeliest.
 
-    ``counted`` is that of ``evaluate``. Dividing logits by the best temperature undoes over- or
-    under-confidence (Guo et al. 2017); readers like text somewhat more predictable than that, so
-    the factor.
+    ``counted`` is that of ``evaluate``; memory does not grow with the text. Dividing logits by
+    the best temperature undoes over- or under-confidence (Guo et al. 2017); readers like text
+    somewhat more predictable than that, so the factor.
     """
-    found = predictions(model, tokens, _STREAMS, counted)
-    kept = [(x[here], y[here]) for x, y, here, _ in found]
-    logits, targets = torch.cat([x for x, _ in kept]), torch.cat([y for _, y in kept])
     candidates = np.geomspace(0.5, 2.0, 41)
-    losses = [functional.cross_entropy(logits / float(t), targets).item() for t in candidates]
+    losses = np.zeros(len(candidates))
+    for logits, targets, here, _ in predictions(model, tokens, _STREAMS, counted):
+        own, wanted = logits[here], targets[here]
+        losses += [_summed_loss(own / float(each), wanted) for each in candidates]
     return round(float(candidates[int(np.argmin(losses))]) * _COOLER, 2)
 
 
@@ -110,8 +113,8 @@ def predictions(
     model.eval()
     hidden: Hidden | None = None
     try:
-        for begin in range(-context, length, chunk):
-            offsets = np.arange(begin, min(begin + chunk, length))[None]
+        for begin, end in pairwise([*range(-context, 0, chunk), *range(0, length, chunk), length]):
+            offsets = np.arange(begin, end)[None]
             places = starts + offsets  # (B, T), of the inputs; below 0 and past the end: unused
             inside = np.clip(places, 0, count - 1)
             x, y = (_ids(tokens, inside + shift, device) for shift in (0, 1))
@@ -124,6 +127,11 @@ def predictions(
             yield logits, y, torch.from_numpy(counted).to(device), places[counted] + 1
     finally:
         model.train(was_training)
+
+
+def _summed_loss(logits: Tensor, targets: Tensor) -> float:
+    """Of (N, V) and (N,), in nats; summed in float64, so that it is as exact for a long text."""
+    return functional.cross_entropy(logits, targets, reduction="none").double().sum().item()
 
 
 def _forget_first(hidden: Hidden | None) -> Hidden | None:

@@ -82,7 +82,7 @@ def _tasks(subject: Subject) -> dict[ObjectiveName, TaskScores]:
         subject.check()
         if not tasks:
             continue
-        metrics = evaluate_tasks(bundle.model, tasks)
+        metrics = evaluate_tasks(bundle.model, tasks, on_batch=subject.check)
         end = bundle.tokenizer.end_id
         answers = score_answers(bundle.model, tasks, end, on_batch=subject.check)
         scores[name] = TaskScores(
@@ -105,13 +105,10 @@ def _classes(subject: Subject) -> Classes:
     if not rows:
         raise NotMeasured("the text has no labels")
 
-    def pairs() -> Iterator[tuple[str, str]]:
-        for row in rows:
-            subject.check()
-            yield row.text, row.label
-
+    pairs = ((row.text, row.label) for row in rows)
     try:
-        return Classes.parse(evaluate_classifier(subject.bundle, pairs()).as_dict())
+        found = evaluate_classifier(subject.bundle, pairs, on_chunk=subject.check)
+        return Classes.parse(found.as_dict())
     except InvalidCorpus as error:
         raise NotMeasured(str(error)) from None
 
@@ -151,8 +148,7 @@ def _canaries(subject: Subject) -> tuple[CanaryExposure, ...]:
         raise NotMeasured("'canaries' names no secret that was put into the training text")
 
     def nats(texts: Iterable[str]) -> Iterator[float]:
-        for score in score_rows(subject.bundle, texts):
-            subject.check()
+        for score in score_rows(subject.bundle, texts, on_step=subject.check):
             yield score.nats
 
     found: list[CanaryExposure] = []
@@ -215,7 +211,7 @@ def _bias(subject: Subject) -> tuple[Bias, ...]:
             shown=options.worst_rows,
             resamples=options.resamples,
             seed=options.seed,
-            on_row=subject.check,
+            on_step=subject.check,
         )
         for terms in options.terms
     )

@@ -85,13 +85,16 @@ def score_rows(
         yield RowScore(index, row.text, nats, len(ids), len(row.text), before)
 
 
-def score_documents(bundle: Bundle, documents: Iterable[Document]) -> Iterator[float]:
+def score_documents(
+    bundle: Bundle, documents: Iterable[Document], *, on_step: OnStep = _nothing
+) -> Iterator[float]:
     """The nats of what counts in each document, in order, as ``score_rows`` has those of texts.
 
-    Of turns that is what the loss of training counts, each with its end.
+    Of turns that is what the loss of training counts, each with its end. ``on_step`` is that of
+    ``score_rows``.
     """
     reader = _RowReader(bundle)
-    for _, nats, _ in _scored(bundle.model, map(reader.document, documents)):
+    for _, nats, _ in _scored(bundle.model, map(reader.document, documents), on_step):
         yield nats
 
 

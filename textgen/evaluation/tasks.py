@@ -51,13 +51,22 @@ def sample_tasks(objective: Objective, passages: Passages, count: int) -> list[E
 
 
 @torch.inference_mode()
-def evaluate_tasks(model: TextGenerator, tasks: Sequence[Example]) -> TaskMetrics:
-    """Predict every token of the answers after the right ones before it, from zero states."""
+def evaluate_tasks(
+    model: TextGenerator,
+    tasks: Sequence[Example],
+    *,
+    on_batch: Callable[[], None] = lambda: None,
+) -> TaskMetrics:
+    """Predict every token of the answers after the right ones before it, from zero states.
+
+    ``on_batch`` is called now and then.
+    """
     loss, right, tokens = 0.0, 0, 0
     was_training = model.training
     model.eval()
     try:
         for some in _batches(model, tasks):
+            on_batch()
             logits, targets = _answers(model, some)
             loss += functional.cross_entropy(logits, targets, reduction="sum").double().item()
             right += int((logits.argmax(-1) == targets).sum())

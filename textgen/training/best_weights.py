@@ -21,14 +21,16 @@ class BestWeights:
         self._copy: dict[str, Tensor] | None = None
         self.step: int | None = None
         self.loss: float | None = None  # nats per token
+        self.figures: dict[str, float | None] = {}  # all that was measured of them
         self.validations_without_gain = 0
 
-    def compare(self, loss: float, step: int) -> None:
-        """Take in a validation of the model as it is after ``step``."""
+    def compare(self, loss: float, step: int, figures: Mapping[str, float | None]) -> None:
+        """Take in a validation of the model as it is after ``step``, and all its ``figures``."""
         if self.loss is not None and not loss < self.loss:
             self.validations_without_gain += 1
             return
         self.loss, self.step, self.validations_without_gain = loss, step, 0
+        self.figures = dict(figures)
         self._take()
 
     def weights(self) -> Mapping[str, Tensor]:
@@ -42,6 +44,7 @@ class BestWeights:
     def restore(self, state: TrainingState, weights: Mapping[str, Tensor] | None) -> None:
         """As they were at a checkpoint; ``weights`` where they were not the model's own."""
         self.step, self.loss = state.best_step, state.best_valid_loss
+        self.figures = dict(state.best_figures)
         self.validations_without_gain = state.validations_without_gain
         if weights is not None:
             self._copy = {name: value.clone() for name, value in weights.items()}

@@ -6,7 +6,9 @@ from textgen.bundles.bundle import Bundle
 from textgen.corpus.copy_index import LARGEST_TEXT, CopyIndex, build, training_texts
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.errors import InvalidOption
+from textgen.events import OnEvent
 from textgen.options import Hyperparameters
+from textgen.signs_of_life import SignsOfLife
 
 
 def check_copy_index(wanted: Hyperparameters, corpus: EncodedCorpus, start: Bundle | None) -> None:
@@ -32,7 +34,7 @@ def check_copy_index(wanted: Hyperparameters, corpus: EncodedCorpus, start: Bund
 
 
 def copy_index(
-    wanted: Hyperparameters, corpus: EncodedCorpus, start: Bundle | None
+    wanted: Hyperparameters, corpus: EncodedCorpus, start: Bundle | None, on_event: OnEvent
 ) -> CopyIndex | None:
     """The index of the text of this training and of those before; None where none is wanted."""
     if wanted.copy_index is None:
@@ -40,5 +42,8 @@ def copy_index(
     window = wanted.copy_index + 1
     before = () if start is None or start.copies is None else start.copies.filters
     texts = training_texts(corpus.tokenizer, corpus.tokens("train"))
-    own = build(texts, window, corpus.splits["train"].characters)
+    characters = corpus.splits["train"].characters
+    alive = SignsOfLife(on_event)
+    own = alive.during("indexing the training text", lambda: build(texts, window, characters))
+    alive.end()
     return CopyIndex(window, [*before, own])

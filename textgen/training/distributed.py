@@ -5,7 +5,8 @@
 
 FOLDER must be seen by all machines; FILE only by the one with node rank 0, which leads. SIGTERM
 makes a checkpoint and ends; ``--resume`` goes on from the newest one in FOLDER, where there is one,
-and so ``--max-restarts`` makes up for machines that fail. docs/distributed.md says more.
+and so ``--max-restarts`` makes up for machines that fail. Without it a FOLDER that has checkpoints
+is refused. docs/distributed.md says more.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ import torch
 
 from textgen.allocator import keep_freed_memory
 from textgen.corpus.sources import Source
-from textgen.errors import TextgenError
+from textgen.errors import InvalidOption, TextgenError
 from textgen.events import Event
 from textgen.numerics import pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.training.follower import Follower
 from textgen.training.group import LEADER, Processes, joined
-from textgen.training.run import checkpoints
+from textgen.training.run import checkpoints, step_of
 from textgen.training.train import train_files
 
 
@@ -59,7 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _lead(
     wanted: argparse.Namespace, group: Processes, device: torch.device, stop: threading.Event
 ) -> int:
-    found = checkpoints(wanted.folder / "checkpoints") if wanted.resume else []
+    found = checkpoints(wanted.folder / "checkpoints")
+    if found and not wanted.resume:
+        raise InvalidOption(
+            f"'folder' is {wanted.folder}, which has checkpoints of a training, the newest of step "
+            f"{step_of(found[-1])}. Give --resume to go on from it, or another folder.",
+            param="folder",
+        )
     cores = len(os.sched_getaffinity(0)) // int(os.environ["LOCAL_WORLD_SIZE"])
     values = dict(_option(pair) for pair in wanted.set)
     bundle = train_files(

@@ -11,15 +11,17 @@ from textgen.bundles.header import BundleHeader, GenerationDefaults
 from textgen.corpus.copy_index import CopyIndex
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.engine.kernels.int8_loss import METRIC, int8_loss_difference
-from textgen.evaluation.measures import tune_temperature
-from textgen.evaluation.validation import beginning, validate
+from textgen.evaluation.measures import Flags, tune_temperature
+from textgen.evaluation.validation import beginning
 from textgen.events import Event, OnEvent
 from textgen.model import TextGenerator
 from textgen.plan import Plan
+from textgen.tokenizers import Ids
 from textgen.training.run import Run
 
 _DEFAULT_CHARACTERS = 400
-TEMPERATURE_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, few enough to keep
+_TUNING_LOGITS = 1 << 21  # enough tokens to tell two temperatures apart, and soon computed
+_TUNING_TOKENS = 256  # that count, where not all do
 
 
 def new_header(
@@ -51,6 +53,12 @@ def _defaults(plan: Plan, corpus: EncodedCorpus, temperature: float = 0.8) -> Ge
     return GenerationDefaults(max_tokens=length, temperature=temperature)
 
 
+def tuning_text(corpus: EncodedCorpus, plan: Plan) -> tuple[Ids, Flags | None]:
+    """The part of the validation text that the temperature is chosen on, and what of it counts."""
+    length = max(2, _TUNING_LOGITS // plan.vocab_size)
+    return beginning(corpus, "valid", length, min(length, _TUNING_TOKENS))
+
+
 def finish(
     run: Run,
     corpus: EncodedCorpus,
@@ -68,12 +76,12 @@ def finish(
     if valid is not None:
         metrics |= valid.named("full_valid")
     if valid is not None and valid.text is not None:
-        few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
-        temperature = tune_temperature(model, few, corpus.counted("valid"))
+        few, counted = tuning_text(corpus, plan)
+        temperature = tune_temperature(model, few, counted)
         defaults = _defaults(plan, corpus, temperature)
         if plan.privacy is None:
             metrics[METRIC] = int8_loss_difference(model, few)
-    test = validate(model, corpus, plan, "test", whole=True)
+    test = run.test()
     if test is not None:
         metrics |= test.named("test")
     classes = None if valid is None or valid.classes is None else valid.classes.as_dict()
@@ -81,6 +89,7 @@ def finish(
     if run.best.step == 0:
         on_event(_no_gain(run))
     update: dict[str, Any] = {
+        "steps": run.trainer.step,
         "metrics": metrics,
         "classification": classes,
         "generation_defaults": defaults,

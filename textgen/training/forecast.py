@@ -17,18 +17,17 @@ import torch
 
 from textgen.allocator import keep_freed_memory
 from textgen.corpus.dataset import EncodedCorpus
-from textgen.corpus.encode import encode_corpus
 from textgen.corpus.sources import Source
 from textgen.evaluation.measures import tune_temperature
-from textgen.evaluation.validation import beginning, validate
+from textgen.evaluation.validation import share_looked_at, validate
 from textgen.events import Event
 from textgen.numerics import pick_device
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
-from textgen.training.finish import TEMPERATURE_LOGITS
-from textgen.training.mixture import make_mixture
-from textgen.training.planning import make_plan
-from textgen.training.trainer import Trainer, new_model
+from textgen.training.finish import tuning_text
+from textgen.training.preparation import prepared_corpus, prepared_plan, prepared_steps
+from textgen.training.steps import Steps
+from textgen.training.trainer import new_model
 
 _MEASURE_SECONDS = 5.0
 _STEPS = (3, 400)  # at least and at most
@@ -77,12 +76,14 @@ def forecast(
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        corpus = encode_corpus(sources, wanted, Path(folder), validation_sources=validation_sources)
-        plan = make_plan(
+        corpus, wanted = prepared_corpus(
+            (sources, validation_sources, ()), wanted, Path(folder), told.append
+        )
+        plan = prepared_plan(
             corpus, preset, wanted, device=where, threads=threads, on_event=told.append
         )
         preparing = time.perf_counter() - began
-        trainer = Trainer(plan, new_model(plan).to(where), make_mixture(plan, corpus))
+        trainer = prepared_steps(plan, new_model(plan).to(where), corpus)
         a_step = _step_seconds(trainer)
         validating = _validating_seconds(trainer, plan, corpus)
         parameters = sum(each.numel() for each in trainer.model.parameters())
@@ -103,7 +104,7 @@ def forecast(
     )
 
 
-def _step_seconds(trainer: Trainer) -> float:
+def _step_seconds(trainer: Steps) -> float:
     """The mean: what else the machine does will slow the training too."""
     for _ in range(_WARM_UP):
         trainer.advance()
@@ -115,23 +116,20 @@ def _step_seconds(trainer: Trainer) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def _validating_seconds(trainer: Trainer, plan: Plan, corpus: EncodedCorpus) -> float:
+def _validating_seconds(trainer: Steps, plan: Plan, corpus: EncodedCorpus) -> float:
     """All validations on the way; at the end the one on everything and the temperature."""
     began = time.perf_counter()
     if validate(trainer.model, corpus, plan, "valid", whole=False) is None:
         return 0.0
     once = time.perf_counter() - began
-    trained = plan.total_steps * plan.batch_size * plan.sequence_length
-    looked_at = min(corpus.splits["valid"].tokens, max(4096, int(0.015 * trained)))
-    whole = once * corpus.splits["valid"].tokens / max(looked_at, 1)
+    whole = once / share_looked_at(corpus, plan, "valid")
     tuning = _tuning_seconds(trainer, plan, corpus)
     return once * -(-plan.total_steps // plan.validate_every) + whole + tuning
 
 
-def _tuning_seconds(trainer: Trainer, plan: Plan, corpus: EncodedCorpus) -> float:
+def _tuning_seconds(trainer: Steps, plan: Plan, corpus: EncodedCorpus) -> float:
     if "causal" not in plan.objectives:
         return 0.0
     began = time.perf_counter()
-    few = beginning(corpus, "valid", max(2, TEMPERATURE_LOGITS // plan.vocab_size))
-    tune_temperature(trainer.model, few, corpus.counted("valid"))
+    tune_temperature(trainer.model, *tuning_text(corpus, plan))
     return time.perf_counter() - began

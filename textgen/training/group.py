@@ -19,8 +19,11 @@ from torch import Tensor, distributed
 from textgen.errors import WorkerLost
 
 LEADER = 0
-# One that is dead is noticed at once, by its connections; this is for one that only hangs.
+# One that is dead is noticed at once, by its connections; these are for one that only hangs, or
+# whose machine went without a word. Within a step all have the same to do. Between two orders the
+# leader may read a large text, or measure on one, while the others wait.
 _PATIENCE = timedelta(minutes=30)
+_PATIENCE_FOR_ORDERS = timedelta(days=1)
 
 
 class Group(Protocol):
@@ -66,9 +69,12 @@ ALONE = Alone()
 class Processes:
     """Several processes, connected by torch.distributed: gloo between CPUs, NCCL between GPUs."""
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(
+        self, rank: int, size: int, orders: distributed.ProcessGroup | None = None
+    ) -> None:
         self.rank = rank
         self.size = size
+        self._orders = orders  # the same processes with more patience
 
     def tell(self, do: str, **facts: Any) -> None:
         """The length of the order, then the order."""
@@ -78,16 +84,16 @@ class Processes:
             bytearray(json.dumps({"do": do, **facts}).encode()), dtype=torch.uint8
         )
         with _noticing_losses():
-            distributed.broadcast(torch.tensor([len(order)]), LEADER)
-            distributed.broadcast(order, LEADER)
+            distributed.broadcast(torch.tensor([len(order)]), LEADER, self._orders)
+            distributed.broadcast(order, LEADER, self._orders)
 
     def hear(self) -> dict[str, Any]:
-        """The leader's next order, waited for."""
+        """The leader's next order, waited for as long as reading a large text may take."""
         length = torch.zeros(1, dtype=torch.int64)
         with _noticing_losses():
-            distributed.broadcast(length, LEADER)
+            distributed.broadcast(length, LEADER, self._orders)
             order = torch.empty(int(length), dtype=torch.uint8)
-            distributed.broadcast(order, LEADER)
+            distributed.broadcast(order, LEADER, self._orders)
         found: dict[str, Any] = json.loads(bytes(order.tolist()))
         return found
 
@@ -114,8 +120,9 @@ def joined(rank: int, size: int, device: torch.device, meeting: str) -> Iterator
         distributed.init_process_group(
             backend, init_method=meeting, rank=rank, world_size=size, timeout=_PATIENCE
         )
+        orders = distributed.new_group(timeout=_PATIENCE_FOR_ORDERS, backend="gloo")
     try:
-        yield Processes(rank, size)
+        yield Processes(rank, size, orders)
     finally:
         distributed.destroy_process_group()
 

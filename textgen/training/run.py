@@ -11,14 +11,17 @@ from textgen.bundles.bundle import save_bundle
 from textgen.bundles.checkpoint import Checkpoint, save_checkpoint
 from textgen.bundles.header import BundleHeader, TrainingState
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.splits import SplitName
 from textgen.engine.preview import preview
 from textgen.evaluation.validation import Validation, validate
 from textgen.events import Event, OnEvent
 from textgen.plan import Plan
+from textgen.signs_of_life import SignsOfLife
 from textgen.training.best_weights import BestWeights
 from textgen.training.steps import Steps
 
 KEPT_CHECKPOINTS = 3
+BEST_FILE = "best.safetensors"
 _PROGRESS_SECONDS = 1.0
 _CHECKPOINT_SHARE = 50  # a checkpoint may take one part in so many of the time
 _TIME_CAP = 1.25  # of max_seconds
@@ -94,13 +97,26 @@ class Run:
 
     def validate(self, *, whole: bool) -> tuple[Validation | None, dict[str, float | None]]:
         """How the model does on the validation text, and all figures, of the old text too."""
-        model, plan = self.trainer.model, self.plan
-        valid = validate(model, self._corpus, plan, "valid", whole=whole)
+        valid = self._validated("the validation text", self._corpus, "valid", whole=whole)
         figures = {} if valid is None else valid.named("valid")
         if self._replay is not None:
-            old = validate(model, self._replay, plan, "valid", whole=whole)
+            old = self._validated("the earlier text", self._replay, "valid", whole=whole)
             figures |= {} if old is None else old.named("valid_replay")
         return valid, figures
+
+    def test(self) -> Validation | None:
+        """How the model does on the whole test text; None where there is none."""
+        return self._validated("the test text", self._corpus, "test", whole=True)
+
+    def _validated(
+        self, text: str, corpus: EncodedCorpus, split: SplitName, *, whole: bool
+    ) -> Validation | None:
+        """One validation, which says that it goes on where it takes long."""
+        alive = SignsOfLife(self._on_event)
+        still = alive.still(f"measuring on {text}")
+        found = validate(self.trainer.model, corpus, self.plan, split, whole=whole, on_chunk=still)
+        alive.end()
+        return found
 
     def _measure_base(self) -> None:
         """The weights to continue from are the first candidate for the best."""
@@ -109,7 +125,7 @@ class Run:
         valid, figures = self.validate(whole=False)
         if valid is None:
             return
-        self.best.compare(valid.loss, 0)
+        self.best.compare(valid.loss, 0, figures)
         self.metrics |= {f"base_{name}": value for name, value in figures.items()}
         message = f"Before the first step the validation loss is {valid.loss:.3f} nats per token"
         self._on_event(Event("base", message, data={"step": 0, **figures}))
@@ -160,7 +176,7 @@ class Run:
                 message += f", validation loss {valid.loss:.3f} nats per token"
                 if valid.classes is not None:
                     message += f", accuracy {valid.classes.accuracy:.3f}"
-                self.best.compare(valid.loss, trainer.step)
+                self.best.compare(valid.loss, trainer.step, figures)
         self.metrics |= metrics
         at = {"step": trainer.step, "total_steps": plan.total_steps}
         data = {**at, "seconds": round(self._seconds, 3), **metrics}
@@ -225,7 +241,8 @@ class Run:
         data = {"path": str(path), "step": step, "metrics": self.metrics, "best": best}
         took = time.monotonic() - started
         self._on_event(Event("checkpoint", f"Checkpoint at step {step:,}", data=data))
-        for old in checkpoints(self._folder)[:-KEPT_CHECKPOINTS]:
+        made = [each for each in checkpoints(self._folder) if step_of(each) <= step]
+        for old in made[:-KEPT_CHECKPOINTS]:
             old.unlink(missing_ok=True)
         return took
 
@@ -234,8 +251,9 @@ class Run:
         weights = self.best.other_than(self.trainer.step)
         if weights is None:
             return None
-        path = self._folder / "best.safetensors"
-        metrics = {**self.metrics, "valid_loss": self.best.loss}
+        path = self._folder / BEST_FILE
+        others = {k: value for k, value in self.metrics.items() if not k.startswith("valid_")}
+        metrics = {**others, "valid_loss": self.best.loss, **self.best.figures}
         update = {"metrics": metrics, "created": int(time.time())}
         save_bundle(path, self.header.model_copy(update=update), weights)
         return str(path)
@@ -247,6 +265,7 @@ class Run:
             train_losses=dict(self.trainer.losses),
             best_step=self.best.step,
             best_valid_loss=self.best.loss,
+            best_figures=self.best.figures,
             validations_without_gain=self.best.validations_without_gain,
             plan_hash=self.plan.digest(),
             corpus_hash=self._corpus.sha256,
@@ -255,5 +274,15 @@ class Run:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest step first."""
-    found = folder.glob("step-*.safetensors")
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+    return sorted(folder.glob("step-*.safetensors"), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was made, as its name says."""
+    return int(checkpoint.stem.removeprefix("step-"))
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Delete what an earlier training left in a folder: it would be taken for this one's."""
+    for old in (*checkpoints(folder), folder / BEST_FILE):
+        old.unlink(missing_ok=True)

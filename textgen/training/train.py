@@ -27,16 +27,10 @@ from textgen.training.finish import finish, new_header
 from textgen.training.frequencies import begin_with_frequencies
 from textgen.training.group import Group
 from textgen.training.local_group import local_group, workers_here
-from textgen.training.mixture import make_mixture
-from textgen.training.planning import make_plan
-from textgen.training.private.documents import protected_documents
-from textgen.training.private.planning import make_private_plan
-from textgen.training.private.trainer import PrivateTrainer
-from textgen.training.reading import read_corpus, with_objectives
+from textgen.training.preparation import prepared_corpus, prepared_plan, prepared_steps
 from textgen.training.replay import OldText, check_replay, encode_replay
-from textgen.training.run import Run
-from textgen.training.steps import Steps
-from textgen.training.trainer import Trainer, new_model
+from textgen.training.run import Run, forget_checkpoints
+from textgen.training.trainer import new_model
 from textgen.training.transfer import fitted_to
 from textgen.training.word_vectors import begin_with_vectors, with_word_vectors
 
@@ -72,7 +66,9 @@ def train_files(
 
     None where ``should_stop`` asked for an end; the ``checkpoint`` event came before. With that
     checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
-    the same weights, bit for bit, as one that never stopped, on equal numerics.
+    the same weights, bit for bit, as one that never stopped, on equal numerics. Without ``resume``
+    it begins anew, and before the first step deletes the checkpoints that an earlier training has
+    left under ``folder``.
 
     ``test_sources`` are measured once, at the end: nothing is chosen by them.
 
@@ -99,14 +95,8 @@ def train_files(
         wanted = wanted.model_copy(update={"objectives": dict(plan.objectives)})
     start = None if base is None else load_bundle(base)
     wanted = with_word_vectors(wanted, embeddings, start, on_event)
-    sources, validation_sources, test_sources = (
-        [source.read_as(wanted) for source in part]
-        for part in (sources, validation_sources, test_sources)
-    )
-    corpus = read_corpus(
-        (sources, validation_sources, test_sources), wanted, folder, on_event, start, checkpoint
-    )
-    wanted = with_objectives(wanted, corpus, on_event)
+    files = (sources, validation_sources, test_sources)
+    corpus, wanted = prepared_corpus(files, wanted, folder, on_event, start, checkpoint)
     check_copy_index(wanted, corpus, start)
     old = None
     if replay is not None:
@@ -122,8 +112,7 @@ def train_files(
             known = None if base is None or start is None else Base(start.header, _sha256(base))
             if known is not None:
                 say_licence(known, wanted, on_event)
-            plan_it = make_plan if wanted.privacy is None else make_private_plan
-            plan = plan_it(
+            plan = prepared_plan(
                 corpus,
                 preset,
                 wanted,
@@ -153,7 +142,7 @@ def train_files(
         group.tell("end")
     if not finished:
         return None
-    return finish(run, corpus, folder, on_event, copy_index(wanted, corpus, start))
+    return finish(run, corpus, folder, on_event, copy_index(wanted, corpus, start, on_event))
 
 
 def _as_here(
@@ -207,25 +196,15 @@ def _run(
     check_replay(plan, replay)
     if checkpoint is not None:
         _check_belongs(checkpoint, plan, corpus)
-    trainer = _trainer(here, model.to(device), corpus, replay, group)
+    trainer = prepared_steps(here, model.to(device), corpus, replay, group)
     header = new_header(plan, corpus, model, licence)
-    run = Run(plan, trainer, corpus, header, folder / "checkpoints", on_event, replay)
-    if checkpoint is not None:
+    saved = folder / "checkpoints"
+    run = Run(plan, trainer, corpus, header, saved, on_event, replay)
+    if checkpoint is None:
+        forget_checkpoints(saved)
+    else:
         run.restore(checkpoint)
     return run
-
-
-def _trainer(
-    plan: Plan,
-    model: TextGenerator,
-    corpus: EncodedCorpus,
-    replay: EncodedCorpus | None,
-    group: Group,
-) -> Steps:
-    if plan.privacy is None:
-        return Trainer(plan, model, make_mixture(plan, corpus, replay), group)
-    documents = protected_documents(corpus, plan.sequence_length)
-    return PrivateTrainer(plan, plan.privacy, model, documents)
 
 
 def _check_belongs(checkpoint: Checkpoint, plan: Plan, corpus: EncodedCorpus) -> None:

@@ -11,13 +11,14 @@ import torch
 
 from textgen.bundles.bundle import Bundle
 from textgen.corpus.dataset import EncodedCorpus
-from textgen.corpus.signs_of_life import SignsOfLife
+from textgen.corpus.id_blocks import counts_of
 from textgen.corpus.word_vectors import FoundVectors, WordVectors
 from textgen.errors import InvalidCheckpoint, InvalidCorpus, InvalidOption
 from textgen.events import Event, OnEvent, choice
 from textgen.model import TextGenerator
 from textgen.options import Hyperparameters
 from textgen.plan import Plan
+from textgen.signs_of_life import SignsOfLife
 
 _FEW = 0.5  # of the words of the text; fewer is worth a warning
 
@@ -119,7 +120,7 @@ def begin_with_vectors(
 
 def _coverage(found: FoundVectors, corpus: EncodedCorpus, name: str) -> Event:
     """How many of the words have a vector: of the vocabulary, and of the training text."""
-    counts = np.bincount(corpus.tokens("train"), minlength=len(found.words))
+    counts = counts_of(corpus.tokens("train"), len(found.words))
     have, words = found.found & found.words, found.words
     vocabulary = have.sum() / max(words.sum(), 1)
     text = counts[have].sum() / max(counts[words].sum(), 1)

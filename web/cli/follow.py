@@ -169,7 +169,10 @@ def share(job: Mapping[str, Any]) -> tuple[float, float | None]:
 
 
 def describe(job: Mapping[str, Any]) -> str:
-    """One line about where a job is: why it waits, or rate, loss and time left."""
+    """One line about where a job is: why it waits, or rate, loss and time left.
+
+    Rate and time left are those of steps: they say nothing while it does something else.
+    """
     if job["state"] == "queued":
         return _why_waiting(job.get("waiting"))
     progress, parts = job["progress"], []
@@ -177,7 +180,10 @@ def describe(job: Mapping[str, Any]) -> str:
         parts.append(_("loss %(loss)s") % {"loss": f"{progress['train_loss']:.3f}"})
     if progress.get("epsilon_spent") is not None:
         parts.append(f"epsilon {progress['epsilon_spent']:.2f}")
-    if progress.get("tokens_per_second") is not None:
+    doing = progress.get("doing")
+    if doing:
+        parts.append(reported(str(doing)))
+    if progress.get("tokens_per_second") is not None and not doing:
         rate = f"{progress['tokens_per_second']:,.0f}"
         parts.append(_("%(rate)s tokens/s") % {"rate": rate})
     counts = progress.get("request_counts")
@@ -196,10 +202,8 @@ def describe(job: Mapping[str, Any]) -> str:
     if progress.get("rate"):
         digits = 0 if progress["rate"] >= 10 else 1
         parts.append(f"{progress['rate']:,.{digits}f} {named(progress['unit'])}/s")
-    if progress.get("seconds_left") is not None:
+    if progress.get("seconds_left") is not None and not doing:
         parts.append(_("%(time)s left") % {"time": span(progress["seconds_left"])})
-    if not parts and progress.get("doing"):
-        parts.append(reported(str(progress["doing"])))
     if not parts:
         phase = job.get("phase")
         parts.append(named(str(phase if phase else job["state"])).replace("_", " "))

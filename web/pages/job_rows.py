@@ -55,8 +55,8 @@ def name_of_spec(spec: Mapping[str, Any]) -> str:
 
 
 def told(progress: dict[str, Any]) -> list[str]:
-    """The few numbers that matter while a job runs."""
-    found = []
+    """The few numbers that matter while a job runs: rate and time left, while it makes steps."""
+    found, steps = [], not progress.get("doing")
     counts = progress.get("request_counts")
     if counts is not None:
         done = counts["completed"] + counts["failed"]
@@ -74,10 +74,10 @@ def told(progress: dict[str, Any]) -> list[str]:
         found.append(_("loss %(loss)s nats/token") % {"loss": loss})
     if progress.get("epsilon_spent") is not None:
         found.append(f"ε {progress['epsilon_spent']:.2f}")
-    if progress.get("tokens_per_second") is not None:
+    if steps and progress.get("tokens_per_second") is not None:
         rate = f"{progress['tokens_per_second']:,.0f}"
         found.append(_("%(rate)s tokens/s") % {"rate": rate})
-    if progress.get("seconds_left") is not None:
+    if steps and progress.get("seconds_left") is not None:
         left = figures.duration(progress["seconds_left"])
         found.append(_("%(time)s left") % {"time": left})
     return found

@@ -7,6 +7,7 @@ standard input, reports on standard output, and ends when the pipe from its pare
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -20,6 +21,8 @@ from typing import IO, Any
 from pydantic import Field
 
 from textgen.options import Options
+
+LOG = logging.getLogger(__name__)
 
 # Events that must be safe before the child goes on: the parent acknowledges them.
 MADE_SAFE = frozenset(("plan", "checkpoint", "shard"))
@@ -104,13 +107,30 @@ class ChildProcess:
         return f"signal {name}{hint}"
 
     def _read(self) -> None:
-        """Hand on each line as a message until the pipe closes."""
+        """Hand on each line as a message until the pipe closes; whatever happens, say that it is.
+
+        A child that dies while it writes leaves half a line.
+        """
         pipe = self._process.stdout
-        if pipe is None:
-            return
-        for line in pipe:
-            self._messages.put(json.loads(line))
-        self._messages.put(None)
+        try:
+            for line in pipe or ():
+                message = _message(line)
+                if message is not None:
+                    self._messages.put(message)
+        finally:
+            self._messages.put(None)
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None, and a line in the log, where it is no JSON object."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    LOG.warning("a child wrote %d bytes that are no message; they are passed over", len(line))
+    return None
 
 
 def _close(pipe: IO[bytes] | None) -> None:

@@ -49,7 +49,9 @@ class ChildRun(ABC):
         self._draining = draining
         self._lease = Lease(backend.jobs, job, backend.settings, self._kill_child)
         self._child: ChildProcess | None = None
-        self._progress: dict[str, Any] = dict(job.progress)
+        # What an earlier process was doing, in words, is over.
+        kept_progress = {name: told for name, told in job.progress.items() if name != "doing"}
+        self._progress: dict[str, Any] = kept_progress
         self._progress_written = 0.0
         self._heard = time.monotonic()  # the last sign of progress from the child
         self._stop_sent = 0.0

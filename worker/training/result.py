@@ -41,7 +41,7 @@ def publish_model(backend: Backend, lease: Lease, job: Job, bundle: Path) -> Non
     result = {
         "fine_tuned_model": model.id,
         "result_files": [metrics.id],
-        "trained_tokens": _trained_tokens(header),
+        "trained_tokens": trained_tokens(header),
         "metrics": dict(header.metrics),
     }
 
@@ -99,11 +99,11 @@ def describe(header: BundleHeader) -> dict[str, Any]:
     }
 
 
-def _trained_tokens(header: BundleHeader) -> int:
-    plan, training = header.plan, header.metrics.get("steps")
-    if plan is None:
+def trained_tokens(header: BundleHeader) -> int:
+    """Of all steps that were done, also where a training ended before its last."""
+    plan, steps = header.plan, header.steps
+    if plan is None or steps is None:
         return 0
-    steps = plan.total_steps if training is None else int(training)
     return steps * plan.tokens_per_step
 
 

@@ -87,13 +87,13 @@ class TrainingRun(ChildRun):
         elif kind == "checkpoint":
             path, best = Path(data.pop("path")), data.pop("best", None)
             best_path = None if best is None else Path(best)
-            self._store_checkpoint(path, best_path, data["step"], data["metrics"])
+            return self._store_checkpoint(path, best_path, data["step"], data["metrics"])
         return True
 
     def _store_checkpoint(
         self, path: Path, best: Path | None, step: int, metrics: dict[str, Any]
-    ) -> None:
-        """Publish a checkpoint; when storage has no room, the one before stays in force."""
+    ) -> bool:
+        """Publish a checkpoint; False where it cannot be stored: the one before stays in force."""
         name = f"jobs/{self._job.id}/{self._job.token}/step-{step}"
         try:
             with self._backend.store.create(name) as staging:
@@ -102,11 +102,11 @@ class TrainingRun(ChildRun):
                     staging.add(best, BEST_FILE)
                 staging.commit()
         except FileExistsError:
-            return  # stopped and asked again at the same step
+            return True  # stopped and asked again at the same step
         except (OSError, DiskFull) as error:
             message = f"The checkpoint of step {step} could not be stored: {error}"
             self._event("checkpoint_failed", message, "warn")
-            return
+            return False
         model = new_model(self._job, read_header(path), name, CHECKPOINT_FILE, step)
         if best is not None:
             model = replace(model, header={**model.header, "best_file": BEST_FILE})
@@ -122,6 +122,7 @@ class TrainingRun(ChildRun):
         )
         for artifact in dropped:
             self._backend.store.delete(artifact)
+        return True
 
     def _publish(self, closing: Mapping[str, Any]) -> None:
         publish_model(self._backend, self._lease, self._job, Path(closing["bundle"]))

@@ -111,12 +111,23 @@ def test_before_the_first_step_it_says_what_is_being_done() -> None:
     assert describe(job(progress={"doing": None, "train_loss": 1.5})) == "loss 1.500"
 
 
+def test_after_the_last_step_it_says_what_is_being_done_and_no_rate() -> None:
+    told = {"doing": "measuring on the validation text, 40 s so far", "train_loss": 1.5}
+    steps = {"tokens_per_second": 3000, "seconds_left": 0.0}
+    assert describe(job(progress=told | steps)) == f"loss 1.500 · {told['doing']}"
+    assert describe(job(progress=told | steps | {"doing": None})).startswith("loss 1.500 · 3,000")
+
+
 @pytest.mark.parametrize(
     ("running", "words"),
     [
         (job(phase="finalizing"), "收尾"),
         (job(), "运行中"),
         (job(progress={"doing": "encoding the text, 4 s so far"}), "给文本编码，已用 4 秒"),
+        (
+            job(progress={"doing": "measuring on the validation text, 4 s so far"}),
+            "在验证文本上测量，已用 4 秒",
+        ),
         (job(progress={"part": "calibration", "step": 2, "total_steps": 10}), "正在测量：校准"),
         (job(progress={"done": 5, "total": 20, "unit": "rows"}), "5 / 20 行"),
     ],

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from textgen.corpus.dataset import EncodedCorpus
+from textgen.corpus.id_blocks import places_of
 from textgen.errors import InvalidOption
 from textgen.tokenizers import Ids
 from textgen.training.streams import IGNORED, Batch
@@ -31,7 +32,7 @@ class Documents:
         self._tokens = tokens
         self._counted = counted
         self._pad = end_id
-        ends = np.flatnonzero(tokens == end_id)
+        ends = places_of(end_id, tokens)
         self._starts = ends[:-1]
         whole = np.diff(ends)
         self.cut = int((whole > longest).sum())

@@ -25,7 +25,7 @@ export function duration(seconds) {
 
 // The few numbers that matter while a job runs, as web/pages/job_rows.py writes them.
 export function figures(progress) {
-  const found = [];
+  const found = [], steps = !progress.doing;
   const counted = (done, total) => ({ done: number(done), total: number(total) });
   const counts = progress.request_counts;
   if (counts) found.push(say("lines", counted(counts.completed + counts.failed, counts.total)));
@@ -34,8 +34,8 @@ export function figures(progress) {
   else if (progress.step != null) found.push(say("step", counted(progress.step, progress.total_steps ?? 0)));
   if (progress.train_loss != null) found.push(say("loss", { loss: number(progress.train_loss, 3) }));
   if (progress.epsilon_spent != null) found.push(`ε ${number(progress.epsilon_spent, 2)}`);
-  if (progress.tokens_per_second != null) found.push(say("rate", { rate: number(progress.tokens_per_second) }));
-  if (progress.seconds_left != null) found.push(say("left", { time: duration(progress.seconds_left) }));
+  if (steps && progress.tokens_per_second != null) found.push(say("rate", { rate: number(progress.tokens_per_second) }));
+  if (steps && progress.seconds_left != null) found.push(say("left", { time: duration(progress.seconds_left) }));
   return found;
 }
 

@@ -1,4 +1,4 @@
-"""Progress while a text is read, learnt from and encoded, before there are steps to count."""
+"""Progress of long work that makes no steps: a text is read, encoded, measured on, indexed."""
 
 from __future__ import annotations
 
@@ -33,19 +33,28 @@ class SignsOfLife:
 
     def during(self, doing: str, work: Callable[[], _Made]) -> _Made:
         """What ``work`` gives, which runs in a thread of its own and says nothing itself."""
-        started = time.monotonic()
+        still = self.still(doing)
         with ThreadPoolExecutor(1) as pool:
             future: Future[_Made] = pool.submit(work)
             while not wait([future], max(self._next - time.monotonic(), 0.01)).done:
-                seconds = round(time.monotonic() - started)
-                if time.monotonic() >= self._next:
-                    self._say(doing, f"{seconds} s so far", {"doing_seconds": seconds})
+                still()
             return future.result()
+
+    def still(self, doing: str) -> Callable[[], None]:
+        """Something for work that begins now to call often: it says for how long it has gone on."""
+        started = time.monotonic()
+
+        def say() -> None:
+            if time.monotonic() >= self._next:
+                seconds = round(time.monotonic() - started)
+                self._say(doing, f"{seconds} s so far", {"doing_seconds": seconds})
+
+        return say
 
     def end(self) -> None:
         """Nothing of the kind is being done any more."""
         if self._told:
-            self._on_event(Event("progress", "The text is ready", data={"doing": None}))
+            self._on_event(Event("progress", "Done", data={"doing": None}))
 
     def _say(self, doing: str, how_far: str, data: dict[str, int]) -> None:
         self._next, self._told = time.monotonic() + EVERY, True
