@@ -12,6 +12,7 @@ KINDS: Mapping[str, type[TextgenError]] = {
     kind.default_code: kind for kind in (EngineFull, WorkerLost, NoWorker, CorruptArtifact)
 }
 MODEL_FAULTS = ("model_not_loaded", "model_too_large", "invalid_bundle")
+OTHER_FAULTS = ("unreadable_request",)
 
 
 def to_error(reason: Mapping[str, Any]) -> TextgenError:
@@ -20,7 +21,7 @@ def to_error(reason: Mapping[str, Any]) -> TextgenError:
     message = str(reason.get("message", "The worker could not answer."))
     if code in KINDS:
         return KINDS[code](message, code=code, param=param)
-    if code in MODEL_FAULTS:
+    if code in (*MODEL_FAULTS, *OTHER_FAULTS):
         return Unavailable(message, code=code, param=param)
     if param is not None:
         return InvalidOption(message, code=code, param=param)

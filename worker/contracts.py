@@ -16,9 +16,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
+from textgen.errors import InvalidOption
+from textgen.option_messages import reason_of
 from textgen.options import SamplingOptions, Task
+from worker.errors import Unavailable
+from worker.tenants.options import BlockedWords
 
 WAKE_TASK = "textgen.wake"
 GENERATE_TASK = "textgen.generate"
@@ -84,7 +95,8 @@ class GenerateRequest(Message):
     made, else whole at its end; ``reader`` is the process that the answer goes to.
     ``request_id`` and ``traceparent`` are those of the HTTP request that asked for it.
     Prompts follow what was read for ``state`` (`textgen.engine.text_state`, packed). To choose,
-    ``alternatives`` is how many of the likeliest next tokens are wanted.
+    ``alternatives`` is how many of the likeliest next tokens are wanted. A text ends before any of
+    the words that are ``blocked``, whatever its options.
     """
 
     id: str
@@ -98,6 +110,7 @@ class GenerateRequest(Message):
     logprobs: int | None = None
     ranked: bool = False
     options: SamplingOptions
+    blocked: BlockedWords = ()
     seed: int
     tenant: str = ""
     reader: str = ""
@@ -119,6 +132,28 @@ class GenerateRequest(Message):
         if isinstance(values, dict) and values.get("classify"):
             return {"task": "classify", **values}
         return values
+
+    @classmethod
+    def received(cls, values: Any) -> GenerateRequest:
+        """A request as it came; Unavailable ``unreadable_request`` where it cannot be one.
+
+        Its sender has checked it, so then web and worker do not agree about what may be.
+        """
+        try:
+            return cls.model_validate(values)
+        except (ValidationError, InvalidOption) as error:
+            if isinstance(error, InvalidOption):
+                param, reason = error.param, error.message
+            else:
+                param = ".".join(map(str, error.errors()[0]["loc"]))
+                reason = reason_of(cls, error)
+        raise Unavailable(
+            f"The worker cannot take this request, because of its {param!r}: {reason}. It may be "
+            "of another version than the web process; send the request again when both are the "
+            "same.",
+            code="unreadable_request",
+            param=param,
+        )
 
 
 class TokenLogprob(NamedTuple):

@@ -40,6 +40,7 @@ class Request:
     likeliest next tokens.
     Of a ``gathered`` one only the first text and the last come by themselves; what lies between is
     told by `Engine.tell`.
+    The text ends before a word that is ``blocked``.
     ``interactive`` requests come before others and have slots that no other may take; those of
     several tenants take turns.
     """
@@ -60,6 +61,7 @@ class Request:
     return_state: bool = False
     alternatives: int = 0
     gathered: bool = False
+    blocked: tuple[str, ...] = ()
 
     @property
     def scored(self) -> bool:
@@ -122,7 +124,7 @@ class Answer:
     )  # fmt: skip
 
     def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
-        stop = request.options.stop
+        stop = (*request.options.stop, *request.blocked)
         self.arrived = time.perf_counter()
         self.request = request
         self.prompt_tokens = len(request.prompt)
@@ -133,7 +135,7 @@ class Answer:
         # Of what is read the last tokens, where they make no whole character yet.
         self.pending = pending_tokens(tokenizer, before, request.prompt)
         self._decoder = primed(tokenizer, self.pending)
-        shown = request.options.include_stop_str_in_output
+        shown = request.options.include_stop_str_in_output and not request.blocked
         self._matcher = StopMatcher(stop, shown=shown) if stop else None
         self._remaining = request.options.max_tokens
         self._unreported = 0

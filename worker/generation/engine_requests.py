@@ -30,6 +30,7 @@ def engine_requests(
                 id=f"{request.id}/{number * request.n + choice}",
                 prompt=ids,
                 options=request.options,
+                blocked=request.blocked,
                 seed=request.seed,
                 choice=choice,
                 echo=request.echo,

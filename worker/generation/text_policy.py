@@ -1,7 +1,7 @@
 """What a tenant wants of generated text: a label behind it, and words that do not occur.
 
 Blocked words are matched as they are written. A prompt with one is refused; a text ends before
-one, as before a stop string, so the engine finds them in linear time.
+one, which the engine finds in linear time.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ class TextPolicy:
                     "The prompt holds a word that this project blocks. Leave it out.",
                     param="prompt",
                 )
-        stop = tuple(dict.fromkeys((*request.options.stop, *self.blocked)))
-        changed = {"stop": stop, "include_stop_str_in_output": False}
-        return request.model_copy(update={"options": request.options.model_copy(update=changed)})
+        return request.model_copy(update={"blocked": self.blocked})
 
     def labelled(self, deltas: Sequence[ChoiceDelta]) -> tuple[ChoiceDelta, ...]:
         """The deltas, with the label behind the last text of each choice."""
