@@ -9,14 +9,23 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.web.conftest import Caller
+from textgen.options import SamplingOptions
 from web.completion_errors import to_error
 from web.errors import answer_for
 from web.services import Services
 from worker.batches.input import BatchLine
 from worker.batches.shard import Shard
-from worker.contracts import ChoiceDelta, GenerateRequest, Usage
+from worker.contracts import (
+    BundleReference,
+    ChatTurn,
+    ChoiceDelta,
+    Conversation,
+    Gap,
+    GenerateRequest,
+    Usage,
+)
 from worker.generation.engine_link import Update
-from worker.generation.text_policy import TextPolicy
+from worker.generation.text_policy import BlockedWord, TextPolicy
 from worker.tasks import received
 from worker.tenants.options import TenantOptions
 
@@ -60,6 +69,34 @@ def test_blocked_words_are_refused_in_prompts_and_end_texts(
     sent = services.completions.requests[-1]  # type: ignore[attr-defined]
     assert sent.blocked == ("secret plan", "雷")
     assert sent.options.stop == (".",)
+
+
+@pytest.mark.parametrize(
+    ("task", "prompt", "suffix", "param"),
+    [
+        ("write", "the word", None, "prompt"),
+        ("write", "fine", "the word", "suffix"),
+        ("write", Gap(before="the wo", after="rd"), None, "input"),
+        ("classify", "the word", None, "input"),
+        ("reply", Conversation(turns=(ChatTurn(role="user", text="a word"),)), None, "messages"),
+    ],
+)
+def test_a_refusal_names_the_field_and_the_word(
+    task: Any, prompt: Any, suffix: str | None, param: str
+) -> None:
+    request = GenerateRequest(
+        id="r",
+        bundle=BundleReference(artifact="a", file="f"),
+        prompts=(prompt,),
+        suffix=suffix,
+        task=task,
+        options=SamplingOptions(),
+        seed=1,
+    )
+    with pytest.raises(BlockedWord) as caught:
+        TextPolicy(blocked=("other", "word")).admitted(request)
+    assert caught.value.param == param
+    assert caught.value.message.startswith(f"'{param}' holds 'word'")
 
 
 def test_as_many_words_are_blocked_as_may_be_beside_the_stops(
