@@ -177,7 +177,8 @@ class ChoiceDelta:
     that was embedded: ``vector``, float32 little-endian in base64. ``logprobs`` are of the tokens
     since the choice's last delta; with ``ranked`` the last has their mean over all. With
     ``return_state`` the last has the ``state``, packed. Of a request to choose ``logprobs`` are
-    those of the alternatives.
+    those of the alternatives. Of the text so many characters are ``echoed``, which nobody wrote.
+    ``prompt_tokens`` come with the first delta of a prompt's choices, once.
     """
 
     index: int
@@ -189,6 +190,13 @@ class ChoiceDelta:
     logprobs: tuple[TokenLogprob, ...] = ()
     mean_logprob: float | None = None
     state: str | None = None
+    echoed: int = 0
+    prompt_tokens: int = 0
+
+    @property
+    def characters(self) -> int:
+        """That were written."""
+        return len(self.text) - self.echoed
 
     def joined(self, later: ChoiceDelta) -> ChoiceDelta:
         """This and what came after it as one."""
@@ -202,10 +210,13 @@ class ChoiceDelta:
             self.logprobs + later.logprobs,
             later.mean_logprob,
             later.state,
+            self.echoed + later.echoed,
+            self.prompt_tokens + later.prompt_tokens,
         )
 
 
 DELTA_FIELDS = tuple(ChoiceDelta.__dataclass_fields__)
+_NOTHING = tuple(each.default for each in ChoiceDelta.__dataclass_fields__.values())
 
 
 class Usage(NamedTuple):
@@ -257,7 +268,7 @@ def decode_usage(row: Sequence[int] | None) -> Usage | None:
 def _values(delta: ChoiceDelta) -> list[Any]:
     """Its fields, without those at the end that have nothing to say."""
     values = [getattr(delta, name) for name in DELTA_FIELDS]
-    while values[-1] is None or values[-1] == ():
+    while values[-1] == _NOTHING[len(values) - 1]:
         values.pop()
     return values
 

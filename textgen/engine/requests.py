@@ -99,7 +99,7 @@ class Delta:
     the labels in the order of the bundle's, of one to embed the ``vector`` (L·H,) of length 1, of
     one to choose the ``alternatives``, the likeliest first. ``logprobs`` are of the tokens since
     the last delta, also those that show no text or belong to a stop string, but not those of the
-    blocked word.
+    blocked word. Of the text so many characters are ``echoed``: the prompt's, not written.
     """
 
     id: str
@@ -113,6 +113,7 @@ class Delta:
     mean_logprob: float | None = None
     state: TextState | None = None
     alternatives: tuple[Alternative, ...] = ()
+    echoed: int = 0
 
 
 class Answer:
@@ -221,8 +222,8 @@ class Answer:
         return token in options.stop_token_ids or (token == self._end and not options.ignore_eos)
 
     def end_at_once(self, text: str) -> Delta:
-        """The only delta of a request that wants no tokens."""
-        return self._delta(text, "length")
+        """The only delta of a request that wants no tokens; ``text`` is the prompt's."""
+        return self._delta(text, "length", echoed=len(text))
 
     def classified(self, chances: tuple[float, ...]) -> Delta:
         """The only delta of a request to classify."""
@@ -239,7 +240,7 @@ class Answer:
     def echo(self, text: str) -> Delta:
         """The prompt's text, ahead of the completion."""
         self._length = len(text)
-        return self._delta(text, None)
+        return self._delta(text, None, echoed=len(text))
 
     def _finish(self, text: str, reason: FinishReason) -> Delta:
         """Give out what decoder and matcher hold back; a stop string may become complete."""
@@ -268,14 +269,14 @@ class Answer:
         if echoed.done:
             self.echoed = None
             if self._remaining == 0:
-                return self._delta(text, "length")
-        return self._delta(text, None) if text else None
+                return self._delta(text, "length", echoed=len(text))
+        return self._delta(text, None, echoed=len(text)) if text else None
 
     def _note(self, scored: Scored) -> None:
         if self.request.logprobs is not None:
             self._logprobs.append(scored.at(self._length))
 
-    def _delta(self, text: str, reason: FinishReason | None) -> Delta:
+    def _delta(self, text: str, reason: FinishReason | None, echoed: int = 0) -> Delta:
         tokens, self._unreported = self._unreported, 0
         self._told = self._told or bool(text)
         self._shown += len(text)
@@ -285,5 +286,5 @@ class Answer:
             mean = self._sum / max(self.request.options.max_tokens - self._remaining, 1)
         return Delta(
             self.request.id, text, tokens, reason, self.prompt_tokens,
-            logprobs=logprobs, mean_logprob=mean,
+            logprobs=logprobs, mean_logprob=mean, echoed=echoed,
         )  # fmt: skip

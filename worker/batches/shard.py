@@ -25,7 +25,7 @@ from worker.generation.work import Asker
 from worker.jobs import Job
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
-from worker.usage.characters import characters_echoed, characters_in
+from worker.usage.characters import characters_in
 
 OUTPUT_FILE = "output.jsonl"
 ERROR_FILE = "errors.jsonl"
@@ -40,6 +40,7 @@ class LineRequest:
     request: GenerateRequest
     answer: Answer
     seconds: float = 0.0  # of the engine so far
+    characters: int = 0  # written so far
 
     @property
     def choices(self) -> int:
@@ -102,6 +103,7 @@ class Shard:
         """Take in what the engine brought for a line."""
         item.answer.add_deltas(self._policy.labelled(update.deltas))
         item.seconds += update.seconds
+        item.characters += sum(delta.characters for delta in update.deltas)
         if update.error is not None:
             self._fail(item.line, 400, update.error)
         elif update.usage is not None:
@@ -110,7 +112,7 @@ class Shard:
 
     def restart(self, item: LineRequest) -> None:
         """Forget what a line had so far: its engine died."""
-        item.answer, item.seconds = item.answer.fresh(), 0.0
+        item.answer, item.seconds, item.characters = item.answer.fresh(), 0.0, 0
 
     def counts(self) -> ShardCounts:
         """What became of the lines so far."""
@@ -161,7 +163,7 @@ class Shard:
         self._prompt_tokens += item.answer.usage.prompt_tokens
         self._completion_tokens += item.answer.usage.completion_tokens
         self._characters_in += characters_in(item.request)
-        self._characters_out += item.answer.characters - characters_echoed(item.request)
+        self._characters_out += item.characters
         self._compute_seconds += item.seconds
 
     def _fail(self, line: BatchLine, status: int, error: dict[str, Any]) -> None:

@@ -141,3 +141,4 @@ def test_lines_of_batches_too(services: Services, model: str, prompt: str) -> No
     (completed, row) = shard._rows[0]
     assert completed == (prompt == "fine")
     assert ("text [AI]" if completed else "blocked_word") in row
+    assert shard.counts().characters_out == (len("text") if completed else 0)
