@@ -23,6 +23,7 @@ from worker.generation.serving import ModelNames
 from worker.generation.text_policy import NO_POLICY, TextPolicy
 from worker.generation.work import Asker
 from worker.jobs import Job
+from worker.json_strings import refuse_unusable
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
 from worker.usage.characters import characters_in
@@ -136,6 +137,7 @@ class Shard:
 
     def _prepare(self, line: BatchLine, models: ModelNames, settings: Settings) -> LineRequest:
         endpoint = ENDPOINTS[self._job.spec["endpoint"]]
+        refuse_unusable(line.body)
         body = endpoint.check(line.body)
         if getattr(body, "stream", False):
             raise _stream_in_batch()
