@@ -10,7 +10,6 @@ import pytest
 
 from tests.unit.web.conftest import Caller
 from textgen.options import SamplingOptions
-from web.completion_errors import to_error
 from web.errors import answer_for
 from web.services import Services
 from worker.batches.input import BatchLine
@@ -24,6 +23,7 @@ from worker.contracts import (
     GenerateRequest,
     Usage,
 )
+from worker.generation.engine_errors import to_error
 from worker.generation.engine_link import Update
 from worker.generation.text_policy import BlockedWord, TextPolicy
 from worker.tasks import received
