@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-from web.completion_errors import to_error
 from web.connection import Client
 from worker.contracts import StreamEntry
 from worker.errors import Unavailable
 from worker.generation.answer import Answer
+from worker.generation.engine_errors import to_error
 
 Entries = Generator[StreamEntry | None, None, None]
 

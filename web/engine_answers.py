@@ -14,7 +14,6 @@ from textgen.errors import TextgenError
 from textgen.option_model import Options
 from web.answers import Entries, gather, present
 from web.auth import key, tenant
-from web.completion_errors import to_error
 from web.connection import Client, current_client
 from web.errors import error_body
 from web.event_stream import stream_response
@@ -27,6 +26,7 @@ from worker.contracts import GenerateRequest, Owner, StreamEntry, Usage
 from worker.generation.answer import Answer, WrittenAnswer
 from worker.generation.completions import new_seed
 from worker.generation.endpoints import Endpoint
+from worker.generation.engine_errors import to_error
 from worker.generation.text_policy import TextPolicy
 from worker.generation.work import Asker, Work
 from worker.storage.ids import new_id

@@ -1,34 +1,33 @@
-"""The one table from exception to HTTP answer, in the envelope that OpenAI's clients read.
+"""From exception to HTTP answer, in the envelope that OpenAI's clients read.
 
-Every status has the same body, ``{"error": {message, type, param, code, doc_url}}``. OpenAI's
-client tries 408, 409, 429 and ≥ 500 again by itself: a state conflict says
-``x-should-retry: false``, and what is worth waiting for says ``Retry-After``.
+The table is `worker.error_answers`, with what is of HTTP alone beside it. Every status has the same
+body, ``{"error": {message, type, param, code, doc_url}}``. OpenAI's client tries 408, 409, 429 and
+≥ 500 again by itself: a state conflict says ``x-should-retry: false``, and what is worth waiting
+for says ``Retry-After``.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException
 
-from textgen.errors import EngineFull, InvalidInput, TextgenError
+from textgen.errors import InvalidInput, TextgenError
 from web.error_reference import doc_url
 from web.metrics import Metrics
 from web.pages.language import language, said
 from web.patience import SlowClient
 from web.translation import translated
-from worker import errors
+from worker import error_answers, errors
+from worker.error_answers import INVALID, NO_RETRY, Answer
 from worker.storage.artifact_backends import StorageAway
 from worker.webhooks.destinations import UnreachableDestination
 
 logger = logging.getLogger("textgen.web")
-
-NO_RETRY = {"x-should-retry": "false"}
 
 
 class UnsupportedMedia(InvalidInput):
@@ -44,47 +43,19 @@ class BadRange(TextgenError):
     headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """How one kind of error is told to a client."""
-
-    status: int
-    kind: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    retry_after: float | None = None
-
-
-INVALID = "invalid_request_error"
 # The nearest class of an error decides, so a subclass may have its own line.
 ANSWERS: Mapping[type[TextgenError], Answer] = {
-    errors.Unauthenticated: Answer(
-        401, "authentication_error", {"WWW-Authenticate": 'Bearer realm="textgen"'}
-    ),
-    errors.Forbidden: Answer(403, "permission_error"),
-    errors.NotFound: Answer(404, INVALID),
-    errors.Gone: Answer(410, INVALID),
+    **error_answers.ANSWERS,
     SlowClient: Answer(408, INVALID, {"Connection": "close"}),
-    errors.Conflict: Answer(409, "conflict_error", NO_RETRY),
-    errors.TooLarge: Answer(413, INVALID),
     UnsupportedMedia: Answer(415, INVALID),
     BadRange: Answer(416, INVALID),
-    errors.IdempotencyMismatch: Answer(422, INVALID),
-    InvalidInput: Answer(400, INVALID),
-    errors.QueueFull: Answer(429, "rate_limit_error", retry_after=30),
     UnreachableDestination: Answer(424, INVALID, NO_RETRY),
-    errors.RateLimited: Answer(429, "rate_limit_error", retry_after=1),
-    errors.InsufficientQuota: Answer(429, "insufficient_quota", NO_RETRY),
-    EngineFull: Answer(429, "rate_limit_error", retry_after=1),
-    errors.Unavailable: Answer(503, "server_error", retry_after=2),
-    errors.DiskFull: Answer(507, "server_error", retry_after=60),
-    errors.CorruptArtifact: Answer(500, "server_error", NO_RETRY),
-    TextgenError: Answer(500, "server_error"),
 }
 
 
 def answer_for(error: TextgenError) -> Answer:
     """The line of the table for an error: that of its nearest listed class."""
-    return next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
+    return error_answers.answer_for(error, ANSWERS)
 
 
 def error_body(error: TextgenError, spoken: str | None = None) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from textgen.evaluation.options import EvaluationOptions
 from textgen.options import Hyperparameters
-from web.errors import INVALID
 from web.openapi_links import add_links
 from web.resource import Operation
 from web.schemas.base import OF, ErrorEnvelope
+from worker.error_answers import INVALID
 
 REFERENCE = "#/components/schemas/{model}"
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")

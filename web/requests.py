@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
 from flask import request
@@ -12,13 +11,13 @@ from flask import request
 from textgen.errors import InvalidInput
 from textgen.options import Options
 from web.errors import UnsupportedMedia
+from worker.json_strings import refuse_unusable
 
 Q = TypeVar("Q", bound=Options)
 MOST_IN_LIST = 100
 MOST_DEPTH = 32
 # NUL or a surrogate, as JSON can escape them; whether a pair is whole, the strings tell.
 UNUSABLE_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 MAP_KEY = re.compile(r"(\w+)\[([^\]]*)\]")
 
 
@@ -42,35 +41,8 @@ def json_body() -> dict[str, Any]:
             f"The body is nested too deeply: at most {MOST_DEPTH} levels.", code="invalid_json"
         )
     if UNUSABLE_ESCAPE.search(raw):
-        for name, value in body.items():
-            for text in (name, *_strings(value)):
-                _refuse_unusable(name, text)
+        refuse_unusable(body)
     return body
-
-
-def _strings(value: object) -> Iterator[str]:
-    """All strings of a JSON value, the keys too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
-
-
-def _refuse_unusable(name: str, text: str) -> None:
-    if "\0" in text:
-        raise InvalidInput("A string of the body holds the character NUL.", code="invalid_json")
-    half = HALF_A_PAIR.search(text)
-    if half is not None:
-        raise InvalidInput(
-            f"{name!r} holds half a surrogate pair (\\u{ord(half[0]):04x}), which is no character. "
-            "Send the pair whole, or leave it out.",
-            param=name.encode(errors="replace").decode(),
-        )
 
 
 def _is_deep(body: object) -> bool:

@@ -16,9 +16,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
+from textgen.errors import InvalidOption
+from textgen.option_messages import reason_of
 from textgen.options import SamplingOptions, Task
+from worker.errors import Unavailable
+from worker.tenants.options import BlockedWords
 
 WAKE_TASK = "textgen.wake"
 GENERATE_TASK = "textgen.generate"
@@ -84,7 +95,8 @@ class GenerateRequest(Message):
     made, else whole at its end; ``reader`` is the process that the answer goes to.
     ``request_id`` and ``traceparent`` are those of the HTTP request that asked for it.
     Prompts follow what was read for ``state`` (`textgen.engine.text_state`, packed). To choose,
-    ``alternatives`` is how many of the likeliest next tokens are wanted.
+    ``alternatives`` is how many of the likeliest next tokens are wanted. A text ends before any of
+    the words that are ``blocked``, whatever its options.
     """
 
     id: str
@@ -98,6 +110,7 @@ class GenerateRequest(Message):
     logprobs: int | None = None
     ranked: bool = False
     options: SamplingOptions
+    blocked: BlockedWords = ()
     seed: int
     tenant: str = ""
     reader: str = ""
@@ -119,6 +132,28 @@ class GenerateRequest(Message):
         if isinstance(values, dict) and values.get("classify"):
             return {"task": "classify", **values}
         return values
+
+    @classmethod
+    def received(cls, values: Any) -> GenerateRequest:
+        """A request as it came; Unavailable ``unreadable_request`` where it cannot be one.
+
+        Its sender has checked it, so then web and worker do not agree about what may be.
+        """
+        try:
+            return cls.model_validate(values)
+        except (ValidationError, InvalidOption) as error:
+            if isinstance(error, InvalidOption):
+                param, reason = error.param, error.message
+            else:
+                param = ".".join(map(str, error.errors()[0]["loc"]))
+                reason = reason_of(cls, error)
+        raise Unavailable(
+            f"The worker cannot take this request, because of its {param!r}: {reason}. It may be "
+            "of another version than the web process; send the request again when both are the "
+            "same.",
+            code="unreadable_request",
+            param=param,
+        )
 
 
 class TokenLogprob(NamedTuple):
@@ -142,7 +177,8 @@ class ChoiceDelta:
     that was embedded: ``vector``, float32 little-endian in base64. ``logprobs`` are of the tokens
     since the choice's last delta; with ``ranked`` the last has their mean over all. With
     ``return_state`` the last has the ``state``, packed. Of a request to choose ``logprobs`` are
-    those of the alternatives.
+    those of the alternatives. Of the text so many characters are ``echoed``, which nobody wrote.
+    ``prompt_tokens`` come with the first delta of a prompt's choices, once.
     """
 
     index: int
@@ -154,6 +190,13 @@ class ChoiceDelta:
     logprobs: tuple[TokenLogprob, ...] = ()
     mean_logprob: float | None = None
     state: str | None = None
+    echoed: int = 0
+    prompt_tokens: int = 0
+
+    @property
+    def characters(self) -> int:
+        """That were written."""
+        return len(self.text) - self.echoed
 
     def joined(self, later: ChoiceDelta) -> ChoiceDelta:
         """This and what came after it as one."""
@@ -167,10 +210,13 @@ class ChoiceDelta:
             self.logprobs + later.logprobs,
             later.mean_logprob,
             later.state,
+            self.echoed + later.echoed,
+            self.prompt_tokens + later.prompt_tokens,
         )
 
 
 DELTA_FIELDS = tuple(ChoiceDelta.__dataclass_fields__)
+_NOTHING = tuple(each.default for each in ChoiceDelta.__dataclass_fields__.values())
 
 
 class Usage(NamedTuple):
@@ -222,7 +268,7 @@ def decode_usage(row: Sequence[int] | None) -> Usage | None:
 def _values(delta: ChoiceDelta) -> list[Any]:
     """Its fields, without those at the end that have nothing to say."""
     values = [getattr(delta, name) for name in DELTA_FIELDS]
-    while values[-1] is None or values[-1] == ():
+    while values[-1] == _NOTHING[len(values) - 1]:
         values.pop()
     return values
 

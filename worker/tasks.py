@@ -7,9 +7,10 @@ from typing import Any
 
 from celery import Celery
 
+from textgen.options import SamplingOptions
 from worker import logs, tracing
-from worker.contracts import GENERATE_TASK, WAKE_TASK, GenerateRequest
-from worker.errors import CorruptArtifact
+from worker.contracts import GENERATE_TASK, WAKE_TASK, BundleReference, GenerateRequest
+from worker.errors import CorruptArtifact, Unavailable
 from worker.generation.answers import Answers
 from worker.processes.runner import Runner
 from worker.storage.artifacts import ArtifactStore
@@ -31,7 +32,31 @@ def register_generate(app: Celery, answers: Answers, store: ArtifactStore) -> No
 
     @app.task(name=GENERATE_TASK, shared=False)  # type: ignore[untyped-decorator]
     def generate(message: dict[str, Any]) -> None:
-        hand_on(GenerateRequest.model_validate(message), answers, store)
+        request = received(message, answers)
+        if request is not None:
+            hand_on(request, answers, store)
+
+
+def received(message: dict[str, Any], answers: Answers) -> GenerateRequest | None:
+    """The request of a message; one that cannot be read is refused, and None."""
+    try:
+        return GenerateRequest.received(message)
+    except Unavailable as error:
+        LOG.error("the request %s cannot be read: %s", message.get("id"), error.message)
+        answers.refuse(_readable_part(message), error.as_dict())
+        return None
+
+
+def _readable_part(message: dict[str, Any]) -> GenerateRequest:
+    """Of a message what says to whom it is answered."""
+    return GenerateRequest(
+        id=str(message.get("id", "")),
+        reader=str(message.get("reader", "")),
+        bundle=BundleReference(artifact="", file=""),
+        prompts=("",),
+        options=SamplingOptions(),
+        seed=0,
+    )
 
 
 def hand_on(request: GenerateRequest, answers: Answers, store: ArtifactStore) -> None:

@@ -6,8 +6,9 @@ import contextlib
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -52,14 +53,41 @@ def model(tmp_path: Path, make_bundle: BundleMaker) -> Path:
     return path
 
 
-def request(name: str) -> GenerateRequest:
+def request(name: str, **fields: Any) -> GenerateRequest:
     return GenerateRequest(
         id=name,
         bundle=BundleReference(artifact="a", file="f"),
         prompts=("ab",),
-        options=SamplingOptions(max_tokens=2),
         seed=1,
+        **{"options": SamplingOptions(max_tokens=2), **fields},
     )
+
+
+def wait(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_a_request_that_cannot_be_read_is_refused_alone(
+    link: EngineLink, model: Path, *, interactive: bool
+) -> None:
+    """Those of others go on, in the same engine."""
+    ends, refused = Ends(), Ends()
+    link.start()
+    first = link.pid
+    stops = tuple("abcde")  # more than there may be
+    wrong = SamplingOptions().model_copy(update={"stop": stops})
+
+    link.submit(request("before", blocked=stops), model, ends, interactive=interactive)
+    link.submit(request("wrong", options=wrong), model, refused, interactive=interactive)
+    link.submit(request("after"), model, ends, interactive=interactive)
+
+    wait(lambda: ends.well.total() == 2 and bool(refused.errors))
+    assert "'options.stop'" in refused.errors[0]
+    assert link.pid == first
 
 
 def test_each_request_ends_once_while_engines_die(link: EngineLink, model: Path) -> None:

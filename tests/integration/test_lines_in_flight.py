@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,10 +16,11 @@ from tests.random_models import BundleMaker
 from textgen.bundles.bundle import load_bundle, save_bundle
 from textgen.engine.engine import Engine
 from textgen.options import SamplingOptions
+from worker.batches import in_flight
 from worker.batches.in_flight import MOST_CHOICES, LinesInFlight
 from worker.batches.input import BatchLine
-from worker.batches.shard import LineRequest, Shard
-from worker.contracts import BundleReference, GenerateRequest
+from worker.batches.shard import ERROR_FILE, LineRequest, Shard
+from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest, Usage
 from worker.generation.completion_answer import CompletionAnswer
 from worker.generation.engine_link import EngineLink, Update
 from worker.generation.held_bytes import held_bytes
@@ -139,6 +142,67 @@ def test_lines_begin_again_when_their_engine_dies(
     assert finish(flight, shard) >= 1
     assert shard.counts().completed == 20
     assert shard.counts().completion_tokens == 20 * 500
+
+
+@dataclass
+class FaultyLink:
+    """Takes the place of an engine's link: its model cannot be loaded so many times."""
+
+    faults: int
+    code: str = "model_not_loaded"
+    sent: int = 0
+
+    def submit(self, request: GenerateRequest, _: Path, sink: LinesInFlight, **__: bool) -> None:
+        self.sent += 1
+        if self.sent <= self.faults:
+            fault = {"code": self.code, "message": "No memory.", "param": "model"}
+            sink.take([Update(request.id, error=fault)])
+        else:
+            delta = ChoiceDelta(0, "text", 1, "stop")
+            sink.take([Update(request.id, (delta,), usage=Usage(1, 1))])
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "sent", "completed"),
+    [
+        (2, "model_not_loaded", 6, 4),
+        (10**9, "model_not_loaded", None, 0),
+        (10**9, "model_too_large", 4, 0),
+        (1, "model_too_large", 4, 3),
+    ],
+)
+def test_lines_whose_fault_may_pass_are_run_again_a_few_times(
+    store: ArtifactStore,
+    batch_job: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    faults: int,
+    code: str,
+    sent: int | None,
+    completed: int,
+) -> None:
+    """Other faults of the service end them at once; none is said to be the line's own."""
+    monkeypatch.setattr(in_flight, "PASSING_SECONDS", 0.0)
+    shard = Shard(0, batch_job, [BatchLine(number, f"l{number}", {}) for number in range(4)])
+    link = FaultyLink(faults, code)
+    flight = LinesInFlight(cast(Any, link), store)
+
+    flight.add(shard, [line(batch_job, number, "one") for number in range(4)])
+    finish(flight, shard)
+
+    assert (shard.counts().completed, shard.counts().failed) == (completed, 4 - completed)
+    if sent is None:
+        assert 4 + in_flight.MOST_TRIES <= link.sent <= 4 * (1 + in_flight.MOST_TRIES)
+    else:
+        assert link.sent == sent
+    with store.create("shard") as staging:
+        shard.write(staging)
+        staging.commit()
+    with store.open("shard", ERROR_FILE) as file:
+        rows = [json.loads(row) for row in file.read().splitlines()]
+    for row in rows:
+        assert row["response"]["status_code"] == 503
+        error = row["response"]["body"]["error"]
+        assert (error["type"], error["code"]) == ("server_error", code)
 
 
 def test_the_files_of_its_models_stay_while_a_batch_runs(

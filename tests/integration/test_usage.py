@@ -171,8 +171,9 @@ class TestInteractive:
 
     def answer(self, meter: InteractiveMeter, number: int) -> None:
         meter.begin(self.request(number))
-        delta = ChoiceDelta(index=0, text="hello world", tokens=3)
-        meter.take([Update(f"cmpl-{number}", (delta,), seconds=0.25)])
+        delta = ChoiceDelta(index=0, text="hello you", tokens=3, echoed=6, prompt_tokens=8)
+        empty = ChoiceDelta(index=1, text="", finish_reason="stop")
+        meter.take([Update(f"cmpl-{number}", (delta, empty), seconds=0.25)])
         meter.take([Update(f"cmpl-{number}", (), usage=Tokens(prompt_tokens=8), seconds=0.5)])
 
     def test_what_was_made_is_written_once(self, database: Database) -> None:
@@ -192,14 +193,16 @@ class TestInteractive:
     def test_a_client_that_leaves_pays_for_what_was_made(self, database: Database) -> None:
         meter = InteractiveMeter(database)
         meter.begin(self.request(1))
-        meter.take([Update("cmpl-1", (ChoiceDelta(index=0, text="x" * 20, tokens=5),))])
+        delta = ChoiceDelta(index=0, text="x" * 20, tokens=5, echoed=5, prompt_tokens=8)
+        meter.take([Update("cmpl-1", (delta,))])
         meter.forget("cmpl-1")
         meter.take([Update("cmpl-1", (ChoiceDelta(index=0, text="late", tokens=5),))])
 
         meter.flush()
 
         (row,) = rows(database).values()
-        assert (row.requests, row.tokens_out) == (1, 5)
+        assert (row.requests, row.tokens_in, row.tokens_out) == (1, 8, 5)
+        assert (row.characters_in, row.characters_out) == (5, 15)  # of the first prompt
 
     def test_a_request_that_never_began_is_free(self, database: Database) -> None:
         meter = InteractiveMeter(database)

@@ -22,9 +22,12 @@ TOKENIZERS: list[Tokenizer] = [
 ]
 
 
-def stream(tokenizer: Tokenizer, tokens: list[int], **options: object) -> list[Delta]:
+def stream(
+    tokenizer: Tokenizer, tokens: list[int], blocked: tuple[str, ...] = (), **options: object
+) -> list[Delta]:
     chosen = SamplingOptions(max_tokens=MOST, **options)
-    answer = Answer(Request("a", np.array([], np.int64), chosen, seed=0), tokenizer)
+    request = Request("a", np.array([], np.int64), chosen, seed=0, blocked=blocked)
+    answer = Answer(request, tokenizer)
     deltas = []
     for token in tokens:
         delta = answer.take(token)
@@ -94,6 +97,19 @@ def test_stop_strings_are_looked_for_behind_the_least_number_of_tokens() -> None
     assert joined(stream(tokenizer, tokens, stop=["."])) == ("a", "stop", 2)
     assert joined(stream(tokenizer, tokens, stop=["."], min_tokens=2)) == ("a.b", "stop", 4)
     assert joined(stream(tokenizer, tokens, stop=[".b"], min_tokens=2)) == ("a.b.c", "stop", 6)
+
+
+def test_blocked_words_are_looked_for_from_the_first_token_on() -> None:
+    """And are not shown where stop strings are."""
+    tokenizer = ByteTokenizer()
+    tokens = tokenizer.encode("a.b.c").tolist()
+    given = {"stop": [".c"], "min_tokens": 4, "include_stop_str_in_output": True}
+    assert joined(stream(tokenizer, tokens, **given)) == ("a.b.c", "stop", 6)
+    assert joined(stream(tokenizer, tokens, (".b",), **given)) == ("a", "stop", 3)
+    assert joined(stream(tokenizer, tokens, ("b.",), **given)) == ("a.", "stop", 4)
+    given["min_tokens"] = 0
+    assert joined(stream(tokenizer, tokens, **given)) == ("a.b.c", "stop", 5)
+    assert joined(stream(tokenizer, tokens, ("b.c",), **given)) == ("a.", "stop", 5)
 
 
 def test_an_end_that_is_ignored_shows_nothing_and_goes_on() -> None:

@@ -37,6 +37,7 @@ def plan(content: bytes, max_lines: int = 10_000, max_bytes: int = 1000) -> Batc
         (line("a") + line("b") + line("a"), "duplicate_custom_id", 3),
         (line(7), "invalid_custom_id", 1),
         (line(""), "invalid_custom_id", 1),
+        (line("a") + line("b\ud800"), "invalid_custom_id", 2),
         (line("a", method="GET"), "invalid_method", 1),
         (line("a", url="/v1/embeddings"), "url_mismatch", 1),
         (line("a", body="x"), "invalid_body", 1),
@@ -64,6 +65,12 @@ def test_too_many_lines_are_refused_by_number() -> None:
         plan(b"".join(line(str(i)) for i in range(11)), max_lines=10)
 
     assert caught.value.errors[0]["code"] == "too_many_lines"
+
+
+def test_a_whole_pair_in_an_id_is_a_character() -> None:
+    [read] = read_shard(io.BytesIO(line("😀")), plan(line("😀")), 0, ENDPOINT, 1000)
+
+    assert read.custom_id == "😀"
 
 
 @given(

@@ -386,7 +386,7 @@ def test_no_tokens_asked_for_ends_at_once(make_bundle: BundleMaker, echo: bool, 
     engine = Engine(make_bundle(), slots=1)
     engine.submit(request(engine, "a", "say", echo=echo, max_tokens=0))
     assert engine.busy
-    assert engine.step() == [Delta("a", text, 0, "length", 3)]
+    assert engine.step() == [Delta("a", text, 0, "length", 3, echoed=len(text))]
     assert not engine.busy
 
 

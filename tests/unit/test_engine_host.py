@@ -27,13 +27,13 @@ def new_host(cache_bytes: int = 10**9) -> EngineHost:
     return EngineHost(device="cpu", slots=4, cache_bytes=cache_bytes)
 
 
-def request(name: str, tokens: int = 5) -> GenerateRequest:
+def request(name: str, tokens: int = 5, **fields: Any) -> GenerateRequest:
     return GenerateRequest(
         id=name,
         bundle=BundleReference(artifact="a", file="f"),
-        prompts=("ab",),
         options=SamplingOptions(max_tokens=tokens),
         seed=1,
+        **{"prompts": ("ab",), **fields},
     )
 
 
@@ -207,3 +207,26 @@ def test_what_a_host_says_of_itself(tmp_path: Path, make_bundle: BundleMaker) ->
     for name in ("a", "b", "c", "d", "e"):
         host.cancel(name)
     assert (host.state.running, host.state.waiting) == (0, 0)
+
+
+def test_a_prompt_of_token_ids_is_looked_through_for_blocked_words(
+    tmp_path: Path, make_bundle: BundleMaker
+) -> None:
+    """Also where tokens without a text stand within one."""
+    tokenizer = make_bundle().tokenizer
+    [first, *rest] = tokenizer.encode("abc").tolist()
+    ids = (first, tokenizer.end_id, *rest)
+    path = str(stored(tmp_path, make_bundle, 1))
+    host = new_host()
+
+    host.submit(request("bad", prompts=((1,), ids), blocked=("zz", "bc")), path, True)
+    host.submit(request("good", prompts=(ids,), blocked=("zz",)), path, True)
+    host.submit(request("odd", prompts=((10**6,),), blocked=("bc",)), path, True)
+    failures = loaded(host)
+
+    assert {name: error["code"] for name, error in failures.items()} == {
+        "bad": "blocked_word",
+        "odd": "invalid_value",
+    }
+    assert failures["bad"]["param"] == "prompt"
+    assert "'bc'" in failures["bad"]["message"]

@@ -28,9 +28,8 @@ TOKENIZERS = pytest.mark.parametrize(
 def ask(
     engine: Engine, prompt: str, name: str = "only", seed: int = 0, **options: object
 ) -> Request:
-    own = {
-        key: options.pop(key) for key in ("echo", "logprobs", "ranked", "choice") if key in options
-    }
+    names = ("echo", "logprobs", "ranked", "choice", "blocked")
+    own = {key: options.pop(key) for key in names if key in options}
     ids = engine.tokenizer.encode(prompt)
     return Request(name, ids, SamplingOptions(**options), seed=seed, **own)
 
@@ -133,6 +132,19 @@ def test_offsets_say_where_tokens_begin(
     if isinstance(tokenizer, ByteTokenizer):
         assert offsets[:9] == [0, 0, 0, 1, 2, 3, 3, 3, 4]
         assert entries[0].text == "bytes:\\xe6"
+
+
+def test_the_tokens_of_a_blocked_word_are_not_told(make_bundle: BundleMaker) -> None:
+    bundle = make_bundle()
+    text, told, _ = answer(bundle, "ab", max_tokens=12, logprobs=0)
+    word = text[5:8]
+    at = text.index(word)
+
+    cut, left, last = answer(bundle, "ab", max_tokens=12, logprobs=0, blocked=(word,))
+
+    assert cut == text[:at]
+    assert left == told[:at]
+    assert last.finish_reason == "stop"
 
 
 def test_what_they_cost_the_text_is_nothing(make_bundle: BundleMaker) -> None:

@@ -54,6 +54,43 @@ def test_what_is_shown_is_never_taken_back_and_nothing_is_held_without_need(
     assert naive(text, stops)[0].startswith(shown)
 
 
+@given(
+    pieces=st.lists(st.tuples(st.text("ab", max_size=4), st.booleans()), max_size=20),
+    stops=st.lists(st.text("ab", min_size=1, max_size=4), max_size=3).map(tuple),
+    blocked=st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3).map(tuple),
+    shown=st.booleans(),
+)
+def test_no_blocked_word_is_let_through_wherever_stops_are_looked_for(
+    pieces: list[tuple[str, bool]],
+    stops: tuple[str, ...],
+    blocked: tuple[str, ...],
+    shown: bool,
+) -> None:
+    matcher = StopMatcher(stops, blocked, shown=shown)
+    passed = "".join(matcher.push(piece, stops=looked) for piece, looked in pieces)
+    passed += matcher.finish()
+    text = "".join(piece for piece, _ in pieces)
+    assert text.startswith(passed)
+    assert not any(word in passed for word in blocked)
+    before, stopped = naive(text, blocked)
+    assert matcher.stopped or (passed, stopped) == (text, False)
+    if not stops:
+        assert (passed, matcher.met_blocked) == (before, stopped)
+
+
+@given(
+    text=st.text("ab", max_size=40),
+    stops=st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3).map(tuple),
+    blocked=st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3).map(tuple),
+)
+def test_stops_and_blocked_words_are_found_as_if_they_were_one_list(
+    text: str, stops: tuple[str, ...], blocked: tuple[str, ...]
+) -> None:
+    matcher = StopMatcher(stops, blocked)
+    passed = "".join(map(matcher.push, text)) + matcher.finish()
+    assert (passed, matcher.stopped) == naive(text, (*stops, *blocked))
+
+
 def test_a_stop_within_a_longer_one_wins_when_it_is_complete_first() -> None:
     assert run(["xabcd"], ("abcd", "bc")) == (["xa", ""], True)
 

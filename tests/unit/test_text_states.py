@@ -20,6 +20,7 @@ from textgen.tokenizers import TOKENIZERS, ByteTokenizer, CharTokenizer, Tokeniz
 
 EASY = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 PROMPTS = st.text(ALPHABET, max_size=70)
+OWN = ("start", "alternatives", "seed", "blocked")  # of a request, beside the sampling options
 
 
 def pieces() -> Tokenizer:
@@ -54,7 +55,7 @@ def plain(request: pytest.FixtureRequest, make_bundle: BundleMaker) -> Engine:
 
 def ask(engine: Engine, prompt: str | list[int], **given: object) -> tuple[str, Delta]:
     """One request that returns its state: its text and its last delta."""
-    own = {name: given.pop(name) for name in ("start", "alternatives", "seed") if name in given}
+    own = {name: given.pop(name) for name in OWN if name in given}
     own["task"] = "choose" if "alternatives" in own else "write"
     ids = engine.tokenizer.encode(prompt) if isinstance(prompt, str) else np.array(prompt, int)
     options = SamplingOptions(**given)
@@ -109,15 +110,21 @@ def test_a_text_in_two_parts_is_the_text_in_one(
     assert same(branches[0][1].state, branches[1][1].state)
 
 
-def test_a_stop_string_leaves_no_trace_in_the_state(engine: Engine) -> None:
-    """Against the states of the same text cut at every token; a stop may begin within one."""
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_stop_string_leaves_no_trace_in_the_state(engine: Engine, *, blocked: bool) -> None:
+    """Nor does a blocked word, against the states of the same text cut at every token.
+
+    Either may begin within one.
+    """
     for seed in range(12):
         cuts = [ask(engine, "ab", max_tokens=count, seed=seed) for count in range(40)]
         whole = cuts[-1][0]
         if "\ufffd" in whole or len(whole) < 12:
             continue
         at = random.Random(seed).randrange(len(whole) - 3)
-        text, last = ask(engine, "ab", max_tokens=39, seed=seed, stop=whole[at : at + 3])
+        ends = whole[at : at + 3]
+        given = {"blocked": (ends,)} if blocked else {"stop": ends}
+        text, last = ask(engine, "ab", max_tokens=39, seed=seed, **given)
         assert whole.startswith(text)
         assert len(text) <= at
         best = max((cut for cut in cuts if len(cut[0]) <= len(text)), key=lambda cut: len(cut[0]))

@@ -40,6 +40,7 @@ class Request:
     likeliest next tokens.
     Of a ``gathered`` one only the first text and the last come by themselves; what lies between is
     told by `Engine.tell`.
+    The text ends before a word that is ``blocked``, also before ``options.min_tokens``.
     ``interactive`` requests come before others and have slots that no other may take; those of
     several tenants take turns.
     """
@@ -60,6 +61,7 @@ class Request:
     return_state: bool = False
     alternatives: int = 0
     gathered: bool = False
+    blocked: tuple[str, ...] = ()
 
     @property
     def scored(self) -> bool:
@@ -90,13 +92,14 @@ class Alternative:
 class Delta:
     """New text of one request; joined, the texts are the completion, after the echoed prompt.
 
-    ``text`` never ends within a character and never holds a part of a stop string. ``tokens`` were
-    drawn since the request's last delta; the end token and those of a stop string count too.
-    "stop" is the document's end or a stop string, "length" is ``max_tokens``. Of a request to
-    classify there is one delta, with the ``chances`` of the labels in the order of the bundle's, of
-    one to embed the ``vector`` (L·H,) of length 1, of one to choose the ``alternatives``, the
-    likeliest first. ``logprobs`` are of the tokens since the last
-    delta, also those that show no text or belong to a stop string.
+    ``text`` never ends within a character and never holds a part of a stop string or of the blocked
+    word that ends it. ``tokens`` were drawn since the request's last delta; the end token and those
+    of what ends the text count too. "stop" is the document's end, a stop string or a blocked word,
+    "length" is ``max_tokens``. Of a request to classify there is one delta, with the ``chances`` of
+    the labels in the order of the bundle's, of one to embed the ``vector`` (L·H,) of length 1, of
+    one to choose the ``alternatives``, the likeliest first. ``logprobs`` are of the tokens since
+    the last delta, also those that show no text or belong to a stop string, but not those of the
+    blocked word. Of the text so many characters are ``echoed``: the prompt's, not written.
     """
 
     id: str
@@ -110,6 +113,7 @@ class Delta:
     mean_logprob: float | None = None
     state: TextState | None = None
     alternatives: tuple[Alternative, ...] = ()
+    echoed: int = 0
 
 
 class Answer:
@@ -117,12 +121,12 @@ class Answer:
 
     __slots__ = (
         "_asks", "_decoder", "_end", "_length", "_logprobs", "_matcher", "_may_hold", "_remaining",
-        "_sum", "_told", "_unreported", "arrived", "echoed", "held", "pending", "prompt_tokens",
-        "request",
+        "_shown", "_sum", "_told", "_unreported", "arrived", "echoed", "held", "pending",
+        "prompt_tokens", "request",
     )  # fmt: skip
 
     def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
-        stop = request.options.stop
+        stop, blocked = request.options.stop, request.blocked
         self.arrived = time.perf_counter()
         self.request = request
         self.prompt_tokens = len(request.prompt)
@@ -134,7 +138,7 @@ class Answer:
         self.pending = pending_tokens(tokenizer, before, request.prompt)
         self._decoder = primed(tokenizer, self.pending)
         shown = request.options.include_stop_str_in_output
-        self._matcher = StopMatcher(stop, shown=shown) if stop else None
+        self._matcher = StopMatcher(stop, blocked, shown=shown) if stop or blocked else None
         self._remaining = request.options.max_tokens
         self._unreported = 0
         self._told = False  # whether some text was
@@ -145,6 +149,7 @@ class Answer:
         self.echoed: EchoedPrompt | None = None  # while it is fed
         self._logprobs: list[TokenLogprob] = []  # that were not told yet
         self._length = 0  # of the text, in characters
+        self._shown = 0  # characters that were told
         self._sum = 0.0  # of the drawn tokens' log-probabilities
 
     @property
@@ -161,6 +166,11 @@ class Answer:
     def left(self) -> int:
         """Tokens that may yet be drawn."""
         return self._remaining - len(self.held)
+
+    @property
+    def cut(self) -> bool:
+        """Whether a stop string or a blocked word has ended the text."""
+        return self._matcher is not None and self._matcher.stopped
 
     def tell(self) -> Delta | None:
         """The text of the tokens that are held; None where they show none."""
@@ -197,10 +207,11 @@ class Answer:
             self._sum += 0.0 if scored.logprob is None else scored.logprob
         self._length += len(text)
         text = before + text
-        if self._matcher is not None and options.max_tokens - self._remaining > options.min_tokens:
-            text = self._matcher.push(text)
+        if self._matcher is not None:
+            long_enough = options.max_tokens - self._remaining > options.min_tokens
+            text = self._matcher.push(text, stops=long_enough)
             if self._matcher.stopped:
-                return self._delta(text, "stop")
+                return self._stop(self._matcher, text)
         if ends or self._remaining == 0:
             return self._finish(text, "stop" if ends else "length")
         return self._delta(text, None) if text else None
@@ -211,8 +222,8 @@ class Answer:
         return token in options.stop_token_ids or (token == self._end and not options.ignore_eos)
 
     def end_at_once(self, text: str) -> Delta:
-        """The only delta of a request that wants no tokens."""
-        return self._delta(text, "length")
+        """The only delta of a request that wants no tokens; ``text`` is the prompt's."""
+        return self._delta(text, "length", echoed=len(text))
 
     def classified(self, chances: tuple[float, ...]) -> Delta:
         """The only delta of a request to classify."""
@@ -229,7 +240,7 @@ class Answer:
     def echo(self, text: str) -> Delta:
         """The prompt's text, ahead of the completion."""
         self._length = len(text)
-        return self._delta(text, None)
+        return self._delta(text, None, echoed=len(text))
 
     def _finish(self, text: str, reason: FinishReason) -> Delta:
         """Give out what decoder and matcher hold back; a stop string may become complete."""
@@ -237,9 +248,18 @@ class Answer:
         if self._matcher is not None:
             text += self._matcher.push(rest)
             if self._matcher.stopped:
-                return self._delta(text, "stop")
+                return self._stop(self._matcher, text)
             rest = self._matcher.finish()
         return self._delta(text + rest, reason)
+
+    def _stop(self, matcher: StopMatcher, text: str) -> Delta:
+        """The last delta, ``text`` what may be shown; the tokens of a blocked word are not told."""
+        if matcher.met_blocked and self._logprobs:
+            ends = [*(each.offset for each in self._logprobs[1:]), self._length]
+            shown = self._shown + len(text)
+            told = zip(self._logprobs, ends, strict=True)
+            self._logprobs = [each for each, end in told if end <= shown]
+        return self._delta(text, "stop")
 
     def _read(self, echoed: EchoedPrompt, scored: Scored | None) -> Delta | None:
         if scored is not None and echoed.within:
@@ -249,21 +269,22 @@ class Answer:
         if echoed.done:
             self.echoed = None
             if self._remaining == 0:
-                return self._delta(text, "length")
-        return self._delta(text, None) if text else None
+                return self._delta(text, "length", echoed=len(text))
+        return self._delta(text, None, echoed=len(text)) if text else None
 
     def _note(self, scored: Scored) -> None:
         if self.request.logprobs is not None:
             self._logprobs.append(scored.at(self._length))
 
-    def _delta(self, text: str, reason: FinishReason | None) -> Delta:
+    def _delta(self, text: str, reason: FinishReason | None, echoed: int = 0) -> Delta:
         tokens, self._unreported = self._unreported, 0
         self._told = self._told or bool(text)
+        self._shown += len(text)
         logprobs, self._logprobs = tuple(self._logprobs), []
         mean = None
         if self.request.ranked and reason is not None:
             mean = self._sum / max(self.request.options.max_tokens - self._remaining, 1)
         return Delta(
             self.request.id, text, tokens, reason, self.prompt_tokens,
-            logprobs=logprobs, mean_logprob=mean,
+            logprobs=logprobs, mean_logprob=mean, echoed=echoed,
         )  # fmt: skip

@@ -79,11 +79,11 @@ class StateKeeper:
             tracker.keep(self._rows.get(row))
         if delta is None or reason is None:
             return delta
-        return self.close(answer, delta, stopped=reason == "stop" and not ends)
+        return self.close(answer, delta)
 
-    def close(self, answer: Answer, delta: Delta, *, stopped: bool = False) -> Delta | None:
+    def close(self, answer: Answer, delta: Delta) -> Delta | None:
         """The last delta with the state at the end of what was drawn; None where it has to wait."""
-        ending = self._trackers.pop(answer.request.id).end(stopped=stopped)
+        ending = self._trackers.pop(answer.request.id).end(stopped=answer.cut)
         if len(ending.ids) == 1:
             return replace(delta, state=ending.state(ending.values, self._shape, self._numerics))
         self._endings[answer.request.id] = (delta, ending)

@@ -96,7 +96,7 @@ class StateTracker:
         self._begin(values, self._drawn[-1], self._tokens + len(self._drawn), pending)
 
     def end(self, *, stopped: bool) -> Ending:
-        """The state of the text as it was shown; ``stopped``: by a stop string."""
+        """The state of the text as it was shown; ``stopped``: before its last token was."""
         count, rest = len(self._drawn), ""
         if stopped:
             count, rest = self._shown()

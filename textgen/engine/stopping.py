@@ -3,6 +3,7 @@
 Aho and Corasick, "Efficient string matching" (1975): one pass however many strings there are and
 however they overlap. The text ends before the stop string that is complete first; of two that
 end at the same character, before the longer one. How the text is cut into pieces changes nothing.
+Words that are blocked are found in the same way, by an automaton of their own.
 """
 
 from __future__ import annotations
@@ -62,33 +63,43 @@ def stop_automaton(stops: tuple[str, ...]) -> StopAutomaton:
 
 
 class StopMatcher:
-    """Lets a text through up to its first stop string.
+    """Lets a text through up to its first stop string, or word that is blocked.
 
-    What may yet turn out to be the beginning of one is held back until that is known.
+    What may yet turn out to be the beginning of one is held back until that is known. Blocked
+    words are never let through; stop strings may be, and need not be looked for in all of a text.
     """
 
-    def __init__(self, stops: tuple[str, ...], *, shown: bool = False) -> None:
+    def __init__(
+        self, stops: tuple[str, ...], blocked: tuple[str, ...] = (), *, shown: bool = False
+    ) -> None:
         """``shown``: whether the stop string is let through too."""
         self._shown = shown
-        self._automaton = stop_automaton(stops)
-        self._state = 0
+        self._stops, self._blocked = stop_automaton(stops), stop_automaton(blocked)
+        self._stop_state = self._blocked_state = 0
         self._held = ""
         self.stopped = False
+        self.met_blocked = False  # whether it was by a blocked word
 
-    def push(self, text: str) -> str:
-        """Take more text; the part that can be shown. Nothing after ``stopped``."""
+    def push(self, text: str, *, stops: bool = True) -> str:
+        """Take more text; the part that can be shown. Nothing after ``stopped``.
+
+        Without ``stops`` this text is no part of a stop string.
+        """
         if self.stopped:
             return ""
-        automaton, state = self._automaton, self._state
+        blocked, state = self._blocked, self._blocked_state
+        stop, stop_state = self._stops, self._stop_state if stops else 0
         text = self._held + text
         for index in range(len(self._held), len(text)):
-            state = automaton.next(state, text[index])
-            if automaton.stop_length[state]:
-                self.stopped = True
-                self._held = ""
-                return text[: index + 1 - (0 if self._shown else automaton.stop_length[state])]
-        self._state = state
-        shown = len(text) - automaton.depth[state]
+            state = blocked.next(state, text[index])
+            stop_state = stop.next(stop_state, text[index]) if stops else 0
+            if blocked.stop_length[state] or stop.stop_length[stop_state]:
+                self.stopped, self._held = True, ""
+                self.met_blocked = blocked.stop_length[state] > 0
+                hidden = 0 if self._shown else stop.stop_length[stop_state]
+                return text[: index + 1 - max(blocked.stop_length[state], hidden)]
+        self._blocked_state, self._stop_state = state, stop_state
+        shown = len(text) - max(blocked.depth[state], stop.depth[stop_state])
         self._held = text[shown:]
         return text[:shown]
 

@@ -2,7 +2,7 @@
 
 Enough are with the engine that its slots stay full while a shard is stored, and no more, so that
 batches share its queue. A line that finds the queue full waits and is sent again; one whose engine
-died begins anew.
+died begins anew, as does, a few times, one whose model could not be loaded just then.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from worker.batches.shard import LineRequest, Shard
+from worker.generation.engine_errors import PASSING_FAULTS
 from worker.generation.engine_link import LOST, EngineLink, Update
 from worker.storage.artifacts import ArtifactStore
 
 MOST_CHOICES = 2048  # texts of one batch that are with the engine
 FULL_SECONDS = 0.2  # before a line is sent again that found no room
+PASSING_SECONDS = 1.0  # before one is that met a fault which may pass
+MOST_TRIES = 3  # more that such a line gets
 
 
 class LinesInFlight:
@@ -36,6 +39,7 @@ class LinesInFlight:
         self._paths: dict[tuple[str, str], Path] = {}  # of models, by artifact and file
         self._models = ExitStack()  # holds the files of all that lines have named
         self._held: set[tuple[str, str]] = set()
+        self._hopeless: set[tuple[str, str]] = set()  # models whose fault has not passed
 
     def take(self, updates: Sequence[Update]) -> None:
         """Called by the engine's reader thread."""
@@ -84,9 +88,24 @@ class LinesInFlight:
         if update.error is not None and update.error["code"] == "engine_full":
             self._next.appendleft((shard, line))
             self._not_before = time.monotonic() + FULL_SECONDS
+        elif update.error is not None and self._may_pass(line, update.error["code"]):
+            shard.restart(line)
+            self._next.appendleft((shard, line))
+            self._not_before = time.monotonic() + PASSING_SECONDS
         else:
+            if update.usage is not None:
+                self._hopeless.discard(_model(line))
             shard.add(line, update)
         return False
+
+    def _may_pass(self, line: LineRequest, code: str) -> bool:
+        """Whether a line is to be sent again; not where another has waited for long already."""
+        if code not in PASSING_FAULTS:
+            return False
+        line.tries += 1
+        if line.tries > MOST_TRIES:
+            self._hopeless.add(_model(line))
+        return _model(line) not in self._hopeless
 
     def _send(self) -> None:
         """Send lines while there is room for them; one line always may."""
@@ -102,11 +121,15 @@ class LinesInFlight:
             self._link.submit(line.request, self._path(line), self, interactive=False)
 
     def _path(self, line: LineRequest) -> Path:
-        bundle = line.request.bundle
-        key = (bundle.artifact, bundle.file)
+        key = _model(line)
         if key not in self._held:
             self._models.enter_context(self._store.held(*key))
             self._held.add(key)
         if key not in self._paths:
             self._paths[key] = self._store.local_path(*key)
         return self._paths[key]
+
+
+def _model(line: LineRequest) -> tuple[str, str]:
+    """Its model's artifact and file."""
+    return line.request.bundle.artifact, line.request.bundle.file

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from textgen.errors import TextgenError
 from worker.errors import JobFailed
+from worker.json_strings import HALF_A_PAIR
 
 SHARD_LINES = 512
 MOST_ERRORS = 100  # more are not listed, the first hundred say enough
@@ -142,6 +143,13 @@ def parse_line(raw: bytes, endpoint: str, number: int, max_bytes: int) -> BatchL
             code="invalid_custom_id",
             param="custom_id",
         )
+    if HALF_A_PAIR.search(custom_id):
+        raise _LineError(
+            f"'custom_id' is {custom_id!r}, which holds half a surrogate pair, no character. "
+            "Write the pair whole, or leave it out.",
+            code="invalid_custom_id",
+            param="custom_id",
+        )
     if value.get("method") != "POST":
         raise _LineError("'method' must be 'POST'.", code="invalid_method", param="method")
     if value.get("url") != endpoint:
@@ -156,7 +164,7 @@ def parse_line(raw: bytes, endpoint: str, number: int, max_bytes: int) -> BatchL
 
 
 def _check_unique(line: BatchLine, seen: set[bytes]) -> None:
-    digest = hashlib.blake2b(line.custom_id.encode("utf-8", "surrogatepass"), digest_size=16)
+    digest = hashlib.blake2b(line.custom_id.encode(), digest_size=16)
     if digest.digest() in seen:
         raise _LineError(
             f"'custom_id' {line.custom_id!r} occurs more than once.",

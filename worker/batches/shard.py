@@ -12,20 +12,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from textgen.errors import TextgenError
+from textgen.errors import InvalidOption, TextgenError
 from worker.batches.input import BatchLine
 from worker.contracts import GenerateRequest
-from worker.errors import NotFound, Unavailable
+from worker.error_answers import answer_for
+from worker.errors import Unavailable
 from worker.generation.answer import Answer
 from worker.generation.endpoints import ENDPOINTS
+from worker.generation.engine_errors import to_error
 from worker.generation.engine_link import Update
 from worker.generation.serving import ModelNames
 from worker.generation.text_policy import NO_POLICY, TextPolicy
 from worker.generation.work import Asker
 from worker.jobs import Job
+from worker.json_strings import refuse_unusable
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging
-from worker.usage.characters import characters_echoed, characters_in
+from worker.usage.characters import characters_in
 
 OUTPUT_FILE = "output.jsonl"
 ERROR_FILE = "errors.jsonl"
@@ -40,6 +43,8 @@ class LineRequest:
     request: GenerateRequest
     answer: Answer
     seconds: float = 0.0  # of the engine so far
+    characters: int = 0  # written so far
+    tries: int = 0  # that ended in a fault which may have passed
 
     @property
     def choices(self) -> int:
@@ -96,21 +101,22 @@ class Shard:
             except Unavailable:
                 raise
             except TextgenError as error:
-                self._fail(line, 404 if isinstance(error, NotFound) else 400, error.as_dict())
+                self._fail(line, error)
 
     def add(self, item: LineRequest, update: Update) -> None:
         """Take in what the engine brought for a line."""
         item.answer.add_deltas(self._policy.labelled(update.deltas))
         item.seconds += update.seconds
+        item.characters += sum(delta.characters for delta in update.deltas)
         if update.error is not None:
-            self._fail(item.line, 400, update.error)
+            self._fail(item.line, to_error(update.error))
         elif update.usage is not None:
             item.answer.usage = update.usage
             self._succeed(item)
 
     def restart(self, item: LineRequest) -> None:
-        """Forget what a line had so far: its engine died."""
-        item.answer, item.seconds = item.answer.fresh(), 0.0
+        """Forget what a line had so far: it begins anew."""
+        item.answer, item.seconds, item.characters = item.answer.fresh(), 0.0, 0
 
     def counts(self) -> ShardCounts:
         """What became of the lines so far."""
@@ -134,6 +140,7 @@ class Shard:
 
     def _prepare(self, line: BatchLine, models: ModelNames, settings: Settings) -> LineRequest:
         endpoint = ENDPOINTS[self._job.spec["endpoint"]]
+        refuse_unusable(line.body)
         body = endpoint.check(line.body)
         if getattr(body, "stream", False):
             raise _stream_in_batch()
@@ -161,12 +168,14 @@ class Shard:
         self._prompt_tokens += item.answer.usage.prompt_tokens
         self._completion_tokens += item.answer.usage.completion_tokens
         self._characters_in += characters_in(item.request)
-        self._characters_out += item.answer.characters - characters_echoed(item.request)
+        self._characters_out += item.characters
         self._compute_seconds += item.seconds
 
-    def _fail(self, line: BatchLine, status: int, error: dict[str, Any]) -> None:
-        body = {"error": {**error, "type": "invalid_request_error"}}
-        self._rows[line.number] = (False, self._row(line, status, body))
+    def _fail(self, line: BatchLine, error: TextgenError) -> None:
+        """With the status and type that the same request would have over HTTP."""
+        answer = answer_for(error)
+        body = {"error": {**error.as_dict(), "type": answer.kind}}
+        self._rows[line.number] = (False, self._row(line, answer.status, body))
 
     def _row(self, line: BatchLine, status: int, body: dict[str, Any]) -> str:
         name = self._derived(line, "line").hex()[:24]
@@ -179,8 +188,8 @@ class Shard:
         return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _stream_in_batch() -> TextgenError:
-    return TextgenError(
+def _stream_in_batch() -> InvalidOption:
+    return InvalidOption(
         "'stream' is true: a line of a batch cannot be streamed; leave it out.",
         code="unsupported_option",
         param="stream",

@@ -32,11 +32,6 @@ class Answer(ABC):
             self.error = entry.error
         self.ended = entry.kind in ("end", "error")
 
-    @property
-    def characters(self) -> int:
-        """That are written so far."""
-        return 0
-
     @abstractmethod
     def add_deltas(self, deltas: Iterable[ChoiceDelta]) -> None:
         """Take in what was found."""
@@ -69,11 +64,6 @@ class WrittenAnswer(Answer):
                 self.reasons[delta.index] = delta.finish_reason
             if delta.state is not None:
                 self.states[delta.index] = delta.state
-
-    @property
-    def characters(self) -> int:
-        """Of all texts, an echoed prompt's too."""
-        return sum(len(piece) for pieces in self.texts.values() for piece in pieces)
 
     def text(self, choice: int) -> str:
         """What is written of a choice so far."""

@@ -22,6 +22,7 @@ import torch
 from textgen.errors import TextgenError
 from textgen.numerics import pick_device
 from worker.contracts import GenerateRequest, encode
+from worker.errors import Unavailable
 from worker.generation.engine_host import EngineHost
 from worker.generation.engine_metrics import EngineMetrics
 from worker.generation.engine_states import encode_state
@@ -92,7 +93,11 @@ class EngineServer:
         return 1000 * max(0.0, self._due - time.monotonic())
 
     def _submit(self, values: dict[str, Any], path: str, interactive: bool) -> None:
-        request = GenerateRequest.model_validate(values)
+        try:
+            request = GenerateRequest.received(values)
+        except Unavailable as error:
+            self._refuse(values["id"], error.as_dict())
+            return
         if interactive:
             self._begin(request, path, interactive)
         else:

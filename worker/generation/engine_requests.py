@@ -10,6 +10,7 @@ from textgen.engine.engine import Request
 from textgen.engine.text_state import TextState
 from textgen.tokenizers import Tokenizer
 from worker.contracts import Conversation, Gap, GenerateRequest
+from worker.generation.text_policy import refuse_blocked_ids
 
 
 def engine_requests(
@@ -17,8 +18,10 @@ def engine_requests(
 ) -> list[Request]:
     """Every prompt ``n`` times; the engine refuses what it cannot do.
 
-    Their ids are the request's, a slash, and the choice.
+    Their ids are the request's, a slash, and the choice. BlockedWord where a prompt of token ids
+    holds one.
     """
+    refuse_blocked_ids(request, tokenizer)
     suffix = None if request.suffix is None else tokenizer.encode(request.suffix)
     start = None if request.state is None else TextState.unpack(request.state)
     pieces = []
@@ -30,6 +33,7 @@ def engine_requests(
                 id=f"{request.id}/{number * request.n + choice}",
                 prompt=ids,
                 options=request.options,
+                blocked=request.blocked,
                 seed=request.seed,
                 choice=choice,
                 echo=request.echo,

@@ -47,6 +47,7 @@ class _Open:
     arrived: float = field(default_factory=time.monotonic)
     trace: RequestTrace | None = None
     writing: set[int] = field(default_factory=set)  # choices that have had a token
+    read: set[int] = field(default_factory=set)  # prompts of which something has come
 
 
 def pause(requests: int) -> float:
@@ -109,6 +110,11 @@ class Gathering:
         if entry is None:
             return
         new = _choice_delta(int(index), delta)
+        prompt = new.index // entry.n
+        if prompt not in entry.read:  # a prompt counts once, however many choices it has
+            entry.read.add(prompt)
+            new.prompt_tokens = delta.prompt_tokens
+            entry.prompt_tokens += delta.prompt_tokens
         before = entry.deltas.get(new.index)
         entry.deltas[new.index] = new if before is None else before.joined(new)
         if new.tokens:
@@ -121,9 +127,7 @@ class Gathering:
                     entry.trace.begins()
         if new.finish_reason is not None:
             entry.unfinished -= 1
-            # A prompt counts once, however many choices it has.
             prompt_tokens = delta.prompt_tokens if new.index % entry.n == 0 else 0
-            entry.prompt_tokens += prompt_tokens
             self._metrics.ended(
                 entry.arrived, new.finish_reason, prompt_tokens, interactive=entry.interactive
             )
@@ -193,4 +197,5 @@ def _choice_delta(index: int, delta: Delta) -> ChoiceDelta:
         logprobs,
         delta.mean_logprob,
         None if delta.state is None else delta.state.pack(),
+        delta.echoed,
     )

@@ -14,6 +14,7 @@ MICRO = 1_000_000  # money is stored in millionths of the currency's unit
 ID_FORM = r"^[a-z0-9][a-z0-9_-]{0,62}$"  # it becomes part of model names
 Amount = Annotated[Decimal, Field(ge=0, le=Decimal("1e9"), decimal_places=6)]
 Word = Annotated[str, Field(min_length=1, max_length=100)]
+BlockedWords = Annotated[tuple[Word, ...], Field(max_length=1000)]
 
 
 class Limits(Options):
@@ -60,8 +61,8 @@ class TenantOptions(Options):
     label: str | None = Field(
         None, max_length=200, description="stands behind generated text; empty: none"
     )
-    blocked_words: tuple[Word, ...] | None = Field(
-        None, max_length=1000, description="prompts with one are refused, texts end before one"
+    blocked_words: BlockedWords | None = Field(
+        None, description="prompts with one are refused, texts end before one"
     )
 
     @field_validator("time_zone")

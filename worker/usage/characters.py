@@ -8,13 +8,14 @@ from worker.contracts import Conversation, Gap, GenerateRequest
 
 def characters_in(request: GenerateRequest) -> int:
     """Of its prompts and of what follows them; a token id counts as one character."""
-    suffix = 0 if request.suffix is None else len(request.suffix)
-    return sum(map(_length, request.prompts)) + suffix
+    return sum(characters_by_prompt(request))
 
 
-def characters_echoed(request: GenerateRequest) -> int:
-    """Of the prompts that stand before the answer's texts."""
-    return sum(map(_length, request.prompts)) * request.n if request.echo else 0
+def characters_by_prompt(request: GenerateRequest) -> list[int]:
+    """The same for each prompt; what follows all of them counts with the first."""
+    counts = list(map(_length, request.prompts))
+    counts[0] += 0 if request.suffix is None else len(request.suffix)
+    return counts
 
 
 def prompt_tokens(request: GenerateRequest, tokenizer: Tokenizer) -> int:

@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.contracts import GenerateRequest
+from worker.contracts import ChoiceDelta, GenerateRequest
 from worker.errors import DatabaseUnavailable, DiskFull
 from worker.generation.engine_link import Update
 from worker.storage.database import Database, insert_into
 from worker.storage.ids import new_id
-from worker.usage.characters import characters_echoed, characters_in
+from worker.usage.characters import characters_by_prompt
 from worker.usage.quantities import NAMES, Quantities
 from worker.usage.tables import usage
 
@@ -34,10 +34,11 @@ class _Open:
     """A request that is being answered, and what came of it since the last writing."""
 
     place: Place
-    characters_in: int
-    echoed: int  # characters of the prompts that stand before the texts
+    n: int  # texts of each prompt
+    unheard: list[int]  # characters by prompt, 0 where a text of it has come
     heard: bool = False
-    counted: bool = False  # the request itself, and its prompts
+    counted: bool = False  # the request itself
+    characters_in: int = 0
     characters_out: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
@@ -49,15 +50,25 @@ class _Open:
         self.counted = self.counted or first
         used = Quantities(
             requests=int(first),
-            characters_in=self.characters_in if first else 0,
-            characters_out=self.characters_out - (self.echoed if first else 0),
+            characters_in=self.characters_in,
+            characters_out=self.characters_out,
             tokens_in=self.tokens_in,
             tokens_out=self.tokens_out,
             compute_seconds=self.seconds,
         )
-        self.characters_out = self.tokens_in = self.tokens_out = 0
+        self.characters_in = self.characters_out = self.tokens_in = self.tokens_out = 0
         self.seconds = 0.0
         return used
+
+    def add(self, delta: ChoiceDelta) -> None:
+        """Count what was written, and with a prompt's first text the prompt."""
+        self.heard = True
+        prompt = delta.index // self.n
+        self.characters_in += self.unheard[prompt]
+        self.unheard[prompt] = 0
+        self.characters_out += delta.characters
+        self.tokens_in += delta.prompt_tokens
+        self.tokens_out += delta.tokens
 
 
 class InteractiveMeter:
@@ -87,10 +98,9 @@ class InteractiveMeter:
         owner = request.owner
         if owner is None:
             return
-        given, echoed = characters_in(request), characters_echoed(request)
         place = (owner.tenant, owner.api_key, owner.model)
         with self._lock:
-            self._open[request.id] = _Open(place, given, echoed)
+            self._open[request.id] = _Open(place, request.n, characters_by_prompt(request))
 
     def take(self, updates: Sequence[Update]) -> None:
         """Count what one step of the engine brought; quick, since every step calls it."""
@@ -100,13 +110,9 @@ class InteractiveMeter:
                 if found is None:
                     continue
                 for delta in update.deltas:
-                    found.heard = True
-                    found.characters_out += len(delta.text)
-                    found.tokens_out += delta.tokens
+                    found.add(delta)
                 if update.error is None:
                     found.seconds += update.seconds
-                if update.usage is not None:
-                    found.tokens_in += update.usage.prompt_tokens
                 if update.last:
                     self._ended.append(self._open.pop(update.id))
 

@@ -186,6 +186,7 @@ def test_without_a_worker_the_status_says_so(
         ({"code": "worker_lost", "message": "m", "param": None}, 503),
         ({"code": "token_unknown", "message": "m", "param": "prompt"}, 400),
         ({"code": "model_not_loaded", "message": "m", "param": "model"}, 503),
+        ({"code": "model_unreadable", "message": "m", "param": "model"}, 503),
         ({"code": "odd", "message": "m", "param": None}, 500),
     ],
 )
