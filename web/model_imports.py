@@ -54,8 +54,5 @@ def receive_model(services: Services, tenant: str) -> Model:
         file=MODEL_FILE,
         header=described,
     )
-    try:
+    with services.store.deleted_if_refused(artifact.name):
         return services.models.add(tenant, new, form.alias, storage_room(services, tenant))
-    except BaseException:
-        services.store.delete(artifact.name)
-        raise

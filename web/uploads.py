@@ -16,7 +16,7 @@ from web.requests import limit_body
 from web.schemas.files import FileForm
 from web.services import Services
 from web.submission import check_room, storage_room
-from worker.errors import InsufficientQuota, TooLarge
+from worker.errors import TooLarge
 from worker.storage.artifact_staging import HashingWriter
 from worker.storage.artifacts import Artifact
 from worker.storage.files import FileRow
@@ -94,7 +94,7 @@ def publish(
 
     Raises InsufficientQuota; then nothing stays behind.
     """
-    try:
+    with services.store.deleted_if_refused(artifact.name):
         return services.files.create(
             tenant,
             id=artifact.name.removeprefix("files/"),
@@ -105,9 +105,6 @@ def publish(
             expires_in=expires_in,
             room=storage_room(services, tenant),
         )
-    except InsufficientQuota:
-        services.store.delete(artifact.name)
-        raise
 
 
 def expect(services: Services, tenant: str, limit: int) -> None:
@@ -134,7 +131,7 @@ def receive_part(services: Services, tenant: str, upload_id: str) -> Part:
         if received.filename is None or received.bytes == 0:
             raise InvalidInput("The form has no part 'data' with bytes in it.", param="data")
         artifact = staging.commit()
-    try:
+    with services.store.deleted_if_refused(artifact.name):
         return services.uploads.add_part(
             tenant,
             upload_id,
@@ -144,9 +141,6 @@ def receive_part(services: Services, tenant: str, upload_id: str) -> Part:
             artifact=artifact.name,
             room=storage_room(services, tenant),
         )
-    except BaseException:
-        services.store.delete(artifact.name)
-        raise
 
 
 def announced() -> int:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import fsspec
 import pytest
 
-from worker.errors import CorruptArtifact, DiskFull
+from worker.errors import Conflict, CorruptArtifact, DatabaseUnavailable, DiskFull
 from worker.storage.artifacts import ArtifactStore
 
 NAME = "jobs/ftjob-1/1/step-120"
@@ -414,3 +414,16 @@ def test_copies_that_were_fetched_go_with_their_store() -> None:
     gc.collect()
 
     assert not path.exists() and not path.parent.parent.exists()
+
+
+def test_what_was_refused_goes_and_what_may_be_pointed_to_stays(store: ArtifactStore) -> None:
+    for error, stays in (
+        (Conflict("no"), False),
+        (DatabaseUnavailable("it broke in the commit"), True),
+        (RuntimeError("who knows"), True),
+    ):
+        publish(store)
+        with pytest.raises(type(error)), store.deleted_if_refused(NAME):
+            raise error
+        assert list(store.list()) == ([NAME] if stays else [])
+        store.delete(NAME)

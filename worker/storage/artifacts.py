@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from worker.errors import CorruptArtifact
+from textgen.errors import TextgenError
+from worker.errors import CorruptArtifact, Unavailable
 from worker.storage.artifact_backends import (
     BAD_MANIFEST,
     MANIFEST,
@@ -210,6 +211,21 @@ class ArtifactStore:
         """Remove an artifact; nothing happens when it is not there."""
         check_name(name)
         self._backend.delete(name)
+
+    @contextmanager
+    def deleted_if_refused(self, name: str) -> Iterator[None]:
+        """Within, a row that points to an artifact is written; refused, the artifact goes.
+
+        Where it is not known whether the row is there, as after a connection that broke in a
+        commit, the artifact stays: the sweep knows later.
+        """
+        try:
+            yield
+        except Unavailable:
+            raise
+        except TextgenError:
+            self.delete(name)
+            raise
 
     def list(
         self, prefix: str = "", *, older_than_seconds: float = 0, quarantined: bool = False

@@ -163,11 +163,8 @@ class Uploads:
         chosen = chosen_parts(found, self.parts(tenant, found.id), part_ids)
         file_id = new_id("file-")
         new = join_parts(self._store, found, chosen, file_id, md5)
-        try:
+        with self._store.deleted_if_refused(new.artifact):
             done = self._publish(tenant, upload_id, new, room)
-        except BaseException:
-            self._store.delete(new.artifact)
-            raise
         if done.file_id != file_id:  # another request was faster
             self._store.delete(new.artifact)
         self._drop_parts(tenant, upload_id)
