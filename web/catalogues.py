@@ -1,7 +1,7 @@
 """What is said to people in other languages than English: gettext's catalogues, as their sources.
 
 A domain is a catalogue: ``messages`` is of the pages, ``commands`` of the command line, ``errors``
-of the messages of errors (see `web/translation.py`).
+of the messages of errors (see `web/translation.py`); docs/decisions/languages.md tells the others.
 """
 
 from __future__ import annotations
