@@ -22,8 +22,8 @@ def page() -> str:
             "|---|---|---|",
             *rows,
             "",
-            "The command line also reads `TEXTGEN_LANGUAGE` (`en` or `zh`; else the locale says) and "
-            "`NO_COLOR`.",
+            "The command line also reads `TEXTGEN_LANGUAGE` (`en` or `zh`; else the locale says) "
+            "and `NO_COLOR`.",
             "",
         ]
     )

@@ -1,14 +1,12 @@
 """Requests that carry an Idempotency-Key are carried out once.
 
-The key is stored in the same transaction as what the request makes. The same key with the same
-body gives the first answer again; with another body it is an error.
+The key is stored in the same transaction as the job that the request makes. The same key with the
+same body gives that job again; with another body it is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Connection
@@ -27,23 +25,14 @@ class IdempotencyKey:
     body_sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """What the first request with a key has made; both are None while it is still in flight."""
-
-    job_id: str | None
-    response: dict[str, Any] | None
-
-
 def claim_key(
     database: Database,
     connection: Connection,
     tenant: str,
     key: IdempotencyKey,
-    *,
-    job_id: str | None = None,
-) -> Earlier | None:
-    """Take the key, or say what it has made before; raises IdempotencyMismatch.
+    job_id: str,
+) -> str | None:
+    """Take the key for a job, or name the job that has it; raises IdempotencyMismatch.
 
     While another transaction is taking the same key, this waits for its end.
     """
@@ -70,7 +59,7 @@ def claim_key(
             "for a new request.",
             param="Idempotency-Key",
         )
-    return Earlier(row.job_id, row.response)
+    return str(row.job_id)
 
 
 def find_or_remember(
@@ -105,44 +94,10 @@ def find_or_remember(
     return None
 
 
-class Idempotency:
-    """Keys of requests whose answer is stored whole, because they make no job."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def begin(self, tenant: str, key: IdempotencyKey) -> Earlier | None:
-        """Take the key before the work; None: go on. Raises IdempotencyMismatch."""
-        with self._database.write() as connection:
-            return claim_key(self._database, connection, tenant, key)
-
-    def store(self, tenant: str, key: IdempotencyKey, response: Mapping[str, Any]) -> None:
-        """Keep the answer for those who ask again."""
-        self._update(tenant, key, response=dict(response))
-
-    def give_up(self, tenant: str, key: IdempotencyKey) -> None:
-        """Forget a key whose request failed, so that it may be tried again."""
-        with self._database.write() as connection:
-            connection.execute(
-                delete(idempotency).where(
-                    idempotency.c.tenant == tenant,
-                    idempotency.c.key == key.key,
-                    idempotency.c.job_id.is_(None),
-                )
-            )
-
-    def forget_older(self, seconds: float) -> int:
-        """Drop keys that are older; returns how many."""
-        with self._database.write() as connection:
-            limit = self._database.now(connection) - seconds
-            return connection.execute(
-                delete(idempotency).where(idempotency.c.created_at < limit)
-            ).rowcount
-
-    def _update(self, tenant: str, key: IdempotencyKey, **values: Any) -> None:
-        with self._database.write() as connection:
-            connection.execute(
-                update(idempotency)
-                .where(idempotency.c.tenant == tenant, idempotency.c.key == key.key)
-                .values(**values)
-            )
+def forget_keys(database: Database, seconds: float) -> int:
+    """Drop keys that are older; returns how many."""
+    with database.write() as connection:
+        limit = database.now(connection) - seconds
+        return connection.execute(
+            delete(idempotency).where(idempotency.c.created_at < limit)
+        ).rowcount

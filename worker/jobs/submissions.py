@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import insert
 from sqlalchemy.engine import Connection
 
-from worker.errors import Conflict
 from worker.jobs import fair_share
 from worker.jobs.backlog import Backlog
 from worker.jobs.idempotency import IdempotencyKey, claim_key, find_or_remember
@@ -113,11 +112,9 @@ class JobSubmissions(JobTable):
             if repeated is not None:
                 return job_from(self._owned(connection, tenant, repeated))
         if key is not None:
-            earlier = claim_key(self._database, connection, tenant, key, job_id=job_id)
+            earlier = claim_key(self._database, connection, tenant, key, job_id)
             if earlier is not None:
-                if earlier.job_id is None:
-                    _in_flight(key)
-                return job_from(self._owned(connection, tenant, earlier.job_id))
+                return job_from(self._owned(connection, tenant, earlier))
         self._backlog.check(connection, self._settings.max_queued_jobs)
         now = self._database.now(connection)
         reserved = Reserved() if admit is None else admit(connection, now, row["kind"], row["spec"])
@@ -151,11 +148,3 @@ class JobSubmissions(JobTable):
         job = job_from(made)
         after_commit(connection, partial(self.metrics.submitted, job))
         return job
-
-
-def _in_flight(key: IdempotencyKey) -> NoReturn:
-    raise Conflict(
-        f"The first request with the Idempotency-Key {key.key[:100]!r} is still in flight.",
-        code="idempotency_key_in_flight",
-        param="Idempotency-Key",
-    )

@@ -215,7 +215,7 @@ idempotency = Table(
     Column("key", NAME, primary_key=True),
     Column("body_sha256", NAME, nullable=False),
     Column("job_id", NAME),
-    Column("response", DOCUMENT),
+    Column("response", DOCUMENT),  # nothing is stored there any more
     Column("created_at", Double, nullable=False),
     Index("idempotency_created_at", "created_at"),
 )

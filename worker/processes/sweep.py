@@ -6,7 +6,7 @@ import logging
 from itertools import chain
 
 from worker.backend import Backend
-from worker.jobs.idempotency import Idempotency
+from worker.jobs.idempotency import forget_keys
 from worker.processes.presence import Presence
 from worker.processes.wanted import wanted
 from worker.storage.key_rows import forget_sessions
@@ -33,7 +33,7 @@ class Sweep:
     def run(self) -> None:
         """Remove what is over; raises DatabaseUnavailable."""
         self._backend.files.delete_expired()
-        Idempotency(self._backend.database).forget_older(KEEP_KEYS_SECONDS)
+        forget_keys(self._backend.database, KEEP_KEYS_SECONDS)
         forget_sessions(self._backend.database, KEEP_SESSIONS_SECONDS)
         Presence(self._backend.database, self._backend.settings).forget_silent()
         self._storage.run()
