@@ -170,9 +170,11 @@ def test_a_training_stands_for_its_newest_checkpoint_and_then_for_its_model(
 
     assert models.resolve("default", f"{job.id}:best").file == "checkpoint.safetensors"
     newest = model_of(job, 1100)
-    save(jobs, job, 1100, replace(newest, header={**newest.header, "best_file": "best"}))
+    told = {"file": "best", "metrics": {"valid_loss": 1.25}}
+    save(jobs, job, 1100, replace(newest, header={**newest.header, "best": told}))
     best = models.resolve("default", f"{job.id}:best")
     assert (best.id, best.artifact, best.file) == (newest.id, newest.artifact, "best")
+    assert best.header["metrics"] == {"valid_loss": 1.25}
     assert models.resolve("default", job.id).file == newest.file
 
     final = NewModel(id="ft:x", owned_by="default", artifact="jobs/j/1/model", file="m")

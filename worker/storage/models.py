@@ -110,8 +110,8 @@ class Models(ModelSearch):
         if len(self._known) >= CACHE_SIZE:
             self._known.clear()
         self._known[tenant, model.id] = model
-        best_file = model.header.get("best_file") if training != name else None
-        return model if best_file is None else replace(model, file=best_file)
+        best = model.header.get("best") if training != name else None
+        return model if best is None else replace(model, file=best["file"], header=best)
 
     def add(
         self, tenant: str, new: NewModel, alias: str | None = None, room: Room = nullcontext

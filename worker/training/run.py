@@ -12,7 +12,7 @@ from worker.children.run import ChildRun
 from worker.children.sources import SourceFile
 from worker.errors import CorruptArtifact, DiskFull
 from worker.training.order import ReplayOrder, TrainingOrder
-from worker.training.result import new_model, publish_model
+from worker.training.result import describe, new_model, publish_model
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"  # beside it, where the best weights are others
@@ -109,7 +109,8 @@ class TrainingRun(ChildRun):
             return False
         model = new_model(self._job, read_header(path), name, CHECKPOINT_FILE, step)
         if best is not None:
-            model = replace(model, header={**model.header, "best_file": BEST_FILE})
+            told = {"file": BEST_FILE, **describe(read_header(best))}
+            model = replace(model, header={**model.header, "best": told})
         dropped = self._lease.write(
             lambda: self._jobs.save_checkpoint(
                 self._job,
