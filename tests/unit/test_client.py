@@ -128,6 +128,13 @@ def event(number: int) -> str:
 
 
 END = "event: end\ndata: {}\n\n"
+STREAM = {"content-type": "text/event-stream; charset=utf-8"}
+
+
+def stream(text: str) -> httpx.Response:
+    return httpx.Response(200, text=text, headers=STREAM)
+
+
 NEXT = {
     "model": "m",
     "state_id": "s",
@@ -195,6 +202,49 @@ def test_patience_ends(client: Callable[[Answers], Both]) -> None:
     answers, _ = answered(*[httpx.ConnectError("refused")] * 4)
     with pytest.raises(ServiceUnreachable, match="textgen up"):
         client(answers).next_tokens("m")
+
+
+@pytest.mark.parametrize("name", ["job", "events", "wait"])
+def test_a_redirect_is_an_error_that_says_where_the_service_is(
+    client: Callable[[Answers], Both], name: str
+) -> None:
+    """As of a proxy that wants https; followed, the key would be sent wherever it says."""
+
+    def moved(request: httpx.Request) -> httpx.Response:
+        location = str(request.url.copy_with(scheme="https"))
+        return httpx.Response(301, html="<h1>Moved</h1>", headers={"Location": location})
+
+    with pytest.raises(InvalidRequest) as found:
+        getattr(client(moved), name)("j")
+
+    assert (found.value.status, found.value.code) == (301, "redirected")
+    assert found.value.message == (
+        "http://service/v1 redirects to https://service/v1. Give that address as base_url."
+    )
+
+
+@pytest.mark.parametrize("status", [301, 304])
+def test_what_is_no_success_is_an_error(client: Callable[[Answers], Both], status: int) -> None:
+    answers, asked = answered(httpx.Response(status), httpx.Response(status))
+    for name in ("job", "events"):
+        with pytest.raises(ApiError, match=f"answered with status {status}"):
+            getattr(client(answers), name)("j")
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("name", ["job", "events", "wait"])
+def test_a_page_instead_of_an_answer_is_said_to_be_another_service_s(
+    client: Callable[[Answers], Both], name: str
+) -> None:
+    answers, asked = answered(httpx.Response(200, html="<h1>Welcome</h1>"))
+
+    with pytest.raises(
+        ServiceFailed, match=f"What answers at {URL} is no textgen service"
+    ) as found:
+        getattr(client(answers), name)("j")
+
+    assert (found.value.status, found.value.code) == (200, "foreign_answer")
+    assert len(asked) == 1
 
 
 def test_a_job_is_asked_for_under_one_key_however_often(client: Callable[[Answers], Both]) -> None:
@@ -302,11 +352,11 @@ def test_events_come_once_each_over_broken_connections(client: Callable[[Answers
                 yield piece
 
     answers, asked = answered(
-        httpx.Response(200, stream=Broken()),
+        httpx.Response(200, stream=Broken(), headers=STREAM),
         httpx.ConnectError("refused"),
         refusal(503, "unavailable", retry_after="1"),
-        httpx.Response(200, text=": still here\n\n" + event(2)),  # drained: no end was told
-        httpx.Response(200, text=event(3) + END),
+        stream(": still here\n\n" + event(2)),  # drained: no end was told
+        stream(event(3) + END),
     )
 
     found = client(answers).events("j")
@@ -329,18 +379,18 @@ def test_a_service_that_stays_away_is_given_up(
 
 def test_waiting_tells_events_and_raises_for_another_end(client: Callable[[Answers], Both]) -> None:
     told: list[str] = []
-    answers, _ = answered(httpx.Response(200, text=event(1) + END), job("succeeded"))
+    answers, _ = answered(stream(event(1) + END), job("succeeded"))
     ended = client(answers).wait("j", on_event=lambda each: told.append(each.message))
     assert (ended.state, told) == ("succeeded", ["Event 1"])
 
     error = {"code": "training_diverged", "message": "The loss left the finite numbers."}
-    answers, _ = answered(httpx.Response(200, text=END), job("failed", error))
+    answers, _ = answered(stream(END), job("failed", error))
     with pytest.raises(JobEnded, match="finite numbers") as found:
         client(answers).wait("j")
     assert found.value.code == "training_diverged"
     assert found.value.job.state == "failed"
 
-    answers, _ = answered(httpx.Response(200, text=END), job("cancelled"))
+    answers, _ = answered(stream(END), job("cancelled"))
     with pytest.raises(JobEnded, match="cancelled"):
         client(answers).wait("j")
 

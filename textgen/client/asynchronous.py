@@ -88,7 +88,7 @@ class AsyncTextgen:
         while not following.ended:
             try:
                 async with self._http.stream(**following.arguments()) as response:
-                    if response.is_error:
+                    if not following.streams(response):
                         await response.aread()
                         await asyncio.sleep(following.refused(response))
                         continue
@@ -122,7 +122,7 @@ class AsyncTextgen:
                 continue
             seconds = exchange.wait(response)
             if seconds is None:
-                return read(call, response)
+                return read(call, response, self.base_url)
             await asyncio.sleep(seconds)
 
     async def _run(self, steps: Steps[T]) -> T:

@@ -92,7 +92,7 @@ class Textgen:
         while not following.ended:
             try:
                 with self._http.stream(**following.arguments()) as response:
-                    if response.is_error:
+                    if not following.streams(response):
                         response.read()
                         time.sleep(following.refused(response))
                         continue
@@ -124,7 +124,7 @@ class Textgen:
                 continue
             seconds = exchange.wait(response)
             if seconds is None:
-                return read(call, response)
+                return read(call, response, self.base_url)
             time.sleep(seconds)
 
     def _run(self, steps: Steps[T]) -> T:
