@@ -16,12 +16,14 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from tests.unit.cli.service import ROOT, Service, running_service
 from web.cli import follow as following
 from web.cli.api import Api, Server
 from web.cli.follow import follow
+from web.cli.jobs import jobs
 
 JOB = "ftjob-1"
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9|10)[0-7](?:;\d+)*m")
@@ -94,6 +96,54 @@ def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(following.ServerUnreachable):
         follow(Api(Server("http://127.0.0.1:9", "tg_1")), JOB, Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_a_proxy_that_answers_while_the_server_is_restarted_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    away = iter([True, False, True])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if next(away, False):
+            return httpx.Response(status, html="<h1>Bad Gateway</h1>")
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, json={"data": [], "has_more": False})
+        return httpx.Response(200, json=job("succeeded"))
+
+    api = Api(Server("http://server", "tg_1"), httpx.MockTransport(answer))
+    assert follow(api, JOB, Console(file=io.StringIO()))["state"] == "succeeded"
+
+
+def test_logs_have_what_was_told_just_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job ends after its events were read, and the server is restarted then."""
+    told, restarting = [measured(1)], iter([False, True, False])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/events"):
+            found = [each for each in told if each["id"] > int(request.url.params["after"])]
+            told[1:] = [measured(2)]
+            return httpx.Response(200, json={"data": found, "has_more": False})
+        if next(restarting):
+            return httpx.Response(502)
+        return httpx.Response(200, json=job("succeeded" if len(told) > 1 else "running"))
+
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    api = Api(Server("http://server", "tg_1"), httpx.MockTransport(answer))
+    monkeypatch.setattr("web.cli.jobs.connect", lambda: api)
+    found = CliRunner().invoke(jobs, ["logs", JOB, "--follow"])
+
+    assert found.exit_code == 0, found.output
+    assert found.stdout.splitlines() == ["  Step 1 is measured", "  Step 2 is measured"]
+
+
+def test_logs_that_are_followed_are_no_json(tmp_path: Path) -> None:
+    with running_service(tmp_path) as service:
+        found = service.run("jobs", "logs", JOB, "--follow", "--json")
+
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "--follow prints events as they come" in found.stderr
 
 
 def test_a_terminal_has_the_losses_under_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
