@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -238,3 +239,44 @@ def on_a_terminal(service: Service, *words: str, **variables: str) -> str:
     os.close(ours)
     assert process.wait(60) == 0, told.decode()
     return told.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "results", "mark"),
+    [
+        (
+            ("chat", "m", "--json"),
+            "hi\nho\n",
+            ['{"role": "assistant", "content": "Yes."}'] * 2,
+            "> ",
+        ),
+        (("generate", "m", "It", "-i"), "/text\n/keep a\n/go a\n", ["It", "It"], "› "),
+    ],
+    ids=["chat", "generate"],
+)
+def test_what_is_typed_beside_a_pipe_is_asked_for_on_standard_error(
+    tmp_path: Path, words: tuple[str, ...], lines: str, results: list[str], mark: str
+) -> None:
+    """Standard output has the results alone, each a line."""
+    with running_service(tmp_path) as service:
+        service.put("GET /v1/models/m", {"id": "m"})
+        reply = {"choices": [{"delta": {"content": "Yes."}}]}
+        service.put_stream("POST /v1/chat/completions", json.dumps(reply), "[DONE]")
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "web.cli", *words],
+            cwd=ROOT,
+            env={**os.environ, **service.variables, "TEXTGEN_HOME": str(service.folder)},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(theirs)
+        os.write(ours, f"{lines}\x04".encode())
+        told, asked = process.communicate(timeout=60)
+        os.close(ours)
+
+    assert process.returncode == 0, asked
+    assert told.splitlines() == results
+    assert asked.count(mark) == lines.count("\n") + 1
