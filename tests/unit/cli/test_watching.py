@@ -203,6 +203,19 @@ def test_a_pipe_has_no_control_characters(tmp_path: Path) -> None:
     assert "\x1b" not in run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_nothing_traced_is_a_failure_for_programs_too(
+    tmp_path: Path, as_json: tuple[str, ...]
+) -> None:
+    with running_service(tmp_path) as service:
+        put_trace(service)
+        service.put("GET /v1/files/file-2/content", {"missing": {"traces": "the text is empty"}})
+        run = service.run("trace", "m", "x", *as_json)
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "Nothing was traced: the text is empty" in run.stderr
+
+
 def test_what_a_terminal_cannot_show_is_no_failure(tmp_path: Path) -> None:
     with running_service(tmp_path) as service:
         put_trace(service)
