@@ -395,6 +395,34 @@ def test_waiting_tells_events_and_raises_for_another_end(client: Callable[[Answe
         client(answers).wait("j")
 
 
+REMOVED = {"error": {"message": "They were removed.", "code": "events_removed"}}
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        lambda: refusal(410, "events_removed"),
+        lambda: stream(f"event: error\ndata: {json.dumps(REMOVED)}\n\n"),
+    ],
+    ids=["before", "while they are read"],
+)
+def test_a_job_whose_events_were_removed_is_waited_for_like_any_other(
+    client: Callable[[Answers], Both], gone: Callable[[], httpx.Response]
+) -> None:
+    answers, _ = answered(gone(), job("succeeded"))
+    assert client(answers).wait("j").state == "succeeded"
+    answers, _ = answered(gone(), job("cancelled"))
+    with pytest.raises(JobEnded, match="cancelled"):
+        client(answers).wait("j")
+    answers, _ = answered(gone())
+    with pytest.raises(ApiError) as found:
+        client(answers).events("j")
+    assert found.value.code == "events_removed"
+    answers, _ = answered(refusal(404, "job_not_found"))
+    with pytest.raises(NotFound):
+        client(answers).wait("j")
+
+
 def written(text: str, state: str | None) -> httpx.Response:
     choice = {"text": text, "finish_reason": "length", "state_id": state}
     return httpx.Response(200, json={"choices": [choice]})

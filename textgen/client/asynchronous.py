@@ -12,9 +12,9 @@ import httpx
 
 from textgen.client import calls, workflows
 from textgen.client.calls import Call
-from textgen.client.errors import JobEnded
+from textgen.client.errors import ApiError, JobEnded
 from textgen.client.exchange import TIMEOUT, Configured, Exchange, read
-from textgen.client.following import Following
+from textgen.client.following import EVENTS_REMOVED, Following
 from textgen.client.shapes import Event, Job
 from textgen.client.workflows import Progress, Steps, Wait
 from textgen.errors import TextgenError
@@ -103,9 +103,16 @@ class AsyncTextgen:
     async def wait(
         self, job_id: str, *, on_event: Callable[[Event], object] = lambda _: None
     ) -> Job:
-        """The job once it has succeeded, of whatever kind; raises JobEnded where it did not."""
-        async for event in self.events(job_id):
-            on_event(event)
+        """The job once it has succeeded, of whatever kind; raises JobEnded where it did not.
+
+        Of one that ended so long ago that its events were removed, no event is told.
+        """
+        try:
+            async for event in self.events(job_id):
+                on_event(event)
+        except ApiError as error:
+            if error.code != EVENTS_REMOVED:
+                raise
         ended = await self.job(job_id)
         if ended.state != "succeeded":
             raise JobEnded(ended)

@@ -15,6 +15,7 @@ from textgen.client.shapes import Event
 PATIENCE = 90.0  # a service may be restarted while a job is followed
 SILENCE = httpx.Timeout(connect=5, read=60, write=60, pool=5)  # it says something every 15 s
 PAUSE = 0.5
+EVENTS_REMOVED = "events_removed"  # some time after a job's end
 
 
 class Following:
