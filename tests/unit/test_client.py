@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
+from tests.unit.cli.service import Service, running_service
 from textgen.client import (
     ApiError,
     AsyncTextgen,
@@ -421,6 +424,45 @@ def test_a_job_whose_events_were_removed_is_waited_for_like_any_other(
     answers, _ = answered(refusal(404, "job_not_found"))
     with pytest.raises(NotFound):
         client(answers).wait("j")
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """What the environment names as the proxy for everything."""
+    for name in ("http_proxy", "all_proxy", "no_proxy", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with running_service(tmp_path) as service:
+        monkeypatch.setenv("HTTP_PROXY", service.variables["TEXTGEN_BASE_URL"])
+        yield service
+
+
+def ask(kind: str, base_url: str) -> None:
+    """For a job that is not there, or of a service that is not."""
+
+    async def awaited() -> None:
+        async with AsyncTextgen(base_url, "tg_1") as client:
+            await client.job("j")
+
+    with suppress(NotFound, ServiceUnreachable):
+        if kind == "awaited":
+            asyncio.run(awaited())
+            return
+        with Textgen(base_url, "tg_1") as client:
+            client.job("j")
+
+
+@pytest.mark.parametrize("kind", ["waiting", "awaited"])
+def test_a_proxy_is_not_told_the_key_of_a_service_on_this_machine(
+    proxy: Service, kind: str
+) -> None:
+    for host in ("127.0.0.1", "127.8.9.1", "[::1]", "localhost", "LOCALHOST"):
+        ask(kind, f"http://{host}:9/v1")
+    assert proxy.answers.asked == []
+
+    ask(kind, "http://service.invalid/v1")
+    assert [line for line, _ in proxy.answers.asked] == [
+        "GET http://service.invalid/v1/jobs/j Bearer tg_1"
+    ]
 
 
 def written(text: str, state: str | None) -> httpx.Response:

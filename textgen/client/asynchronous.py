@@ -13,7 +13,7 @@ import httpx
 from textgen.client import calls, workflows
 from textgen.client.calls import Call
 from textgen.client.errors import ApiError, JobEnded
-from textgen.client.exchange import TIMEOUT, Configured, Exchange, read
+from textgen.client.exchange import TIMEOUT, Configured, Exchange, on_loopback, read
 from textgen.client.following import EVENTS_REMOVED, Following
 from textgen.client.shapes import Event, Job
 from textgen.client.workflows import Progress, Steps, Wait
@@ -47,7 +47,9 @@ class AsyncTextgen:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.api_key = api_key
-        self._http = httpx.AsyncClient(timeout=TIMEOUT, transport=transport)
+        self._http = httpx.AsyncClient(
+            timeout=TIMEOUT, transport=transport, trust_env=not on_loopback(self.base_url)
+        )
 
     @classmethod
     def beside(cls, client: Configured) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -16,6 +17,15 @@ TIMEOUT = httpx.Timeout(connect=5, read=120, write=120, pool=5)
 TRIES = 4
 LONGEST_WAIT = 30.0
 STATUSES = frozenset({408, 429, 502, 503, 504})  # that may be otherwise in a moment
+
+
+def on_loopback(base_url: str) -> bool:
+    """Whether an address is this machine's own: no proxy is asked for it, nor told its key."""
+    host = httpx.URL(base_url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Configured(Protocol):

@@ -13,7 +13,7 @@ import httpx
 from textgen.client import calls, workflows
 from textgen.client.calls import Call
 from textgen.client.errors import ApiError, JobEnded
-from textgen.client.exchange import TIMEOUT, Configured, Exchange, read
+from textgen.client.exchange import TIMEOUT, Configured, Exchange, on_loopback, read
 from textgen.client.following import EVENTS_REMOVED, Following
 from textgen.client.shapes import Event, Job
 from textgen.client.workflows import Progress, Steps, Wait
@@ -44,6 +44,7 @@ class Textgen:
 
     Raises ApiError and ServiceUnreachable, each with a ``code`` and a ``remedy``. A request that
     was not answered, or too much at once, is sent again a few times; no job is made twice.
+    Proxies of the environment (HTTP_PROXY) are used, but not for an address of this machine.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Textgen:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.api_key = api_key
-        self._http = httpx.Client(timeout=TIMEOUT, transport=transport)
+        self._http = httpx.Client(
+            timeout=TIMEOUT, transport=transport, trust_env=not on_loopback(self.base_url)
+        )
 
     @classmethod
     def beside(cls, client: Configured) -> Self:
