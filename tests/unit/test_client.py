@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
+from tests.unit.cli.service import Service, running_service
 from textgen.client import (
     ApiError,
     AsyncTextgen,
@@ -128,6 +131,13 @@ def event(number: int) -> str:
 
 
 END = "event: end\ndata: {}\n\n"
+STREAM = {"content-type": "text/event-stream; charset=utf-8"}
+
+
+def stream(text: str) -> httpx.Response:
+    return httpx.Response(200, text=text, headers=STREAM)
+
+
 NEXT = {
     "model": "m",
     "state_id": "s",
@@ -195,6 +205,49 @@ def test_patience_ends(client: Callable[[Answers], Both]) -> None:
     answers, _ = answered(*[httpx.ConnectError("refused")] * 4)
     with pytest.raises(ServiceUnreachable, match="textgen up"):
         client(answers).next_tokens("m")
+
+
+@pytest.mark.parametrize("name", ["job", "events", "wait"])
+def test_a_redirect_is_an_error_that_says_where_the_service_is(
+    client: Callable[[Answers], Both], name: str
+) -> None:
+    """As of a proxy that wants https; followed, the key would be sent wherever it says."""
+
+    def moved(request: httpx.Request) -> httpx.Response:
+        location = str(request.url.copy_with(scheme="https"))
+        return httpx.Response(301, html="<h1>Moved</h1>", headers={"Location": location})
+
+    with pytest.raises(InvalidRequest) as found:
+        getattr(client(moved), name)("j")
+
+    assert (found.value.status, found.value.code) == (301, "redirected")
+    assert found.value.message == (
+        "http://service/v1 redirects to https://service/v1. Give that address as base_url."
+    )
+
+
+@pytest.mark.parametrize("status", [301, 304])
+def test_what_is_no_success_is_an_error(client: Callable[[Answers], Both], status: int) -> None:
+    answers, asked = answered(httpx.Response(status), httpx.Response(status))
+    for name in ("job", "events"):
+        with pytest.raises(ApiError, match=f"answered with status {status}"):
+            getattr(client(answers), name)("j")
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("name", ["job", "events", "wait"])
+def test_a_page_instead_of_an_answer_is_said_to_be_another_service_s(
+    client: Callable[[Answers], Both], name: str
+) -> None:
+    answers, asked = answered(httpx.Response(200, html="<h1>Welcome</h1>"))
+
+    with pytest.raises(
+        ServiceFailed, match=f"What answers at {URL} is no textgen service"
+    ) as found:
+        getattr(client(answers), name)("j")
+
+    assert (found.value.status, found.value.code) == (200, "foreign_answer")
+    assert len(asked) == 1
 
 
 def test_a_job_is_asked_for_under_one_key_however_often(client: Callable[[Answers], Both]) -> None:
@@ -302,11 +355,11 @@ def test_events_come_once_each_over_broken_connections(client: Callable[[Answers
                 yield piece
 
     answers, asked = answered(
-        httpx.Response(200, stream=Broken()),
+        httpx.Response(200, stream=Broken(), headers=STREAM),
         httpx.ConnectError("refused"),
         refusal(503, "unavailable", retry_after="1"),
-        httpx.Response(200, text=": still here\n\n" + event(2)),  # drained: no end was told
-        httpx.Response(200, text=event(3) + END),
+        stream(": still here\n\n" + event(2)),  # drained: no end was told
+        stream(event(3) + END),
     )
 
     found = client(answers).events("j")
@@ -329,20 +382,87 @@ def test_a_service_that_stays_away_is_given_up(
 
 def test_waiting_tells_events_and_raises_for_another_end(client: Callable[[Answers], Both]) -> None:
     told: list[str] = []
-    answers, _ = answered(httpx.Response(200, text=event(1) + END), job("succeeded"))
+    answers, _ = answered(stream(event(1) + END), job("succeeded"))
     ended = client(answers).wait("j", on_event=lambda each: told.append(each.message))
     assert (ended.state, told) == ("succeeded", ["Event 1"])
 
     error = {"code": "training_diverged", "message": "The loss left the finite numbers."}
-    answers, _ = answered(httpx.Response(200, text=END), job("failed", error))
+    answers, _ = answered(stream(END), job("failed", error))
     with pytest.raises(JobEnded, match="finite numbers") as found:
         client(answers).wait("j")
     assert found.value.code == "training_diverged"
     assert found.value.job.state == "failed"
 
-    answers, _ = answered(httpx.Response(200, text=END), job("cancelled"))
+    answers, _ = answered(stream(END), job("cancelled"))
     with pytest.raises(JobEnded, match="cancelled"):
         client(answers).wait("j")
+
+
+REMOVED = {"error": {"message": "They were removed.", "code": "events_removed"}}
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        lambda: refusal(410, "events_removed"),
+        lambda: stream(f"event: error\ndata: {json.dumps(REMOVED)}\n\n"),
+    ],
+    ids=["before", "while they are read"],
+)
+def test_a_job_whose_events_were_removed_is_waited_for_like_any_other(
+    client: Callable[[Answers], Both], gone: Callable[[], httpx.Response]
+) -> None:
+    answers, _ = answered(gone(), job("succeeded"))
+    assert client(answers).wait("j").state == "succeeded"
+    answers, _ = answered(gone(), job("cancelled"))
+    with pytest.raises(JobEnded, match="cancelled"):
+        client(answers).wait("j")
+    answers, _ = answered(gone())
+    with pytest.raises(ApiError) as found:
+        client(answers).events("j")
+    assert found.value.code == "events_removed"
+    answers, _ = answered(refusal(404, "job_not_found"))
+    with pytest.raises(NotFound):
+        client(answers).wait("j")
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """What the environment names as the proxy for everything."""
+    for name in ("http_proxy", "all_proxy", "no_proxy", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with running_service(tmp_path) as service:
+        monkeypatch.setenv("HTTP_PROXY", service.variables["TEXTGEN_BASE_URL"])
+        yield service
+
+
+def ask(kind: str, base_url: str) -> None:
+    """For a job that is not there, or of a service that is not."""
+
+    async def awaited() -> None:
+        async with AsyncTextgen(base_url, "tg_1") as client:
+            await client.job("j")
+
+    with suppress(NotFound, ServiceUnreachable):
+        if kind == "awaited":
+            asyncio.run(awaited())
+            return
+        with Textgen(base_url, "tg_1") as client:
+            client.job("j")
+
+
+@pytest.mark.parametrize("kind", ["waiting", "awaited"])
+def test_a_proxy_is_not_told_the_key_of_a_service_on_this_machine(
+    proxy: Service, kind: str
+) -> None:
+    for host in ("127.0.0.1", "127.8.9.1", "[::1]", "localhost", "LOCALHOST"):
+        ask(kind, f"http://{host}:9/v1")
+    assert proxy.answers.asked == []
+
+    ask(kind, "http://service.invalid/v1")
+    assert [line for line, _ in proxy.answers.asked] == [
+        "GET http://service.invalid/v1/jobs/j Bearer tg_1"
+    ]
 
 
 def written(text: str, state: str | None) -> httpx.Response:

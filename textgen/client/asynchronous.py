@@ -12,9 +12,9 @@ import httpx
 
 from textgen.client import calls, workflows
 from textgen.client.calls import Call
-from textgen.client.errors import JobEnded
-from textgen.client.exchange import TIMEOUT, Configured, Exchange, read
-from textgen.client.following import Following
+from textgen.client.errors import ApiError, JobEnded
+from textgen.client.exchange import TIMEOUT, Configured, Exchange, on_loopback, read
+from textgen.client.following import EVENTS_REMOVED, Following
 from textgen.client.shapes import Event, Job
 from textgen.client.workflows import Progress, Steps, Wait
 from textgen.errors import TextgenError
@@ -47,7 +47,9 @@ class AsyncTextgen:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.api_key = api_key
-        self._http = httpx.AsyncClient(timeout=TIMEOUT, transport=transport)
+        self._http = httpx.AsyncClient(
+            timeout=TIMEOUT, transport=transport, trust_env=not on_loopback(self.base_url)
+        )
 
     @classmethod
     def beside(cls, client: Configured) -> Self:
@@ -88,7 +90,7 @@ class AsyncTextgen:
         while not following.ended:
             try:
                 async with self._http.stream(**following.arguments()) as response:
-                    if response.is_error:
+                    if not following.streams(response):
                         await response.aread()
                         await asyncio.sleep(following.refused(response))
                         continue
@@ -103,9 +105,16 @@ class AsyncTextgen:
     async def wait(
         self, job_id: str, *, on_event: Callable[[Event], object] = lambda _: None
     ) -> Job:
-        """The job once it has succeeded, of whatever kind; raises JobEnded where it did not."""
-        async for event in self.events(job_id):
-            on_event(event)
+        """The job once it has succeeded, of whatever kind; raises JobEnded where it did not.
+
+        Of one that ended so long ago that its events were removed, no event is told.
+        """
+        try:
+            async for event in self.events(job_id):
+                on_event(event)
+        except ApiError as error:
+            if error.code != EVENTS_REMOVED:
+                raise
         ended = await self.job(job_id)
         if ended.state != "succeeded":
             raise JobEnded(ended)
@@ -122,7 +131,7 @@ class AsyncTextgen:
                 continue
             seconds = exchange.wait(response)
             if seconds is None:
-                return read(call, response)
+                return read(call, response, self.base_url)
             await asyncio.sleep(seconds)
 
     async def _run(self, steps: Steps[T]) -> T:

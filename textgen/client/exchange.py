@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any, Protocol, TypeVar
 
 import httpx
 
 from textgen.client.calls import Call
-from textgen.client.errors import ServiceUnreachable, error_of
+from textgen.client.errors import InvalidRequest, ServiceFailed, ServiceUnreachable, error_of
 
 T = TypeVar("T")
 TIMEOUT = httpx.Timeout(connect=5, read=120, write=120, pool=5)
 TRIES = 4
 LONGEST_WAIT = 30.0
 STATUSES = frozenset({408, 429, 502, 503, 504})  # that may be otherwise in a moment
+
+
+def on_loopback(base_url: str) -> bool:
+    """Whether an address is this machine's own: no proxy is asked for it, nor told its key."""
+    host = httpx.URL(base_url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Configured(Protocol):
@@ -81,18 +91,43 @@ def seconds_of(headers: Mapping[str, str]) -> float:
         return 1.0
 
 
-def read(call: Call[T], response: httpx.Response) -> T:
+def read(call: Call[T], response: httpx.Response, base_url: str) -> T:
     """The answer; raises what the service says instead of one."""
-    check(response)
-    return call.read(response.json())
+    check(response, base_url)
+    try:
+        answer = response.json()
+    except ValueError:
+        raise no_service(response, base_url, "JSON") from None
+    return call.read(answer)
 
 
-def check(response: httpx.Response) -> None:
-    """Raise ApiError for an answer that is none."""
-    if not response.is_error:
+def check(response: httpx.Response, base_url: str) -> None:
+    """Raise ApiError for an answer that is none, a redirect too: a key stays where it was given."""
+    if response.is_success:
         return
+    request_id = response.headers.get("x-request-id")
+    if response.next_request is not None:
+        address = str(response.next_request.url)
+        base = address.removesuffix(str(response.request.url).removeprefix(base_url))
+        raise InvalidRequest(
+            f"{base_url} redirects to {base}. Give that address as base_url.",
+            status=response.status_code,
+            code="redirected",
+            request_id=request_id,
+        )
     try:
         body = response.json()
     except ValueError:
         body = None
-    raise error_of(response.status_code, body, response.headers.get("x-request-id"))
+    raise error_of(response.status_code, body, request_id)
+
+
+def no_service(response: httpx.Response, base_url: str, wanted: str) -> ServiceFailed:
+    """The error for a success that does not say what the service would."""
+    return ServiceFailed(
+        f"What answers at {base_url} is no textgen service: the answer is not {wanted}. Give "
+        "another base_url.",
+        status=response.status_code,
+        code="foreign_answer",
+        request_id=response.headers.get("x-request-id"),
+    )

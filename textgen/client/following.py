@@ -9,12 +9,13 @@ from typing import Any
 import httpx
 
 from textgen.client.errors import ServiceUnreachable, error_of
-from textgen.client.exchange import STATUSES, check, seconds_of
+from textgen.client.exchange import STATUSES, check, no_service, seconds_of
 from textgen.client.shapes import Event
 
 PATIENCE = 90.0  # a service may be restarted while a job is followed
 SILENCE = httpx.Timeout(connect=5, read=60, write=60, pool=5)  # it says something every 15 s
 PAUSE = 0.5
+EVENTS_REMOVED = "events_removed"  # some time after a job's end
 
 
 class Following:
@@ -22,6 +23,7 @@ class Following:
 
     def __init__(self, base_url: str, api_key: str, job_id: str, after: int) -> None:
         self.ended = False
+        self._base_url = base_url
         self._url = f"{base_url}/jobs/{job_id}/events?stream=true"
         self._key = api_key
         self._seen = after
@@ -33,6 +35,11 @@ class Following:
         self._name, self._data = "message", []
         headers = {"Authorization": f"Bearer {self._key}", "Last-Event-ID": str(self._seen)}
         return {"method": "GET", "url": self._url, "headers": headers, "timeout": SILENCE}
+
+    def streams(self, response: httpx.Response) -> bool:
+        """Whether an answer is one whose lines are to be taken; `refused` judges any other."""
+        kind = response.headers.get("content-type", "").partition(";")[0].strip()
+        return response.is_success and kind.lower() == "text/event-stream"
 
     def take(self, line: str) -> Event | None:
         """The event that a line completes, if it does; raises ApiError for one that is an error."""
@@ -51,7 +58,8 @@ class Following:
     def refused(self, response: httpx.Response) -> float:
         """Seconds until the next try; raises ApiError where another brings nothing else."""
         if response.status_code not in STATUSES or self._patience_is_over():
-            check(response)
+            check(response, self._base_url)
+            raise no_service(response, self._base_url, "a stream of events")
         return min(seconds_of(response.headers), PATIENCE)
 
     def broke_off(self, error: httpx.TransportError | None) -> float:

@@ -12,9 +12,9 @@ import httpx
 
 from textgen.client import calls, workflows
 from textgen.client.calls import Call
-from textgen.client.errors import JobEnded
-from textgen.client.exchange import TIMEOUT, Configured, Exchange, read
-from textgen.client.following import Following
+from textgen.client.errors import ApiError, JobEnded
+from textgen.client.exchange import TIMEOUT, Configured, Exchange, on_loopback, read
+from textgen.client.following import EVENTS_REMOVED, Following
 from textgen.client.shapes import Event, Job
 from textgen.client.workflows import Progress, Steps, Wait
 from textgen.errors import TextgenError
@@ -44,6 +44,7 @@ class Textgen:
 
     Raises ApiError and ServiceUnreachable, each with a ``code`` and a ``remedy``. A request that
     was not answered, or too much at once, is sent again a few times; no job is made twice.
+    Proxies of the environment (HTTP_PROXY) are used, but not for an address of this machine.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Textgen:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.api_key = api_key
-        self._http = httpx.Client(timeout=TIMEOUT, transport=transport)
+        self._http = httpx.Client(
+            timeout=TIMEOUT, transport=transport, trust_env=not on_loopback(self.base_url)
+        )
 
     @classmethod
     def beside(cls, client: Configured) -> Self:
@@ -92,7 +95,7 @@ class Textgen:
         while not following.ended:
             try:
                 with self._http.stream(**following.arguments()) as response:
-                    if response.is_error:
+                    if not following.streams(response):
                         response.read()
                         time.sleep(following.refused(response))
                         continue
@@ -105,9 +108,16 @@ class Textgen:
                 time.sleep(following.broke_off(error))
 
     def wait(self, job_id: str, *, on_event: Callable[[Event], object] = lambda _: None) -> Job:
-        """The job once it has succeeded, of whatever kind; raises JobEnded where it did not."""
-        for event in self.events(job_id):
-            on_event(event)
+        """The job once it has succeeded, of whatever kind; raises JobEnded where it did not.
+
+        Of one that ended so long ago that its events were removed, no event is told.
+        """
+        try:
+            for event in self.events(job_id):
+                on_event(event)
+        except ApiError as error:
+            if error.code != EVENTS_REMOVED:
+                raise
         ended = self.job(job_id)
         if ended.state != "succeeded":
             raise JobEnded(ended)
@@ -124,7 +134,7 @@ class Textgen:
                 continue
             seconds = exchange.wait(response)
             if seconds is None:
-                return read(call, response)
+                return read(call, response, self.base_url)
             time.sleep(seconds)
 
     def _run(self, steps: Steps[T]) -> T:

@@ -151,7 +151,10 @@ class Api:
                 text = line.removeprefix("data:").strip()
                 if text == "[DONE]":
                     return
-                chunk = json.loads(text)
+                try:
+                    chunk = json.loads(text)
+                except ValueError:  # the end of the line is missing
+                    break
                 if "error" in chunk:
                     raise _refused(200, chunk)
                 yield chunk
@@ -160,16 +163,43 @@ class Api:
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         with self._reached():
             response = self._client.request(method, path, **arguments)
-        _check(response)
-        return response.json()
+        self._check(response)
+        return self._parsed(response.content)
 
     @contextmanager
     def _streamed(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
         with self._reached(), self._client.stream(method, path, **arguments) as response:
-            if response.is_error:
+            if not response.is_success:
                 response.read()
-                _check(response)
+                self._check(response)
             yield response
+
+    def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        if response.next_request is not None:
+            address = str(response.next_request.url)
+            base = address.removesuffix(str(response.request.url).removeprefix(self.server.url))
+            raise RequestFailed(
+                f"{self.server.url} redirects to {base}. Set TEXTGEN_BASE_URL to that address.",
+                status=response.status_code,
+                code="redirected",
+                param=None,
+            )
+        try:
+            body = response.json()
+        except ValueError:
+            body = {}
+        raise _refused(response.status_code, body if isinstance(body, dict) else {})
+
+    def _parsed(self, text: str | bytes) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise ServerUnreachable(
+                f"What answers at {self.server.url} is no textgen server: the answer is not JSON. "
+                "Name another in TEXTGEN_BASE_URL."
+            ) from None
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -193,16 +223,6 @@ def path_of(*parts: str) -> str:
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _check(response: httpx.Response) -> None:
-    if not response.is_error:
-        return
-    try:
-        body = response.json()
-    except ValueError:
-        body = {}
-    raise _refused(response.status_code, body if isinstance(body, dict) else {})
 
 
 def _refused(status: int, body: Mapping[str, Any]) -> RequestFailed:

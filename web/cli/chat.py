@@ -20,7 +20,7 @@ from web.cli.generate import defaults_of
 from web.cli.going_on import StateStreams
 from web.cli.language import _
 from web.cli.sampling import chosen_from, sampling_options
-from web.cli.terminal import json_option
+from web.cli.terminal import json_option, piped
 
 Message = dict[str, str]
 UNDO = "/undo"
@@ -65,7 +65,7 @@ def _lines() -> Iterator[str]:
     """What is typed, or standard input line by line."""
     while True:
         if sys.stdin.isatty():
-            click.secho("> ", nl=False, bold=True)
+            click.secho("> ", nl=False, bold=True, err=piped())
         line = sys.stdin.readline()
         if not line:
             return

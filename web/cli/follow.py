@@ -25,6 +25,7 @@ from web.translation import translated_event
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 90.0  # a server may be restarted while we watch
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
+AWAY = frozenset({408, 429, 502, 503, 504})  # from a server, or a proxy before one, in a restart
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 QUIET = frozenset({"progress", "checkpoint", "plan"})
 
@@ -247,6 +248,6 @@ def patiently(call: Callable[[], Any]) -> Any:
             if time.monotonic() > give_up:
                 raise
         except RequestFailed as error:
-            if error.status not in (429, 503) or time.monotonic() > give_up:
+            if error.status not in AWAY or time.monotonic() > give_up:
                 raise
         time.sleep(2 * POLL_SECONDS)

@@ -14,7 +14,7 @@ from web.cli.growing_text import GrowingText
 from web.cli.interactive import Conversation, lines_of_input
 from web.cli.language import _
 from web.cli.sampling import chosen_from, sampling_options
-from web.cli.terminal import json_option, print_json
+from web.cli.terminal import json_option, piped, print_json
 
 
 def body_of(api: Api, model: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def generate(model: str, prompt: str, as_json: bool, interactive: bool, **given:
     if interactive:
         growing = GrowingText(api, body_of(api, model, given), prompt)
         if sys.stdin.isatty():
-            click.secho(f"{prompt}\n" if prompt else "", nl=False, bold=True)
+            click.secho(f"{prompt}\n" if prompt else "", nl=False, bold=True, err=piped())
             click.secho(_("/help lists what a line can be."), err=True, dim=True)
         Conversation(growing).run(lines_of_input())
         return 0

@@ -16,7 +16,7 @@ import click
 from textgen.errors import TextgenError
 from web.cli.growing_text import GrowingText, shown
 from web.cli.language import _, said
-from web.cli.terminal import notes, print_table
+from web.cli.terminal import notes, piped, print_table
 
 MARK = "› "
 
@@ -157,11 +157,14 @@ class Conversation:
 def lines_of_input() -> Iterator[str]:
     """The lines that somebody types or pipes in, without their ends."""
     typed = sys.stdin.isatty()
-    if typed:
+    beside = typed and piped()  # the mark has no place among the results
+    if typed and not beside:
         with suppress(ImportError):
             import readline  # noqa: F401 - gives `input` its editing keys
     while True:
         try:
-            yield input(MARK if typed else "")
+            if beside:
+                click.echo(MARK, nl=False, err=True)
+            yield input(MARK if typed and not beside else "")
         except (EOFError, KeyboardInterrupt):
             return

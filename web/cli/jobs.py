@@ -6,6 +6,7 @@ import itertools
 import shlex
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import click
 from web.cli import completion
 from web.cli.api import connect, path_of, save
 from web.cli.figures import figures
-from web.cli.follow import ENDED, Left, describe, follow, print_events
+from web.cli.follow import ENDED, Left, describe, follow, patiently, print_events
 from web.cli.language import _, named, said
 from web.cli.losses import losses_of
 from web.cli.terminal import ago, json_option, notes, print_json, print_table, results, span
@@ -84,6 +85,10 @@ def show(job_id: str, following: bool, as_json: bool) -> int:
 @json_option
 def logs(job_id: str, following: bool, as_json: bool) -> int:
     """Print a job's events, the oldest first."""
+    if following and as_json:
+        raise click.UsageError(
+            _("--follow prints events as they come, which are no JSON: leave out one of the two.")
+        )
     api = connect()
     if as_json:
         path, found, after = path_of("jobs", job_id, "events"), [], 0
@@ -95,15 +100,18 @@ def logs(job_id: str, following: bool, as_json: bool) -> int:
             after = page["data"][-1]["id"]
         print_json(found)
         return 0
-    console = results()
-    seen = print_events(api, job_id, console, 0)
+    console, seen = results(), 0
+    read = partial(api.get, path_of("jobs", job_id))
+    job = read()
     try:
-        while following and api.get(path_of("jobs", job_id))["state"] not in ENDED:
-            time.sleep(1)
+        while True:  # the state is read first: a job that has ended has told all its events
             seen = print_events(api, job_id, console, seen)
+            if not following or job["state"] in ENDED:
+                return 0
+            time.sleep(1)
+            job = patiently(read)
     except KeyboardInterrupt:
         return 1
-    return 0
 
 
 def _act(job_id: str, verb: str, as_json: bool) -> dict[str, Any]:

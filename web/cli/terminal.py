@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,11 @@ json_option = click.option(
 def notes() -> Console:
     """Where progress and remarks go, so that results can be piped away from them."""
     return Console(stderr=True, markup=False, highlight=False)
+
+
+def piped() -> bool:
+    """Whether standard output is for another program: what helps to type goes elsewhere then."""
+    return not sys.stdout.isatty()
 
 
 def print_json(value: Any) -> None:

@@ -73,13 +73,13 @@ def trace(
         save_page(api, ended, page)
     report = report_of(api, ended)
     found = report.get("traces")
-    if as_json:
-        print_json(found)
-        return 0
     if found is None:
         reason = report["missing"].get("traces")
         click.echo(_("Nothing was traced: %(reason)s") % {"reason": reason}, err=True)
         return 1
+    if as_json:
+        print_json(found)
+        return 0
     for token in found["tokens"]:
         click.echo(coloured(token), nl=False)
     click.echo()

@@ -22,6 +22,7 @@ class Answers(BaseHTTPRequestHandler):
     table: dict[str, tuple[int, str, bytes]]
     asked: list[tuple[str, bytes]]
     languages: list[str]
+    elsewhere = ""  # where a proxy before it sends everybody
 
     def do_GET(self) -> None:
         self._answer()
@@ -35,7 +36,11 @@ class Answers(BaseHTTPRequestHandler):
         self.languages.append(self.headers.get("Accept-Language", ""))
         unknown = (404, "application/json", b'{"error": {"message": "No such thing."}}')
         status, kind, answer = self.table.get(f"{self.command} {self.path}", unknown)
+        if self.elsewhere:
+            status, kind, answer = 301, "text/html", b"<h1>Moved Permanently</h1>"
         self.send_response(status)
+        if self.elsewhere:
+            self.send_header("Location", self.elsewhere + self.path)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -60,6 +65,13 @@ class Service:
     def put_stream(self, request: str, *events: str) -> None:
         body = "".join(f"data: {event}\n\n" for event in events)
         self.answers.table[request] = (200, "text/event-stream", body.encode())
+
+    def put_page(self, request: str, page: str) -> None:
+        self.answers.table[request] = (200, "text/html", page.encode())
+
+    def redirect(self, address: str) -> None:
+        """Answer as a proxy does that sends all requests to another address."""
+        self.answers.elsewhere = address
 
     @property
     def languages(self) -> list[str]:

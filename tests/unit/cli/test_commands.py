@@ -155,6 +155,38 @@ def test_a_refused_key_says_where_keys_come_from(service: Service) -> None:
     assert "TEXTGEN_API_KEY" in service.run("models").stderr
 
 
+@pytest.mark.parametrize(
+    "words", [("jobs",), ("jobs", "logs", "ftjob-1"), ("files", "content", "file-1", "--out"),
+              ("generate", "m", "It")]
+)  # fmt: skip
+def test_a_redirect_is_a_failure_that_names_the_address(
+    service: Service, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """As of a proxy that wants https, whose own page is nobody's result."""
+    service.redirect("https://elsewhere")
+    target = tmp_path / "x"
+
+    found = service.run(*words, *([str(target)] if words[-1] == "--out" else []))
+
+    url = service.variables["TEXTGEN_BASE_URL"]
+    assert found.stderr.strip() == (
+        f"Error: {url} redirects to https://elsewhere. Set TEXTGEN_BASE_URL to that address."
+    )
+    assert (found.returncode, found.stdout) == (1, "")
+    assert not target.exists()
+
+
+def test_a_page_instead_of_an_answer_is_said_to_be_no_server_s(service: Service) -> None:
+    service.put_page("GET /v1/jobs?limit=20", "<h1>Welcome</h1>")
+
+    found = service.run("jobs")
+
+    assert found.returncode == 1
+    assert found.stderr.startswith("Error: What answers at http://127.0.0.1")
+    assert "is no textgen server" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_json_is_what_the_server_said(service: Service) -> None:
     models = [{"id": "lstm-auto", "owned_by": "preset", "description": "grows"}]
     service.put("GET /v1/models", {"object": "list", "data": models})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -16,12 +17,14 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from tests.unit.cli.service import ROOT, Service, running_service
 from web.cli import follow as following
 from web.cli.api import Api, Server
 from web.cli.follow import follow
+from web.cli.jobs import jobs
 
 JOB = "ftjob-1"
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9|10)[0-7](?:;\d+)*m")
@@ -96,6 +99,54 @@ def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         follow(Api(Server("http://127.0.0.1:9", "tg_1")), JOB, Console(file=io.StringIO()))
 
 
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_a_proxy_that_answers_while_the_server_is_restarted_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    away = iter([True, False, True])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if next(away, False):
+            return httpx.Response(status, html="<h1>Bad Gateway</h1>")
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, json={"data": [], "has_more": False})
+        return httpx.Response(200, json=job("succeeded"))
+
+    api = Api(Server("http://server", "tg_1"), httpx.MockTransport(answer))
+    assert follow(api, JOB, Console(file=io.StringIO()))["state"] == "succeeded"
+
+
+def test_logs_have_what_was_told_just_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job ends after its events were read, and the server is restarted then."""
+    told, restarting = [measured(1)], iter([False, True, False])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/events"):
+            found = [each for each in told if each["id"] > int(request.url.params["after"])]
+            told[1:] = [measured(2)]
+            return httpx.Response(200, json={"data": found, "has_more": False})
+        if next(restarting):
+            return httpx.Response(502)
+        return httpx.Response(200, json=job("succeeded" if len(told) > 1 else "running"))
+
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    api = Api(Server("http://server", "tg_1"), httpx.MockTransport(answer))
+    monkeypatch.setattr("web.cli.jobs.connect", lambda: api)
+    found = CliRunner().invoke(jobs, ["logs", JOB, "--follow"])
+
+    assert found.exit_code == 0, found.output
+    assert found.stdout.splitlines() == ["  Step 1 is measured", "  Step 2 is measured"]
+
+
+def test_logs_that_are_followed_are_no_json(tmp_path: Path) -> None:
+    with running_service(tmp_path) as service:
+        found = service.run("jobs", "logs", JOB, "--follow", "--json")
+
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "--follow prints events as they come" in found.stderr
+
+
 def test_a_terminal_has_the_losses_under_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "POLL_SECONDS", 0.05)
     states = iter(["running", "running", "succeeded"])
@@ -152,6 +203,19 @@ def test_a_pipe_has_no_control_characters(tmp_path: Path) -> None:
     assert "\x1b" not in run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_nothing_traced_is_a_failure_for_programs_too(
+    tmp_path: Path, as_json: tuple[str, ...]
+) -> None:
+    with running_service(tmp_path) as service:
+        put_trace(service)
+        service.put("GET /v1/files/file-2/content", {"missing": {"traces": "the text is empty"}})
+        run = service.run("trace", "m", "x", *as_json)
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "Nothing was traced: the text is empty" in run.stderr
+
+
 def test_what_a_terminal_cannot_show_is_no_failure(tmp_path: Path) -> None:
     with running_service(tmp_path) as service:
         put_trace(service)
@@ -188,3 +252,44 @@ def on_a_terminal(service: Service, *words: str, **variables: str) -> str:
     os.close(ours)
     assert process.wait(60) == 0, told.decode()
     return told.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "results", "mark"),
+    [
+        (
+            ("chat", "m", "--json"),
+            "hi\nho\n",
+            ['{"role": "assistant", "content": "Yes."}'] * 2,
+            "> ",
+        ),
+        (("generate", "m", "It", "-i"), "/text\n/keep a\n/go a\n", ["It", "It"], "› "),
+    ],
+    ids=["chat", "generate"],
+)
+def test_what_is_typed_beside_a_pipe_is_asked_for_on_standard_error(
+    tmp_path: Path, words: tuple[str, ...], lines: str, results: list[str], mark: str
+) -> None:
+    """Standard output has the results alone, each a line."""
+    with running_service(tmp_path) as service:
+        service.put("GET /v1/models/m", {"id": "m"})
+        reply = {"choices": [{"delta": {"content": "Yes."}}]}
+        service.put_stream("POST /v1/chat/completions", json.dumps(reply), "[DONE]")
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "web.cli", *words],
+            cwd=ROOT,
+            env={**os.environ, **service.variables, "TEXTGEN_HOME": str(service.folder)},
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(theirs)
+        os.write(ours, f"{lines}\x04".encode())
+        told, asked = process.communicate(timeout=60)
+        os.close(ours)
+
+    assert process.returncode == 0, asked
+    assert told.splitlines() == results
+    assert asked.count(mark) == lines.count("\n") + 1
