@@ -152,6 +152,42 @@ def test_a_hurry_cuts_the_drain_short(stage: Stage) -> None:
     assert time.monotonic() - began < 5
 
 
+class Unwritable(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_drain_is_whole_although_neither_lines_nor_ledger_can_be_written(
+    tmp_path: Path,
+) -> None:
+    kept = tmp_path / "kept"
+    worker = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        "    print('keeps what it has', flush=True)\n"
+        f"    time.sleep(0.3); pathlib.Path({str(kept)!r}).touch(); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(600)"
+    )
+    ledger = tmp_path / "children.json"
+    with Supervisor(ledger, Log(Unwritable(), ["one"])) as supervisor:
+        supervisor.start(program("one", worker))
+        while not (tmp_path / "ready").exists():
+            supervisor.turn(0.02)
+        ledger.with_suffix(".new").mkdir()  # no file can be written there
+
+        assert supervisor.drain(["one"], seconds=20) == []
+
+        assert kept.exists()
+        assert [entry.name for entry in read_ledger(ledger)] == ["one"]
+        ledger.with_suffix(".new").rmdir()
+        supervisor.turn(0.01)
+        assert read_ledger(ledger) == []  # caught up with
+
+
 def test_the_warden_is_replaced_when_it_dies(stage: Stage) -> None:
     def wardens() -> list[psutil.Process]:
         alive = [each for each in psutil.Process().children() if each.status() != "zombie"]

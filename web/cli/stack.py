@@ -107,8 +107,11 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End everything, drained or not."""
-        self._resources.close()
+        """Drain what is not drained yet, whatever has happened, then end everything."""
+        try:
+            self.drain()
+        finally:
+            self._resources.close()
 
     @property
     def url(self) -> str:
