@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from worker.stack.home_lock import AlreadyRunning, HomeLock, write_stack
-from worker.stack.ledger import Entry, read_ledger, sweep, write_ledger
+from worker.stack.ledger import Entry, entry_of, read_ledger, sweep, write_ledger
 from worker.stack.process_output import Lines, Log
 from worker.stack.supervisor import Backoff, Program, Supervisor
 
@@ -258,6 +259,43 @@ def test_a_stranger_under_a_remembered_number_is_left_alone(tmp_path: Path) -> N
     finally:
         stranger.kill()
         stranger.wait()
+
+
+@pytest.fixture
+def left() -> Iterator[tuple[subprocess.Popen[bytes], Entry]]:
+    """A process that a stack has left, and how it stands in the ledger."""
+    process = subprocess.Popen([sys.executable, "-c", SLEEPER], start_new_session=True)
+    entry = entry_of("one", process.pid)
+    if not entry.identity:
+        pytest.skip("this system tells no start of a process but by the clock")
+    try:
+        yield process, entry
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_left_is_known_after_the_clock_was_set(
+    tmp_path: Path, left: tuple[subprocess.Popen[bytes], Entry]
+) -> None:
+    process, entry = left
+    ledger = tmp_path / "children.json"
+    write_ledger(ledger, [replace(entry, started=entry.started - 3600)])
+
+    assert [each.name for each in sweep(ledger)] == ["one"]
+    process.wait(5)
+
+
+def test_another_that_started_at_the_same_time_is_a_stranger(
+    tmp_path: Path, left: tuple[subprocess.Popen[bytes], Entry]
+) -> None:
+    process, entry = left
+    boot, tick = entry.identity.split()
+    ledger = tmp_path / "children.json"
+    for other in (f"{boot} {int(tick) + 1}", f"another-boot {tick}"):
+        write_ledger(ledger, [replace(entry, identity=other)])
+        assert sweep(ledger) == []
+    assert process.poll() is None
 
 
 @pytest.mark.parametrize("damaged", ["", "{", "[1]", '[{"name": "x"}]'])
