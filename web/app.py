@@ -10,7 +10,7 @@ from functools import cache, partial
 from flask import Flask, Response, g, request
 
 from web import auth, cors, errors, openapi
-from web.metrics import Metrics
+from web.metrics import Metrics, method_label
 from web.pages import page
 from web.pages.batch_pages import batch_pages
 from web.pages.comparison import comparison
@@ -157,14 +157,15 @@ def _begin() -> None:
 
 def _begin_trace() -> None:
     """A span from here until the answer begins; the caller's trace goes on in it."""
+    method = method_label(request.method)
     route = request.path if request.url_rule is None else request.url_rule.rule
     values = {
-        "http.request.method": request.method,
+        "http.request.method": method,
         "http.route": route,
         "textgen.request_id": g.request_id,
     }
     context = tracing.parent(request.headers.get("traceparent"))
-    g.span = tracing.start(f"{request.method} {route}", context, values=values)
+    g.span = tracing.start(f"{method} {route}", context, values=values)
     g.span_token = tracing.enter(g.span)
 
 

@@ -12,6 +12,7 @@ from werkzeug.routing import Rule
 
 from worker.metrics.exposition import merged
 
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -46,8 +47,9 @@ class Metrics:
         return cast(Metrics, current_app.extensions["textgen-metrics"])
 
     def observe(self, rule: Rule | None, method: str, status: int, seconds: float) -> None:
-        """Count one request; unknown paths share one label, so that none can flood the series."""
+        """Count one request; unknown paths share a label, as methods do: none floods the series."""
         route = "unknown" if rule is None else rule.rule
+        method = method_label(method)
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(seconds)
 
@@ -59,6 +61,11 @@ class Metrics:
         """All figures in Prometheus' text format: this process', its jobs', and these."""
         whole = _Fixed(merged([*self._registry.collect(), *registry.collect(), *families]))
         return generate_latest(whole)
+
+
+def method_label(method: str) -> str:
+    """A request's method where HTTP has it, else other: clients may invent as many as they like."""
+    return method if method in METHODS else "other"
 
 
 class _Fixed(CollectorRegistry):

@@ -18,6 +18,7 @@ TextgenError (textgen.errors)
 ├── JobFailed               a job's own work failed for a reason that trying again won't mend
 └── Unavailable             a part is away; the same request may succeed later
     ├── DatabaseUnavailable
+    │   └── DatabaseFull    its disk is full: a DiskFull too, so nothing was taken
     ├── BrokerUnavailable
     ├── StorageUnavailable
     ├── NoWorker            no generation worker took the request in time
@@ -135,6 +136,12 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer, or is locked for too long."""
 
     default_code = "database_unavailable"
+
+
+class DatabaseFull(DiskFull, DatabaseUnavailable):
+    """The database's disk is full; nothing was written. Workers wait, as for one that is away."""
+
+    retry_after = 60.0
 
 
 class BrokerUnavailable(Unavailable):

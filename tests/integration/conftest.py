@@ -188,6 +188,22 @@ def store(backend: Backend, name: str) -> str:
     return name
 
 
+def fill_disk(database: Database) -> None:
+    """Write what the database refuses since its disk is full."""
+    own = Database(database.url)  # whose connection goes, and the bound with it
+    try:
+        with own.write() as connection:
+            if own.is_sqlite:
+                connection.exec_driver_sql("PRAGMA max_page_count = 1")  # as many as there are
+                connection.exec_driver_sql("CREATE TABLE big AS SELECT zeroblob(10000000)")
+            else:
+                connection.exec_driver_sql(
+                    "DO $$ BEGIN RAISE EXCEPTION 'No space left' USING ERRCODE = '53100'; END $$"
+                )
+    finally:
+        own.dispose()
+
+
 def admitted_at_once(count: int, url: str, submit: Callable[[Database], object]) -> int:
     """How many of so many submissions in one moment are admitted; each has its own connection."""
     ready = threading.Barrier(count)

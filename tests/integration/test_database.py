@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from tests.integration.conftest import migrate
+from tests.integration.conftest import fill_disk, migrate
 from worker.all_tables import METADATA
-from worker.errors import DatabaseUnavailable, InvalidSetting
+from worker.errors import DatabaseUnavailable, DiskFull, InvalidSetting
 from worker.storage.database import Database
 from worker.storage.tables import workers
 
@@ -203,3 +203,15 @@ def test_a_url_that_cannot_be_used(url: str) -> None:
 
     assert caught.value.param == "TEXTGEN_DATABASE_URL"
     assert "sqlite:///path" in caught.value.message
+
+
+def test_a_full_disk_is_said_and_passes(database: Database) -> None:
+    """Whoever rides out a database that is away rides out this."""
+    for kind in (DiskFull, DatabaseUnavailable):
+        with pytest.raises(kind, match="disk is full") as caught:
+            fill_disk(database)
+        assert (caught.value.code, getattr(caught.value, "retry_after", 0)) == ("disk_full", 60)
+
+    with database.write() as connection:
+        add_worker(connection, "w1")
+    assert names(database) == ["w1"]

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import pytest
 
-from tests.integration.conftest import run
+from tests.integration.conftest import fill_disk, run
 from worker.errors import DatabaseUnavailable, LeaseLost
-from worker.jobs import Job, Jobs
+from worker.jobs import Job, Jobs, Signals
 from worker.processes.lease import Lease
 from worker.settings import Settings
 from worker.storage.database import Database
@@ -92,6 +92,35 @@ def test_a_database_that_stays_away_costs_the_job(job: Job, settings: Settings) 
             lease.write(ask)
         with pytest.raises(LeaseLost):
             lease.keep()
+
+
+def test_a_full_database_is_waited_for(
+    jobs: Jobs, job: Job, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = threading.Event()
+    heartbeat = Jobs.heartbeat
+
+    def beat(self: Jobs, held: Job) -> Signals:
+        if full.is_set():
+            fill_disk(database)
+        return heartbeat(self, held)
+
+    def write() -> Job:
+        if full.is_set():
+            fill_disk(database)
+        return jobs.get("default", job.id)
+
+    monkeypatch.setattr(Jobs, "heartbeat", beat)
+    with Lease(jobs, job, settings.model_copy(update={"silence_seconds": 30.0})) as lease:
+        full.set()
+        lease.try_write(write)  # what may be left out is
+        threading.Timer(0.7, full.clear).start()
+
+        assert lease.write(write).id == job.id
+
+        lease.keep()
+        jobs.request_cancel("default", job.id)
+        until(lambda: lease.signals.cancel)
 
 
 def test_work_stops_although_the_database_never_answers(job: Job, settings: Settings) -> None:

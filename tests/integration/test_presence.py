@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from tests.integration.conftest import run
+from tests.integration.conftest import fill_disk, run
 from worker.backend import Backend
 from worker.processes.identity import Identity
 from worker.processes.presence import Presence, announce
@@ -90,6 +90,30 @@ def test_announcing(backend: Backend, presence: Presence) -> None:
         presence.leave("host-train-1", "now")  # as if somebody had swept it away
         _wait_until_seen(presence)
     assert presence.live() == []
+
+
+def test_a_heartbeat_outlives_whatever_goes_wrong(
+    backend: Backend, presence: Presence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat = Presence.heartbeat
+    beats: list[int] = []
+
+    def beat(self: Presence, name: str, incarnation: str) -> bool:
+        beats.append(1)
+        if len(beats) == 1:
+            fill_disk(backend.database)
+        if len(beats) == 2:
+            raise RuntimeError("nobody foresaw this")
+        return heartbeat(self, name, incarnation)
+
+    monkeypatch.setattr(Presence, "heartbeat", beat)
+    fast = replace(
+        backend, settings=backend.settings.model_copy(update={"heartbeat_seconds": 0.05})
+    )
+    with announce(fast, Identity("w1", "now", io.BytesIO()), "train", {"training": 1}):
+        silence(backend, "w1", 1000)
+        _wait_until_seen(presence)
+    assert len(beats) > 2
 
 
 def _wait_until_seen(presence: Presence) -> None:

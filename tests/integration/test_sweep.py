@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.integration.conftest import run, store
 from worker.backend import Backend
 from worker.batches.shard import ShardCounts
 from worker.errors import NotFound
+from worker.processes.orphans import FEW
 from worker.processes.sweep import KEEP_SESSIONS_SECONDS, Sweep
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.key_rows import AT_ONCE, SESSION_NAME, forget_sessions
@@ -69,6 +71,65 @@ def test_only_what_nothing_points_to_goes(backend: Backend, sweep: Sweep) -> Non
     sweep.run()
 
     assert set(backend.store.list()) == kept
+
+
+@pytest.mark.parametrize(("strange", "own"), [(1, 0), (8, 0), (FEW + 5, FEW)])
+def test_a_storage_of_another_database_is_left_alone(
+    backend: Backend,
+    sweep: Sweep,
+    caplog: pytest.LogCaptureFixture,
+    strange: int,
+    own: int,
+) -> None:
+    """An emptied database volume, or the storage of production in a fresh home."""
+    for number in range(strange):
+        store(backend, f"{('files', 'models')[number % 2]}/of-another-{number}")
+    for number in range(own):
+        name = store(backend, f"files/{number}")
+        backend.files.create("a", filename="a", purpose="batch", artifact=name, file="content")
+    before = set(backend.store.list())
+
+    for _ in range(3):
+        sweep.run()
+
+    assert set(backend.store.list()) == before
+    told = [each.getMessage() for each in caplog.records if "belong together" in each.getMessage()]
+    assert len(told) == 1 and f"{strange} artifacts" in told[0]
+
+
+def test_what_known_jobs_left_goes_however_much_it_is(backend: Backend, sweep: Sweep) -> None:
+    backend.jobs.submit("default", "training", {})
+    job = run(backend.jobs)
+    for step in range(2 * FEW):
+        store(backend, f"jobs/{job.id}/1/step-{step}")
+    backend.jobs.fail(job, {"code": "poison", "message": "", "param": None})
+
+    sweep.run()
+
+    assert list(backend.store.list()) == []
+
+
+def test_many_artifacts_take_few_questions(
+    backend: Backend, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.jobs.submit("default", "training", {})
+    job = run(backend.jobs)
+    for number in range(300):
+        folder = backend.settings.home / "artifacts" / "jobs" / job.id / "1" / f"step-{number}"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text('{"files": {}}')
+    backend.jobs.fail(job, {"code": "poison", "message": "", "param": None})
+    asked: list[int] = []
+    original = backend.database.read
+
+    def read() -> AbstractContextManager[sa.Connection]:
+        asked.append(1)
+        return original()
+
+    monkeypatch.setattr(backend.database, "read", read)
+
+    assert sweep.remove_orphans() == 300
+    assert len(asked) == 2  # once when they were found, once before they go
 
 
 def test_sessions_that_ended_long_ago_go(backend: Backend, sweep: Sweep) -> None:

@@ -144,4 +144,4 @@ def test_what_is_not_completed_goes(backend: Backend, uploads: Uploads) -> None:
     assert list(backend.store.list("uploads")) == []
     with pytest.raises(Conflict):
         add(backend, uploads, late, DATA[0])
-    assert Sweep(backend, young_seconds=0).remove_orphans("uploads") == 1  # of the refused part
+    assert Sweep(backend, young_seconds=0).remove_orphans() == 1  # of the refused part

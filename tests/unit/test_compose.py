@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +102,48 @@ def test_workers_get_the_time_to_drain(name: str) -> None:
     assert grace > Settings.model_fields["drain_seconds"].default
 
 
-def test_redis_keeps_and_evicts_as_the_service_expects() -> None:
-    lines = COMPOSE["configs"]["redis"]["content"].splitlines()
-    assert {"appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction"} <= set(lines)
-    assert any(line.startswith("requirepass ${REDIS_PASSWORD:?") for line in lines)
+def test_redis_keeps_and_evicts_as_the_service_expects(tmp_path: Path) -> None:
+    """Its script is run, with another redis-server that only tells what it was given."""
+    redis = SERVICES["redis"]
+    shell, option, script = redis["command"]
+    server, config = tmp_path / "redis-server", tmp_path / "redis.conf"
+    server.write_text('#!/bin/sh\necho "$#"; ls -l "$1"; cat "$1"\n')
+    server.chmod(0o755)
+
+    told = subprocess.run(
+        [shell, option, script.replace("$$", "$").replace("/tmp/redis.conf", str(config))],  # noqa: S108  in the container
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDISCLI_AUTH": "a-secret"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    assert told[0] == "1"  # its settings alone: a password would be seen by whoever lists processes
+    assert told[1].startswith("-rw-------")
+    assert set(told[2:]) == {
+        "requirepass a-secret", "appendonly yes", "appendfsync everysec", 'save ""',
+        "maxmemory-policy noeviction", "dir /data",
+    }  # fmt: skip
+    assert "/tmp" in redis["tmpfs"]  # noqa: S108
+    assert redis["environment"]["REDISCLI_AUTH"].startswith("${REDIS_PASSWORD:?")
     assert SERVICES["redis"]["image"].startswith("redis:8")
     assert SERVICES["postgres"]["image"].startswith("postgres:17")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_read_only_container_wants_an_inline_config(name: str) -> None:
+    """Compose refuses to start it: it could not write the file."""
+    service = SERVICES[name]
+    for kind in ("configs", "secrets"):
+        for given in service.get(kind, []):
+            source = given if isinstance(given, str) else given["source"]
+            assert "file" in COMPOSE[kind][source] or not service["read_only"]
+
+
+def test_postgresql_is_asked_where_the_service_asks_it() -> None:
+    """While it makes its tables at first, the image's server listens on its socket alone."""
+    test = SERVICES["postgres"]["healthcheck"]["test"]
+    assert test[:4] == ["CMD", "pg_isready", "-h", "127.0.0.1"]
 
 
 def test_gpu_workers_differ_from_the_others_by_the_gpu_alone() -> None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from worker.stack.home_lock import AlreadyRunning, HomeLock, write_stack
-from worker.stack.ledger import Entry, read_ledger, sweep, write_ledger
+from worker.stack.ledger import Entry, entry_of, read_ledger, sweep, write_ledger
 from worker.stack.process_output import Lines, Log
 from worker.stack.supervisor import Backoff, Program, Supervisor
 
@@ -152,6 +153,42 @@ def test_a_hurry_cuts_the_drain_short(stage: Stage) -> None:
     assert time.monotonic() - began < 5
 
 
+class Unwritable(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_drain_is_whole_although_neither_lines_nor_ledger_can_be_written(
+    tmp_path: Path,
+) -> None:
+    kept = tmp_path / "kept"
+    worker = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n"
+        "    print('keeps what it has', flush=True)\n"
+        f"    time.sleep(0.3); pathlib.Path({str(kept)!r}).touch(); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(600)"
+    )
+    ledger = tmp_path / "children.json"
+    with Supervisor(ledger, Log(Unwritable(), ["one"])) as supervisor:
+        supervisor.start(program("one", worker))
+        while not (tmp_path / "ready").exists():
+            supervisor.turn(0.02)
+        ledger.with_suffix(".new").mkdir()  # no file can be written there
+
+        assert supervisor.drain(["one"], seconds=20) == []
+
+        assert kept.exists()
+        assert [entry.name for entry in read_ledger(ledger)] == ["one"]
+        ledger.with_suffix(".new").rmdir()
+        supervisor.turn(0.01)
+        assert read_ledger(ledger) == []  # caught up with
+
+
 def test_the_warden_is_replaced_when_it_dies(stage: Stage) -> None:
     def wardens() -> list[psutil.Process]:
         alive = [each for each in psutil.Process().children() if each.status() != "zombie"]
@@ -222,6 +259,43 @@ def test_a_stranger_under_a_remembered_number_is_left_alone(tmp_path: Path) -> N
     finally:
         stranger.kill()
         stranger.wait()
+
+
+@pytest.fixture
+def left() -> Iterator[tuple[subprocess.Popen[bytes], Entry]]:
+    """A process that a stack has left, and how it stands in the ledger."""
+    process = subprocess.Popen([sys.executable, "-c", SLEEPER], start_new_session=True)
+    entry = entry_of("one", process.pid)
+    if not entry.identity:
+        pytest.skip("this system tells no start of a process but by the clock")
+    try:
+        yield process, entry
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_left_is_known_after_the_clock_was_set(
+    tmp_path: Path, left: tuple[subprocess.Popen[bytes], Entry]
+) -> None:
+    process, entry = left
+    ledger = tmp_path / "children.json"
+    write_ledger(ledger, [replace(entry, started=entry.started - 3600)])
+
+    assert [each.name for each in sweep(ledger)] == ["one"]
+    process.wait(5)
+
+
+def test_another_that_started_at_the_same_time_is_a_stranger(
+    tmp_path: Path, left: tuple[subprocess.Popen[bytes], Entry]
+) -> None:
+    process, entry = left
+    boot, tick = entry.identity.split()
+    ledger = tmp_path / "children.json"
+    for other in (f"{boot} {int(tick) + 1}", f"another-boot {tick}"):
+        write_ledger(ledger, [replace(entry, identity=other)])
+        assert sweep(ledger) == []
+    assert process.poll() is None
 
 
 @pytest.mark.parametrize("damaged", ["", "{", "[1]", '[{"name": "x"}]'])

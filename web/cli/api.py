@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -100,6 +101,7 @@ class Api:
             },
             timeout=timeout,
             transport=transport,
+            trust_env=not is_loopback(server.url),
         )
 
     def get(self, path: str, **query: Any) -> Any:
@@ -214,6 +216,15 @@ class Api:
                 f"No textgen server answers at {self.server.url} ({error}). Start one with "
                 "`textgen up`, or name another in TEXTGEN_BASE_URL."
             ) from None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine: a proxy could not reach it, and is told no key."""
+    host = httpx.URL(url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def path_of(*parts: str) -> str:

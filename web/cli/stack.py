@@ -107,8 +107,11 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End everything, drained or not."""
-        self._resources.close()
+        """Drain what is not drained yet, whatever has happened, then end everything."""
+        try:
+            self.drain()
+        finally:
+            self._resources.close()
 
     @property
     def url(self) -> str:
@@ -125,7 +128,7 @@ class Stack:
         shares = share_cores(available_cores(), self.settings)
         for program in service_programs(self.settings, shares):
             self._supervisor.start(program)
-        self._wait(self._is_ready, READY_SECONDS, "did not become ready")
+        self._wait(lambda: is_ready(self.url), READY_SECONDS, "did not become ready")
 
     def watch(self) -> None:
         """Keep everything running until a signal asks to stop."""
@@ -180,15 +183,17 @@ class Stack:
             if time.monotonic() > deadline:
                 raise StackFailed(f"The service {problem} within {seconds:.0f} s.")
 
-    def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
     def _write_facts(self) -> None:
         facts = {"base_url": self.url, "pid": os.getpid(), "redis_port": self._redis_port}
         write_stack(self.settings.home, facts)
+
+
+def is_ready(url: str) -> bool:
+    """Whether the service answers there; asked directly, whatever proxy the environment names."""
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def choose_port(settings: Settings) -> int:

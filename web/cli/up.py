@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -49,15 +50,25 @@ def up() -> int:
         )
         stack.drain()
     tell(settings, _("Stopped."))
+    let_go_of_output()
     return 0
 
 
 def tell(settings: Settings, text: str) -> None:
-    """Say something among the lines of the processes, in their form."""
+    """Say something among the lines of the processes, in their form, where somebody listens."""
     if settings.log_format == "json":
         Log(sys.stdout, [], prefixed=False).write("up", text.strip())
-    else:
+        return
+    with suppress(OSError, ValueError):
         click.echo(text)
+
+
+def let_go_of_output() -> None:
+    """Leave nothing that Python would write at its end, and fail at."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def banner(stack: Stack) -> str:

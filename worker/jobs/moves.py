@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from sqlalchemy import ColumnElement, and_, insert, select, update
 from sqlalchemy.engine import Connection, Row
 
 from worker.errors import LeaseLost, NotFound
 from worker.jobs.rows import Job, Level, job_from
-from worker.jobs.states import FINAL, QUEUED_PHASE, State
+from worker.jobs.states import FINAL, QUEUED_PHASE, Kind, State
 from worker.jobs.tables import batch_shards, in_state, job_events, jobs
 from worker.metrics.job_metrics import JobMetrics
 from worker.settings import Settings
@@ -37,7 +37,7 @@ class JobTable:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self.metrics = JobMetrics()
+        self.metrics = JobMetrics(get_args(Kind))
 
     def _move(
         self,

@@ -6,6 +6,7 @@ lost jobs by the reconciler, cancelled ones by web processes. So all of them hav
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -13,15 +14,25 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 if TYPE_CHECKING:
     from worker.jobs.rows import Job
 
+# How jobs fail by no fault of their owners: deploy/alerts.yml asks for these.
+SERVICE_FAULTS = (
+    "poison", "too_many_retries", "resources_exhausted", "file_unreadable", "model_unreadable",
+    "internal_error", "unknown",
+)  # fmt: skip
+REQUEUED = ("lost_worker", "passing_fault", "let_go")
 SECONDS = (
     0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400, 259_200,
 )  # fmt: skip
 
 
 class JobMetrics:
-    """Counters of one process. Labels are kinds, outcomes and error codes, all few."""
+    """Counters of one process. Labels are kinds, outcomes and error codes, all few.
 
-    def __init__(self) -> None:
+    What alerts ask for is there from the start: of a counter that appears with its first event
+    Prometheus sees no increase, and a first failure would go unsaid.
+    """
+
+    def __init__(self, kinds: Iterable[str]) -> None:
         self.registry = CollectorRegistry()
         self._submitted = Counter(
             "textgen_jobs_submitted", "Jobs taken in.", ("kind",), registry=self.registry
@@ -52,6 +63,12 @@ class JobMetrics:
             ("kind", "reason"),
             registry=self.registry,
         )
+
+        for kind in kinds:
+            for code in SERVICE_FAULTS:
+                self._ended.labels(kind, "failed", code)
+            for reason in REQUEUED:
+                self._requeued.labels(kind, reason)
 
     def submitted(self, job: Job) -> None:
         """A job was taken in."""

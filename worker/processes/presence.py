@@ -164,6 +164,8 @@ def announce(
                     presence.register(identity.name, identity.incarnation, role, slots)
             except DatabaseUnavailable as error:
                 LOG.warning("heartbeat of %s: %s", identity.name, error.message)
+            except Exception:
+                LOG.exception("heartbeat of %s: it is tried again", identity.name)
 
     thread = threading.Thread(target=beat, name="presence", daemon=True)
     thread.start()

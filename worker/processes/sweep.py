@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from itertools import chain
+import time
 
 from worker.backend import Backend
 from worker.jobs.idempotency import forget_keys
+from worker.processes.orphans import FOLDERS, delete_orphans, find_orphans
 from worker.processes.presence import Presence
-from worker.processes.wanted import wanted
 from worker.storage.key_rows import forget_sessions
 from worker.storage.uploads import Uploads
 from worker.usage.storage_usage import StorageMeter
@@ -19,6 +19,7 @@ LOG = logging.getLogger(__name__)
 DAY = 86_400.0
 YOUNG_SECONDS = 3600.0  # younger artifacts may still be waiting for their row
 KEEP_KEYS_SECONDS = DAY
+WARN_SECONDS = 3600.0  # between two warnings about the same
 KEEP_SESSIONS_SECONDS = 62 * DAY  # the usage of this month and the last names them
 
 
@@ -29,6 +30,7 @@ class Sweep:
         self._backend = backend
         self._young = young_seconds
         self._storage = StorageMeter(backend)
+        self._warn_at: float | None = None
 
     def run(self) -> None:
         """Remove what is over; raises DatabaseUnavailable."""
@@ -40,24 +42,31 @@ class Sweep:
         Uploads(self._backend.database, self._backend.store).expire_old()
         forget_old(self._backend.database)
         self._backend.store.sweep_staging(max(self._young, DAY))
-        for prefix in ("jobs", "files", "uploads", "models"):
-            self.remove_orphans(prefix)
-            self._backend.store.remove_empty_folders(prefix, self._young)
+        self.remove_orphans()
+        for folder in FOLDERS:
+            self._backend.store.remove_empty_folders(folder, self._young)
 
-    def remove_orphans(self, prefix: str) -> int:
-        """Delete artifacts under a folder that nothing points to; returns how many."""
+    def remove_orphans(self) -> int:
+        """Delete artifacts that nothing points to; returns how many.
+
+        None are where storage and database do not belong together.
+        """
+        found = find_orphans(self._backend, self._young)
+        if found.apart:
+            self._warn(len(found.names))
+            return 0
         removed = 0
-        store = self._backend.store
-        for name in chain(
-            store.list(prefix, older_than_seconds=self._young),
-            store.list(prefix, older_than_seconds=self._young, quarantined=True),
-        ):
-            # Looked up after the listing: whatever was going to point to it has done so, and a
-            # live job may still do it.
-            with self._backend.database.read() as connection:
-                unwanted = not wanted(connection, [name])
-            if unwanted:
-                LOG.info("artifact %s: nothing points to it", name)
-                store.delete(name)
-                removed += 1
+        for name in delete_orphans(self._backend, found.names):
+            LOG.info("artifact %s: nothing pointed to it", name)
+            removed += 1
         return removed
+
+    def _warn(self, count: int) -> None:
+        if self._warn_at is None or time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + WARN_SECONDS
+            LOG.warning(
+                "nothing points to %d artifacts, and the database knows nothing of most of what is "
+                "stored: none is deleted. Do TEXTGEN_DATABASE_URL and TEXTGEN_STORAGE_URL belong "
+                "together? `textgen admin check` lists them",
+                count,
+            )

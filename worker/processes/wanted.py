@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from worker.jobs.states import LIVE
 from worker.jobs.tables import in_state, jobs
-from worker.storage.tables import files, models, upload_parts
+from worker.storage.tables import files, models, upload_parts, uploads
 
 
 def wanted(connection: Connection, names: Collection[str]) -> set[str]:
@@ -18,7 +18,7 @@ def wanted(connection: Connection, names: Collection[str]) -> set[str]:
     The row of a finished job goes on naming its checkpoints, as it is never changed again; they
     are wanted as long as their models are there.
     """
-    owners = {name: owner for name in names if (owner := _job_of(name)) is not None}
+    owners = _owners("jobs", names)
     live = set(
         connection.execute(
             select(jobs.c.id).where(
@@ -32,7 +32,23 @@ def wanted(connection: Connection, names: Collection[str]) -> set[str]:
     return found
 
 
-def _job_of(name: str) -> str | None:
-    """The job in an artifact's name such as jobs/<job>/<token>/step-120."""
-    parts = name.split("/")
-    return parts[1] if parts[0] == "jobs" and len(parts) > 2 else None
+def known(connection: Connection, names: Collection[str]) -> set[str]:
+    """Those of the names whose job or upload has a row, in whatever state; by two queries."""
+    found = set()
+    for folder, column in (("jobs", jobs.c.id), ("uploads", uploads.c.id)):
+        owners = _owners(folder, names)
+        query = select(column).where(column.in_(sorted(set(owners.values()))))
+        rows = set(connection.execute(query).scalars()) if owners else set()
+        found |= {name for name, owner in owners.items() if owner in rows}
+    return found
+
+
+def _owners(folder: str, names: Collection[str]) -> dict[str, str]:
+    """By name, the job in jobs/<job>/<token>/step-120, the upload in uploads/<upload>/<part>."""
+    parts = {name: name.split("/") for name in names}
+    least = {"jobs": 3, "uploads": 2}[folder]
+    return {
+        name: split[1]
+        for name, split in parts.items()
+        if split[0] == folder and len(split) >= least
+    }

@@ -16,16 +16,23 @@ from pathlib import Path
 
 import psutil
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+STARTED_FIELD = 22 - 3  # of /proc/PID/stat, counted from the third, which follows the name
 SAME_START_SECONDS = 5.0  # a later process under the same number started at another time
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A started process, the leader of its own group; ``started`` in seconds since 1970."""
+    """A started process, the leader of its own group; ``started`` in seconds since 1970.
+
+    ``identity`` says which boot and which tick of it the process started at, where the system
+    tells: the time since 1970 is another one once the clock was set.
+    """
 
     name: str
     pid: int
     started: float
+    identity: str = ""
 
 
 def write_ledger(path: Path, entries: Iterable[Entry]) -> None:
@@ -46,7 +53,7 @@ def read_ledger(path: Path) -> list[Entry]:
 def entry_of(name: str, pid: int) -> Entry:
     """The entry of a process just started (one that is gone already started now)."""
     try:
-        return Entry(name, pid, psutil.Process(pid).create_time())
+        return Entry(name, pid, psutil.Process(pid).create_time(), _identity(pid))
     except psutil.NoSuchProcess:
         return Entry(name, pid, 0.0)
 
@@ -86,7 +93,19 @@ def _process(pid: int) -> psutil.Process | None:
         return None
 
 
+def _identity(pid: int) -> str:
+    """The boot, and the tick since it that the process started at; empty where /proc has none."""
+    try:
+        boot = BOOT_ID.read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return f"{boot} {int(fields[STARTED_FIELD])}"
+    except (OSError, IndexError, ValueError):
+        return ""
+
+
 def _is_same(process: psutil.Process, entry: Entry) -> bool:
+    if entry.identity:
+        return _identity(process.pid) == entry.identity
     try:
         return abs(process.create_time() - entry.started) < SAME_START_SECONDS
     except psutil.NoSuchProcess:

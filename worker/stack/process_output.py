@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from worker.logs import timestamp
@@ -17,6 +18,7 @@ class Log:
     """Writes lines to one stream; coloured names on a terminal only.
 
     With ``prefixed=False`` lines are JSON: those of processes that write none themselves become it.
+    What cannot be written, to a pipe that nobody reads any more or a full disk, is left out.
     """
 
     def __init__(self, stream: TextIO, names: Sequence[str], *, prefixed: bool = True) -> None:
@@ -33,8 +35,9 @@ class Log:
                 {"time": timestamp(time.time()), "level": "info", "process": name, "message": line},
                 ensure_ascii=False,
             )
-        self._stream.write(f"{self._prefix(name)}{line}\n")
-        self._stream.flush()
+        with suppress(OSError, ValueError):  # ValueError: closed, or a character it cannot tell
+            self._stream.write(f"{self._prefix(name)}{line}\n")
+            self._stream.flush()
 
     def _prefix(self, name: str) -> str:
         if not self._prefixed:

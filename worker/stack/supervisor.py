@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -87,6 +88,7 @@ class Supervisor:
         self._inherited = tuple(inherited)
         self._selector = selectors.DefaultSelector()
         self._warden: subprocess.Popen[bytes] | None = None
+        self._recorded = True  # whether the ledger says what runs
 
     def __enter__(self) -> Supervisor:
         """Start the warden before anything that it has to watch."""
@@ -124,6 +126,8 @@ class Supervisor:
                 self._launch(child)
         if self._warden is not None and self._warden.poll() is not None:
             self._replace_warden(self._warden)
+        if not self._recorded:
+            self._record()
 
     def drain(
         self, names: Sequence[str], seconds: float, hurry: Callable[[], bool] = lambda: False
@@ -225,8 +229,16 @@ class Supervisor:
             self._log.write(child.program.name, line)
 
     def _record(self) -> None:
+        """Write the ledger; where that fails, as on a full disk, each turn tries again."""
         entries = [child.entry for child in self.children.values() if child.entry is not None]
-        write_ledger(self._ledger, entries)
+        try:
+            write_ledger(self._ledger, entries)
+        except OSError as error:
+            if self._recorded:
+                self._log.write("up", f"cannot write {self._ledger}: {error}; it is tried again")
+            self._recorded = False
+        else:
+            self._recorded = True
 
     def _start_warden(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603  as above
@@ -239,7 +251,8 @@ class Supervisor:
 
     def _replace_warden(self, dead: subprocess.Popen[bytes]) -> None:
         self._close_warden(dead)
-        self._warden = self._start_warden()
+        with suppress(OSError):  # no memory for it, say: the next turn tries again
+            self._warden = self._start_warden()
 
     @staticmethod
     def _close_warden(warden: subprocess.Popen[bytes]) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from textgen.errors import TextgenError
-from worker.errors import CorruptArtifact, Unavailable
+from worker.errors import CorruptArtifact, DiskFull, Unavailable
 from worker.storage.artifact_backends import (
     BAD_MANIFEST,
     MANIFEST,
@@ -221,6 +221,9 @@ class ArtifactStore:
         """
         try:
             yield
+        except DiskFull:  # of the database, too: nothing was written
+            self.delete(name)
+            raise
         except Unavailable:
             raise
         except TextgenError:

@@ -4,7 +4,7 @@ SQLite: write-ahead log, synchronous FULL, foreign keys, and every write begins 
 a transaction that starts reading and then writes fails at once in spite of the busy timeout.
 PostgreSQL: read committed, short timeouts, so that a stopped process cannot hold a row for long.
 
-Errors: the database away, locked or too slow → DatabaseUnavailable; its disk full → DiskFull.
+Errors: the database away, locked or too slow → DatabaseUnavailable; its disk full → DatabaseFull.
 When the connection breaks during COMMIT, nobody knows whether the write took place: the caller
 gets DatabaseUnavailable and must be able to repeat the request.
 """
@@ -30,7 +30,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from worker.errors import DatabaseUnavailable, DiskFull, InvalidSetting
+from worker.errors import DatabaseFull, DatabaseUnavailable, InvalidSetting
 
 BUSY_SECONDS = 5.0
 POSTGRESQL_SETTINGS = (
@@ -229,7 +229,7 @@ def _explain(error: DBAPIError) -> Exception:
         full = state == _POSTGRESQL_DISK_FULL
         away = state is None or state.startswith(_POSTGRESQL_AWAY)
     if full:
-        return DiskFull("The database's disk is full. Free some space, then try again.")
+        return DatabaseFull("The database's disk is full. Free some space, then try again.")
     if away:
         return DatabaseUnavailable(f"The database does not answer: {original}. Try again shortly.")
     return error

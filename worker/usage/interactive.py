@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.contracts import ChoiceDelta, GenerateRequest
-from worker.errors import DatabaseUnavailable, DiskFull
+from worker.errors import DatabaseUnavailable
 from worker.generation.engine_link import Update
 from worker.storage.database import Database, insert_into
 from worker.storage.ids import new_id
@@ -139,7 +139,7 @@ class InteractiveMeter:
         try:
             with self._database.write() as connection:
                 connection.execute(insert_into(connection, usage).on_conflict_do_nothing(), rows)
-        except (DatabaseUnavailable, DiskFull) as error:
+        except DatabaseUnavailable as error:
             LOG.warning("usage is kept for later: %s", error.message)
             return
         self._unwritten.clear()

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, FromClause, delete, func, literal_column, select, update
 from sqlalchemy.engine import Connection
 
-from worker.errors import DatabaseUnavailable, DiskFull
+from worker.errors import DatabaseUnavailable
 from worker.storage.database import Database
 from worker.webhooks.destinations import ForbiddenDestination, UnreachableDestination
 from worker.webhooks.endpoints import Delivery, Endpoint, delivery_from, endpoint_from
@@ -84,7 +84,7 @@ class Deliverer:
         while not stop.is_set():
             try:
                 worked = self.deliver_one()
-            except (DatabaseUnavailable, DiskFull) as error:
+            except DatabaseUnavailable as error:
                 LOG.warning("%s", error.message)
                 worked = False
             except Exception:

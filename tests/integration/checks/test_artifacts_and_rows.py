@@ -17,7 +17,8 @@ from tests.integration.checks.unsound import (
 from tests.integration.conftest import run, store
 from worker.backend import Backend
 from worker.operations.check import MIN_AGE, ServiceCheck
-from worker.operations.checks.artifacts import FEW, Missing, Orphans
+from worker.operations.checks.artifacts import Missing, Orphans
+from worker.processes.orphans import FEW
 from worker.storage.artifacts import ArtifactStore
 from worker.tenants.audit import AuditLog
 
@@ -96,6 +97,7 @@ class TestArtifacts:
         backend.jobs.submit(OWNER, "training", {})
         job = run(backend.jobs)
         backend.jobs.save_checkpoint(job, artifact=f"jobs/{job.id}/1/step-1", step=1, metrics={})
+        file(backend, "file-1")
 
         done = service.mend()
 
@@ -113,11 +115,12 @@ class TestArtifacts:
 
         assert [each.id for each in backend.files.list(OWNER).items] == ["file-1"]
 
+    @pytest.mark.parametrize("count", [1, FEW - 2, FEW + 1])
     @pytest.mark.parametrize("what", ["rows", "storage"])
     def test_a_service_whose_storage_is_another_ones_loses_nothing(
-        self, backend: Backend, service: ServiceCheck, what: str
+        self, backend: Backend, service: ServiceCheck, what: str, count: int
     ) -> None:
-        for number in range(FEW + 1):
+        for number in range(count):
             if what == "rows":
                 file(backend, f"file-{number}")
                 remove(backend, f"files/file-{number}")
@@ -127,7 +130,7 @@ class TestArtifacts:
 
         done = service.mend()
 
-        assert len(done.left) == FEW + 1
+        assert len(done.left) == count
         assert "belong together" in done.left[0].hint
         assert (backend.files.list(OWNER).items, list(backend.store.list())) == (rows, names)
 

@@ -15,9 +15,9 @@ from tests.integration.checks.unsound import (
 )
 from worker.backend import Backend
 from worker.operations.check import Checked, ServiceCheck
-from worker.operations.checks.artifacts import FEW
 from worker.operations.checks.damage import Damaged
 from worker.operations.checks.stuck_jobs import StuckJobs
+from worker.processes.orphans import FEW
 from worker.processes.sweep import Sweep
 
 
@@ -87,7 +87,7 @@ class TestDamage:
 
         backend.files.delete(OWNER, "file-2")
         backend.models.delete(OWNER, "ft-2")
-        Sweep(backend, young_seconds=-1).remove_orphans("jobs")
+        Sweep(backend, young_seconds=-1).remove_orphans()
 
         assert aside == ["files/file-2", "jobs/ft-2/1/model"]
         assert list(backend.store.list(quarantined=True)) == []

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import promql_parser
 import pytest
@@ -25,6 +25,7 @@ from worker.generation.engine_host import EngineHost
 from worker.generation.engine_link import EngineLink
 from worker.generation.engine_metrics import EngineMetrics
 from worker.generation.gathering import Gathering
+from worker.jobs.states import Kind
 from worker.metrics.exposition import to_text
 from worker.metrics.worker_metrics import WorkerMetrics
 from worker.processes.presence import Presence, life_of
@@ -130,6 +131,27 @@ def check(query: str, series: Series) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
 def test_an_alert_is_about_what_is_measured(rule: dict[str, Any], series: Series) -> None:
     check(rule["expr"], series)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+def test_a_first_event_is_an_increase(rule: dict[str, Any], services: Services) -> None:
+    """Of a series that begins with its first event Prometheus sees no increase."""
+    there = [
+        (sample.name, sample.labels)
+        for family in services.jobs.metrics.registry.collect()
+        for sample in family.samples
+        if sample.value == 0
+    ]
+    for selector in selectors(parse(rule["expr"])):
+        if "increase(" not in rule["expr"] or not selector.name.startswith("textgen_jobs_"):
+            continue
+        for kind in get_args(Kind):
+            wanted = [[("kind", kind)]]
+            for matcher in selector.matchers.matchers:
+                values = matcher.value.split("|")
+                wanted = [[*each, (matcher.name, value)] for each in wanted for value in values]
+            for labels in wanted:
+                assert (selector.name, dict(labels)) in there
 
 
 def test_the_dashboard_shows_what_is_measured(series: Series) -> None:

@@ -189,3 +189,18 @@ def test_storage_outbox_and_errors(
     assert math.isnan(found["textgen_storage_used_bytes"][()])  # nobody has measured it yet
     assert found["textgen_webhook_deliveries_pending"][()] == 0
     assert found["textgen_webhook_oldest_due_age_seconds"][()] == 0
+
+
+def test_invented_methods_make_no_series(app: Flask, scrape: Callable[[], Samples]) -> None:
+    """They come without a key, and each would stay for the life of the process."""
+    for number in range(5):
+        for path in ("/v1/models", "/nowhere"):
+            assert app.test_client().open(path, method=f"INVENTED{number}").status_code >= 400
+    app.test_client().delete("/nowhere")
+
+    found = scrape()
+
+    methods = {dict(labels)["method"] for labels in found["textgen_http_requests_total"]}
+    assert methods == {"other", "DELETE"}
+    timed = {dict(labels)["method"] for labels in found["textgen_http_request_seconds_count"]}
+    assert timed == {"other", "DELETE"}

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from flask import Flask
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -186,3 +187,12 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(InvalidSetting, match="opentelemetry-exporter-otlp-proto-http"):
         tracing.start_exporting("otlp", "web")
+
+
+def test_an_invented_method_names_no_span(app: Flask, exporter: InMemorySpanExporter) -> None:
+    app.test_client().open("/v1/models", method="INVENTED")
+
+    (span,) = exporter.get_finished_spans()
+    assert span.name == "other /v1/models"
+    assert span.attributes is not None
+    assert span.attributes["http.request.method"] == "other"

@@ -1,15 +1,14 @@
 """Artifacts without a row, rows without their artifact, and what was not stored whole.
 
 The storage is listed once, and rows are compared with that list; what differs is looked at again
-one by one. Where most of it differs, database and storage do not belong together, and nothing is
-removed: a wrong setting must not cost a service its data.
+one by one. Where most or all of it differs, database and storage do not belong together, and
+nothing is removed: a wrong setting must not cost a service its data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
 
 from sqlalchemy import delete
 
@@ -17,12 +16,9 @@ from worker.backend import Backend
 from worker.errors import Conflict, CorruptArtifact, NotFound
 from worker.operations.checks.finding import Finding
 from worker.operations.references import Reference, references, stands
-from worker.processes.wanted import wanted
+from worker.processes.orphans import FOLDERS, apart, delete_orphans, find_orphans
 from worker.storage.tables import upload_parts
 
-FOLDERS = ("jobs", "files", "uploads", "models")  # where the service itself stores
-AT_ONCE = 500
-FEW = 10  # so many may be gone, or too many, without a doubt about the settings
 UNFINISHED_SECONDS = 86_400.0  # a large file may take hours to be stored
 APART = (
     "Most artifacts have no row, or most rows no artifact: do TEXTGEN_DATABASE_URL and "
@@ -47,31 +43,15 @@ class Orphans:
 
     def look(self) -> Iterator[Finding]:
         """In batches: the storage first, then the rows, which may be younger."""
-        found, total = [], 0
-        for folder in FOLDERS:
-            names = chain.from_iterable(
-                self._backend.store.list(
-                    folder, older_than_seconds=self._min_age, quarantined=quarantined
-                )
-                for quarantined in (False, True)
-            )
-            while some := list(islice(names, AT_ONCE)):
-                total += len(some)
-                there = self._wanted(some)
-                found += [name for name in some if name not in there]
-        hint = APART if len(found) > FEW and 2 * len(found) > total else ""
-        for name in found:
+        found = find_orphans(self._backend, self._min_age)
+        hint = APART if found.apart else ""
+        for name in found.names:
             yield Finding("orphan_artifact", name, "no row points to it", hint=hint)
 
     def mend(self, findings: Sequence[Finding]) -> None:
         """Delete each that nothing points to now."""
-        for finding in findings:
-            if not self._wanted([finding.id]):
-                self._backend.store.delete(finding.id)
-
-    def _wanted(self, names: Sequence[str]) -> set[str]:
-        with self._backend.database.read() as connection:
-            return wanted(connection, names)
+        for _ in delete_orphans(self._backend, tuple(finding.id for finding in findings)):
+            pass
 
 
 class Unfinished:
@@ -111,7 +91,7 @@ class Missing:
             pointers = [each for each in references(connection) if each.needed]
         there = set(self._backend.store.list())
         gone = [each for each in pointers if each.artifact not in there and self._is_gone(each)]
-        apart = len(gone) > FEW and 2 * len(gone) > len(pointers)
+        hint = APART if apart(len(gone), len(pointers)) else ""
         aside = set(self._backend.store.list(quarantined=True)) if gone else set()
         for each in gone:
             put_aside = PUT_ASIDE if each.artifact in aside else ""
@@ -122,7 +102,7 @@ class Missing:
                 each.tenant,
                 STOPS_BY_ITSELF.get(each.what, put_aside),
             )
-            yield replace(finding, hint=APART) if apart else finding
+            yield replace(finding, hint=hint) if hint else finding
 
     def mend(self, findings: Sequence[Finding]) -> None:
         """Delete the rows of files, models and parts whose artifact is still gone."""

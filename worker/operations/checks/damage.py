@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from worker.backend import Backend
 from worker.errors import CorruptArtifact
-from worker.operations.checks.artifacts import FEW, FOLDERS
 from worker.operations.checks.finding import Finding
 from worker.operations.references import references
+from worker.processes.orphans import FEW, FOLDERS
 
 SAY_BYTES = 2**34  # read between two words about it
 MOST_DAMAGED = (
