@@ -97,23 +97,27 @@ class Run:
 
     def validate(self, *, whole: bool) -> tuple[Validation | None, dict[str, float | None]]:
         """How the model does on the validation text, and all figures, of the old text too."""
-        valid = self._validated("the validation text", self._corpus, "valid", whole=whole)
+        valid = self._validated(
+            "measuring on the validation text", self._corpus, "valid", whole=whole
+        )
         figures = {} if valid is None else valid.named("valid")
         if self._replay is not None:
-            old = self._validated("the earlier text", self._replay, "valid", whole=whole)
+            old = self._validated(
+                "measuring on the earlier text", self._replay, "valid", whole=whole
+            )
             figures |= {} if old is None else old.named("valid_replay")
         return valid, figures
 
     def test(self) -> Validation | None:
         """How the model does on the whole test text; None where there is none."""
-        return self._validated("the test text", self._corpus, "test", whole=True)
+        return self._validated("measuring on the test text", self._corpus, "test", whole=True)
 
     def _validated(
-        self, text: str, corpus: EncodedCorpus, split: SplitName, *, whole: bool
+        self, doing: str, corpus: EncodedCorpus, split: SplitName, *, whole: bool
     ) -> Validation | None:
         """One validation, which says that it goes on where it takes long."""
         alive = SignsOfLife(self._on_event)
-        still = alive.still(f"measuring on {text}")
+        still = alive.still(doing)
         found = validate(self.trainer.model, corpus, self.plan, split, whole=whole, on_chunk=still)
         alive.end()
         return found

@@ -49,6 +49,7 @@ class Deliverer:
         self._database = database
         self._sender = sender
         self._hold = hold_seconds
+        self._claiming = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
         """Send until told to stop."""
@@ -66,7 +67,8 @@ class Deliverer:
 
     def deliver_one(self) -> bool:
         """Send the delivery whose turn it is; False when none is due."""
-        claimed = self._claim()
+        with self._claiming:  # each sees what the one before has taken
+            claimed = self._claim()
         if claimed is None:
             return False
         endpoint, delivery, now = claimed

@@ -103,7 +103,7 @@ def test_an_older_server_s_error_is_translated_here(service: Service) -> None:
 
     said = service.run("models", "show", "x", **CHINESE).stderr
 
-    assert said.strip() == "错误：没有模型 'x'。`GET /v1/models` 列出现有的。"
+    assert said.strip() == "错误：没有模型 'x'。`textgen models` 列出现有的。"
 
 
 JOB = {
