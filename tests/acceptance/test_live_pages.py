@@ -20,15 +20,15 @@ SPY = """
 window.fetched = [];
 const real = window.fetch;
 window.fetch = (url, options) => {
-  window.fetched.push({ url: String(url), signal: options?.signal });
   const streamed = options?.headers?.Accept === "text/event-stream";
+  window.fetched.push({ url: String(url), streamed });
   if (!streamed && window.answerPages) {
     return Promise.resolve(new Response("no", { status: window.answerPages }));
   }
   return real(url, options);
 };
 """
-ENDLESS = {"max_steps": 1_000_000, "batch_size": 8, "sequence_length": 32}
+LONG = {"max_steps": 20_000, "batch_size": 8, "sequence_length": 32}
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +41,12 @@ def spied(browser: webdriver.Chrome) -> Iterator[None]:
 
 @pytest.fixture
 def train(client: openai.OpenAI, verses_file: str) -> Iterator[Callable[[], str]]:
-    """Start a training that goes on until the end of the test."""
+    """Start a training that goes on for minutes, at most until the end of the test."""
     started = []
 
     def start() -> str:
         job = client.fine_tuning.jobs.create(
-            model="lstm-tiny", training_file=verses_file, extra_body={"hyperparameters": ENDLESS}
+            model="lstm-tiny", training_file=verses_file, extra_body={"hyperparameters": LONG}
         )
         started.append(job.id)
         return job.id
@@ -60,6 +60,14 @@ def pages_fetched(browser: webdriver.Chrome, part: str) -> int:
     """How often scripts have fetched an address with ``part`` in it."""
     urls: list[str] = browser.execute_script("return window.fetched.map((each) => each.url)")
     return sum(part in url for url in urls)
+
+
+def streams_opened(browser: webdriver.Chrome) -> list[str]:
+    """The addresses of the event streams that scripts have opened."""
+    found: list[str] = browser.execute_script(
+        "return window.fetched.filter((each) => each.streamed).map((each) => each.url)"
+    )
+    return found
 
 
 def is_same(browser: webdriver.Chrome) -> bool:
@@ -89,3 +97,23 @@ def test_a_list_stays_while_the_service_does_not_answer(
     row = (By.CSS_SELECTOR, f'[data-job="{second}"]')
     until(browser, lambda: browser.find_elements(*row))
     assert browser.find_element(By.CSS_SELECTOR, box).is_selected()
+
+
+def test_a_stream_in_place_of_another_is_the_only_one_that_goes_on_with_the_page(
+    browser: webdriver.Chrome, stack: Stack, train: Callable[[], str]
+) -> None:
+    sign_in(browser, stack, "/jobs?kind=training", 1440)
+    job = train()
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, f'[data-job="{job}"]'))
+    until(browser, lambda: len(streams_opened(browser)) > 1)
+    current = browser.execute_script("return document.getElementById('live').dataset.live")
+
+    browser.execute_script(
+        """
+        window.fetched = [];
+        dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+        dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+        """
+    )
+
+    assert streams_opened(browser) == [current]
