@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from tests.acceptance.browsing import patient, sign_in
-from tests.stack import Stack
+from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -117,3 +118,32 @@ def test_a_stream_in_place_of_another_is_the_only_one_that_goes_on_with_the_page
     )
 
     assert streams_opened(browser) == [current]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_trainings_that_are_compared_leave_connections_to_the_reader(
+    browser: webdriver.Chrome, stack: Stack, train: Callable[[], str], count: int
+) -> None:
+    jobs = [train() for _ in range(count)]
+    sign_in(browser, stack, f"/trainings/compare?ids={','.join(jobs)}", 1440)
+
+    line = (By.CSS_SELECTOR, "#loss-chart path.line")
+    until(browser, lambda: any(each.size["width"] > 50 for each in browser.find_elements(*line)))
+
+    assert len(streams_opened(browser)) == (2 if count == 2 else 0)
+
+
+def test_a_training_that_waits_is_drawn_over_its_tokens_once_it_begins(
+    browser: webdriver.Chrome, stack: Stack, client: openai.OpenAI, train: Callable[[], str]
+) -> None:
+    first, second = train(), train()
+    wait_for(client, first, "running")
+    sign_in(browser, stack, f"/trainings/compare?ids={second}&x=tokens", 1440)
+    known = browser.find_element(By.ID, "loss-chart").get_attribute("data-curves")
+    assert json.loads(known or "")[0]["tokens_per_step"] == 0
+
+    client.fine_tuning.jobs.cancel(first)
+
+    line = (By.CSS_SELECTOR, "#loss-chart path.line")
+    until(browser, lambda: any(each.size["width"] > 50 for each in browser.find_elements(*line)))
+    assert "NaN" not in browser.find_element(By.ID, "loss-chart").get_attribute("innerHTML")
