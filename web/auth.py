@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from flask import Flask, Response, g, redirect, request
 
 from web.resource import Operation
+from web.return_paths import return_path
 from web.services import current
 from worker import logs
 from worker.errors import Forbidden, NotFound, Unauthenticated
@@ -148,6 +149,5 @@ def tenant() -> str:
 
 
 def _to_sign_in() -> Response:
-    target = request.full_path.rstrip("?")
-    answer = redirect(f"{request.script_root}/signin?next={quote(target)}", 303)
+    answer = redirect(f"{request.script_root}/signin?next={quote(return_path())}", 303)
     return Response("", 303, {"Location": answer.headers["Location"]})

@@ -97,6 +97,39 @@ def test_a_text_is_written_branched_undone_and_had_again(
     assert written(find) == first
 
 
+def focused_token(browser: webdriver.Chrome) -> int:
+    """Which token of the left text has the focus; -1 where none has."""
+    return int(
+        browser.execute_script(
+            "return [...document.querySelectorAll('#left .token')].indexOf(document.activeElement)"
+        )
+    )
+
+
+def test_who_reads_by_the_keyboard_keeps_the_place(
+    browser: webdriver.Chrome, stack: Stack, model: str, find: Find
+) -> None:
+    sign_in(browser, stack, f"/playground?model={model}&max_tokens=1000", 1440)
+    fill(find, prompt="The king ")
+    find("#start-writing").click()
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#left .token:nth-child(9)"))
+    find("#left .token[tabindex='0']").send_keys(*[Keys.ARROW_RIGHT] * 5)
+    assert focused_token(browser) == 5
+    until(browser, lambda: not find("#stop-writing").is_enabled())
+    assert focused_token(browser) == 5
+
+    find("#left .token[tabindex='0']").send_keys(Keys.ENTER)
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#left .choice:not(span)"))
+    before = written(find)
+    browser.find_elements(By.CSS_SELECTOR, "#left button.choice")[1].send_keys(Keys.ENTER)
+    until(browser, lambda: written(find) != before)
+    assert focused_token(browser) == 5
+    until(browser, lambda: not find("#stop-writing").is_enabled())
+    assert focused_token(browser) == 5
+    browser.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert focused_token(browser) == 4
+
+
 def test_programs_write_the_same_text(
     browser: webdriver.Chrome, stack: Stack, model: str, find: Find
 ) -> None:

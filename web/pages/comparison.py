@@ -16,7 +16,7 @@ from web.pages.page import Pages, render
 from web.pages.words import comparison_words
 from web.schemas.base import Query
 from web.services import Services, current
-from worker.errors import NotFound
+from worker.errors import Gone, NotFound
 from worker.jobs.rows import Job
 from worker.jobs.states import FINAL
 
@@ -125,13 +125,17 @@ def _compared(services: Services, job_id: str, letter: str) -> Compared:
 def _points(services: Services, job: Job) -> tuple[list[Point], int]:
     """The curve of a training, by rising steps, and the number of the last event read.
 
-    One that goes on from a checkpoint repeats some steps: what came later counts.
+    One that goes on from a checkpoint repeats some steps: what came later counts. Where events
+    were removed after its end there is none.
     """
     points: list[Point] = []
     began = job.created_at if job.started_at is None else job.started_at
     seen = 0
     for _ in range(MOST_PAGES):
-        events = services.jobs.events(tenant(), job.id, after=seen, limit=PAGE)
+        try:
+            events = services.jobs.events(tenant(), job.id, after=seen, limit=PAGE)
+        except Gone:
+            return [], seen
         for event in events:
             seen = event.id
             step = event.data.get("step")

@@ -15,6 +15,7 @@ from web.errors import answer_for
 from web.pages import figures, language
 from web.pages.language import _
 from web.resource import Operation, Resource, Scope, V
+from web.return_paths import return_path
 
 THEME = "textgen_theme"  # the cookie
 THEMES = ("system", "light", "dark")
@@ -87,6 +88,7 @@ def install(app: Flask, operations: Mapping[str, Operation]) -> None:
         return {
             "languages": language.LANGUAGES,
             "language": language.language(),
+            "return_path": return_path(),
             "navigation": [place for place in NAVIGATION if scopes & set(place.scopes)],
             "theme": theme if (theme := request.cookies.get(THEME)) in THEMES else "system",
             "scopes": scopes,

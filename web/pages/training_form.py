@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from flask import Response
@@ -124,10 +124,11 @@ def _flat(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, ob
 
 
 def _form(given: dict[str, Any], error: TextgenError | None = None) -> Response:
-    chosen, base = str(given.get("training_file", "")), str(given.get("model", ""))
-    files = _files(chosen)
+    shown = dict(_flat(given))
+    base = str(given.get("model", ""))
+    files = _files([str(shown.get(name) or "") for name in ("training_file", "validation_file")])
     values: dict[str, Any] = {
-        "given": dict(_flat(given)),
+        "given": shown,
         "carried": list(carried(given)),
         "files": files,
         "held_out": [(file_id, filename) for file_id, filename, _ in files],
@@ -145,18 +146,21 @@ def _form(given: dict[str, Any], error: TextgenError | None = None) -> Response:
     return render("new_training.html", **values)
 
 
-def _files(chosen: str) -> list[tuple[str, str, int]]:
-    """Ids, names and sizes of the newest files, and of the chosen one where it is older."""
+def _files(chosen: Iterable[str]) -> list[tuple[str, str, int]]:
+    """Ids, names and sizes of the newest files, and of the chosen ones where they are older."""
     services = current()
-    rows = list(services.files.list(tenant(), limit=ROWS, purpose=PURPOSE).items)
-    files = [(row.id, row.filename, row.bytes) for row in rows]
-    if chosen and chosen not in {row.id for row in rows}:
+    rows = services.files.list(tenant(), limit=ROWS, purpose=PURPOSE).items
+    files = {row.id: (row.id, row.filename, row.bytes) for row in rows}
+    for file_id in chosen:
+        if not file_id or file_id in files:
+            continue
         try:
-            row = services.files.get(tenant(), chosen)
+            row = services.files.get(tenant(), file_id)
         except NotFound:
-            return [*files, (chosen, chosen, 0)]
-        files.append((row.id, row.filename, row.bytes))
-    return files
+            files[file_id] = (file_id, file_id, 0)
+        else:
+            files[file_id] = (row.id, row.filename, row.bytes)
+    return list(files.values())
 
 
 def _models(chosen: str) -> list[tuple[str, str]]:

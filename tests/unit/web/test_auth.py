@@ -163,6 +163,17 @@ def test_signing_in_never_leads_elsewhere(app: Flask, call: Caller, target: str)
     assert answer.headers["Location"] in ("/", "http://localhost/")
 
 
+def test_who_signs_in_to_send_a_form_comes_to_the_page_with_it(app: Flask) -> None:
+    own = {"Origin": "http://localhost"}
+    stood_on = {**own, "Referer": "http://localhost/jobs/ftjob-1?x=1"}
+
+    known = app.test_client().post("/jobs/ftjob-1/cancel", headers=stood_on)
+    unknown = app.test_client().post("/jobs/ftjob-1/cancel", headers=own)
+
+    assert known.headers["Location"] == "/signin?next=/jobs/ftjob-1%3Fx%3D1"
+    assert unknown.headers["Location"] == "/signin?next=/jobs"
+
+
 def test_a_form_of_another_site_is_refused(app: Flask, call: Caller) -> None:
     client, _ = sign_in(app, call.key)
 

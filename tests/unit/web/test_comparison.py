@@ -8,10 +8,12 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from tests.unit.web.conftest import Caller
 from web.services import Services
+from worker.jobs.tables import job_events
 
 
 @pytest.fixture
@@ -57,6 +59,21 @@ def test_two_trainings(browser: FlaskClient, train: Callable[..., str]) -> None:
     assert "corpus.txt" in same and "<mark>" not in same
     assert "2.250" in page and "<strong>1.750</strong>" in page
     assert 'data-x="tokens"' in browser.get(f"/trainings/compare?ids={first}&x=tokens").text
+
+
+def test_one_whose_events_were_removed_has_no_curve(
+    browser: FlaskClient, call: Caller, train: Callable[..., str], services: Services
+) -> None:
+    gone = train([(10, 3.0, 2.5)], layers=1)
+    call("POST", f"/v1/jobs/{gone}/cancel")
+    with services.database.write() as connection:  # as the retention does
+        connection.execute(sa.delete(job_events))
+    there = train([(10, 3.5, 1.75)], layers=2)
+
+    answer = browser.get(f"/trainings/compare?ids={gone},{there}")
+
+    assert answer.status_code == 200
+    assert curves(answer.text) == [[], [[10, 3.5, 1.75]]]
 
 
 def test_nothing_chosen_too_many_and_what_is_no_training(

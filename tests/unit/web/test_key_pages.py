@@ -35,6 +35,7 @@ def test_a_key_is_made_and_shown_once(browser: FlaskClient, services: Services) 
     made = browser.post("/keys", data=form, headers=OWN)
 
     assert made.status_code == 200 and made.headers["Cache-Control"] == "no-store"
+    assert 'action="/language"' not in made.text  # would lead away from what is shown once
     key = services.keys.authenticate(secret(made.text))
     assert (key.name, list(key.scopes), key.tenant) == ("website", ["read", "generate"], "acme")
     assert key.expires_at is not None and key.expires_at - key.created_at == 86_400

@@ -21,6 +21,7 @@ from docs.generators.names import LISTED
 from docs.generators.sentences import HINTS, REPORTS
 from docs.generators.sources import PACKAGES, of_package
 from tests.unit.web.conftest import OWN, Caller
+from web.services import Services
 
 ROOT = Path(web.__file__).parent
 DOMAINS = ("messages", "commands", "errors", "reports", "names", "evaluations")
@@ -106,6 +107,36 @@ def test_the_browser_s_language_or_the_reader_s_choice(app: Flask, call: Caller)
     answer = client.post("/language", data={"language": "en", "next": "/signin"})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/signin")
     assert "API key" in client.get("/signin", headers=CHINESE).text
+
+
+@pytest.mark.parametrize(
+    ("path", "came_from", "back"),
+    [
+        ("/keys", "http://localhost/keys/new?x=1", "/keys/new?x=1"),
+        ("/keys/{key}/rotate", "http://localhost/keys/{key}", "/keys/{key}"),
+        ("/keys/{key}/rotate", "http://localhost/keys/{key}/rotate", "/keys"),
+        ("/keys/{key}/rotate", "https://evil.example/keys/new", "/keys"),
+        ("/keys/{key}/rotate", "", "/keys"),
+        ("/models/none/evaluate", "http://localhost/models/a%20b", "/models/a%20b"),
+        ("/models/none/evaluate", "http://localhost/models/none/evaluate", "/models"),
+        ("/trainings/new", "", "/trainings/new"),
+        ("/trainings/new", "http://localhost/trainings/new?like=a", "/trainings/new?like=a"),
+    ],
+)
+def test_the_language_changes_to_a_page_that_can_be_read(
+    browser: FlaskClient, services: Services, path: str, came_from: str, back: str
+) -> None:
+    key = services.keys.create("acme", "it", ["read"])[0].id
+    headers = {**OWN, **({"Referer": came_from.format(key=key)} if came_from else {})}
+
+    refused = browser.post(path.format(key=key), data={"grace_seconds": "x"}, headers=headers)
+
+    assert refused.status_code in (400, 404), refused.text
+    form = refused.text.partition('action="/language"')[2]
+    field = re.search(r'name="next" value="([^"]*)"', form)
+    assert field is not None and field[1] == back.format(key=key)
+    answer = browser.post("/language", data={"language": "zh", "next": field[1]}, headers=OWN)
+    assert answer.headers["Location"] == field[1]
 
 
 def message_of(answer: Any) -> str:

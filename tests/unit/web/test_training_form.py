@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html import unescape
+from typing import get_args
 
 import pytest
 from flask.testing import FlaskClient
 
 from tests.unit.web.conftest import OWN, Caller
+from textgen.reading_options import CorpusFormat
+from web.pages.lists import ROWS
 from web.services import Services
 
 Upload = Callable[..., str]
@@ -71,6 +74,38 @@ def test_a_training_like_another_one(
     ]
     spec = services.jobs.get("acme", send(browser, changed)).spec
     assert spec["hyperparameters"] == {**specs[0]["hyperparameters"], "max_steps": 80}
+
+
+@pytest.mark.parametrize("format", get_args(CorpusFormat))
+def test_the_form_keeps_every_choice_of_a_training(
+    browser: FlaskClient,
+    call: Caller,
+    upload: Upload,
+    services: Services,
+    format: str,  # noqa: A002
+) -> None:
+    body = {
+        "model": "lstm-small",
+        "validation_file": upload(name="held.txt"),
+        "training_file": upload(name="a.txt"),
+        "hyperparameters": {"format": format, "deduplicate": "off", "mask_personal_data": False},
+    }
+    for count in range(ROWS):
+        upload(name=f"newer-{count}.txt")
+    first = call("POST", "/v1/fine_tuning/jobs", json=body).get_json()["id"]
+
+    page = browser.get(f"/trainings/new?like={first}").text
+    again = send(browser, filled(page))
+    refused = browser.post(
+        "/trainings/new", data=dict(filled(page)) | {"hyperparameters.layers": "99"}, headers=OWN
+    )
+
+    specs = [services.jobs.get("acme", job_id).spec for job_id in (first, again)]
+    assert specs[0] == specs[1]
+    for shown in (page, refused.text):
+        assert dict(filled(shown))["validation_file"] == body["validation_file"]
+        assert dict(filled(shown))["hyperparameters.format"] == format
+        assert ">held.txt</option>" in shown
 
 
 def test_only_trainings_are_repeated_so(browser: FlaskClient, services: Services) -> None:

@@ -36,6 +36,7 @@ def test_one_is_made_and_its_secret_shown_once(browser: FlaskClient, services: S
     assert (known.name, known.url) == ("ci", URL)
     assert list(known.event_types) == ["batch.completed", "batch.failed"]
     assert made.status_code == 200 and known.secret in made.text
+    assert 'action="/language"' not in made.text  # would lead away from what is shown once
     for path in ("/webhooks", f"/webhooks/{known.id}"):
         page = browser.get(path).text
         assert URL in page and known.secret not in page

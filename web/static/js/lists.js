@@ -4,8 +4,9 @@ import { subscribe } from "./live.js";
 import { localTimes } from "./times.js";
 import { figures, share } from "./words.js";
 
-const AT_MOST_EVERY_MS = 1500;
-let close, due;
+const AT_MOST_EVERY_MS = 1500, LONGEST_PAUSE_MS = 30000;
+const OTHER_PAGE = [401, 404];  // signed out, or gone: the page that is there now says it
+let close, due, pause = AT_MOST_EVERY_MS;
 
 function follow() {
   const list = document.getElementById("live");
@@ -26,20 +27,32 @@ function progress({ id, state, progress: now }) {
 }
 
 function renewSoon() {
-  due ??= setTimeout(() => renew().catch(() => {}), AT_MOST_EVERY_MS);
+  due ??= setTimeout(attempt, pause);
+}
+
+// What the service cannot answer just now is asked for again, ever less often; the page stays.
+async function attempt() {
+  due = undefined;
+  try {
+    await renew();
+    pause = AT_MOST_EVERY_MS;
+  } catch {
+    pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
+    renewSoon();
+  }
 }
 
 async function renew() {
-  due = undefined;
   if (document.hidden) {
     document.addEventListener("visibilitychange", renewSoon, { once: true });
     return;
   }
   const answer = await fetch(location.href, { credentials: "same-origin" });
-  if (!answer.ok || answer.redirected) {
+  if (answer.redirected || OTHER_PAGE.includes(answer.status)) {
     location.reload();
     return;
   }
+  if (!answer.ok) throw new Error(answer.status);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById("live");
   localTimes(fresh);

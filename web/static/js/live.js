@@ -5,7 +5,8 @@ const FIRST_PAUSE_MS = 1000, LONGEST_PAUSE_MS = 30000;
 
 // Calls handle(name, data) for each event until "end"; returns what closes the stream.
 export function subscribe(url, handle) {
-  let control, last = "", pause = FIRST_PAUSE_MS, open = true;
+  const listeners = new AbortController();
+  let control, last = "", pause = FIRST_PAUSE_MS, turn = 0;  // a run whose turn is over stops
 
   async function read() {
     control = new AbortController();
@@ -30,17 +31,20 @@ export function subscribe(url, handle) {
   }
 
   async function run() {
-    while (open) {
+    const own = (turn += 1);
+    while (turn === own) {
       const ended = await read().catch(() => false);
-      if (ended) return;
+      if (ended) return listeners.abort();
       await new Promise((resume) => setTimeout(resume, pause));
       pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
     }
   }
 
-  const close = () => { open = false; control?.abort(); };
-  addEventListener("pagehide", close);
-  addEventListener("pageshow", (event) => { if (event.persisted) { open = true; run(); } });
+  // A page that is left may be shown again as it was: then the stream goes on, unless it is closed.
+  const leave = () => { turn += 1; control?.abort(); };
+  const close = () => { leave(); listeners.abort(); };
+  addEventListener("pagehide", leave, { signal: listeners.signal });
+  addEventListener("pageshow", (event) => { if (event.persisted) run(); }, { signal: listeners.signal });
   run();
   return close;
 }

@@ -12,6 +12,7 @@ export class View {
     this.area = section.querySelector("[data-part=text]");
     this.empty = section.querySelector("[data-part=empty]");
     this.pieces = [];
+    this.at = 0;
     this.area.addEventListener("click", (event) => {
       const at = this.elements().indexOf(event.target.closest("[role=button]"));
       if (at >= 0) this.choose(at, pick);
@@ -23,22 +24,28 @@ export class View {
     return [...this.area.querySelectorAll("[role=button]")];
   }
 
-  // Show another text.
+  get focused() {
+    return this.area.contains(document.activeElement);
+  }
+
+  // Show another text, or the same anew; where the focus was in it, it stays at its token.
   show(text) {
+    const focused = this.focused;
+    if (!focused && text !== this.text) this.at = 0;
+    this.text = text;
     this.area.hidden = !text;
     this.empty.hidden = Boolean(text);
     this.area.replaceChildren();
     this.pieces = [];
-    this.at = 0;
     if (!text) return;
     const before = plain(text.prompt);
     this.rest = plain(text.suffix);
     this.area.append(before, this.rest);
-    this.renew(text);
+    this.renew(text, focused);
   }
 
   // Show what has come to the text since.
-  renew(text) {
+  renew(text, focused = this.focused) {
     if (!text) return;
     if (this.pieces.length > MOST) {
       this.rest.previousSibling.textContent = text.characters.slice(this.pieces[MOST].from).join("");
@@ -54,13 +61,25 @@ export class View {
         const written = text.characters.slice(piece.from).join("");
         this.pieces.push(piece);
         this.rest.before(written);
-        return;
+        break;
       }
       this.rest.before(element(piece));
       this.pieces.push(piece);
     }
-    const reachable = this.elements()[this.at];
+    this.settle(focused);
+  }
+
+  // One token can be reached; with `focused` it has the focus, or the text while it has no token.
+  settle(focused) {
+    const all = this.elements();
+    this.at = Math.max(0, Math.min(this.at, all.length - 1));
+    const reachable = all[this.at];
     if (reachable) reachable.tabIndex = 0;
+    if (!focused) return;
+    if (!reachable) this.area.tabIndex = -1;
+    const holder = reachable ?? this.area;
+    if (holder !== document.activeElement) holder.focus({ preventScroll: true });
+    if (reachable) this.area.removeAttribute("tabindex");
   }
 
   key(event, pick) {
