@@ -3,7 +3,8 @@
 A reader's request takes a web thread only until its answer has begun. Then the connection goes to
 the hub's thread, which looks twice a second at all jobs that are watched, by one query, and
 writes what is new to whoever waits for it. Under a server that does not hand over its
-connections, the request's own thread looks and writes.
+connections, the request's own thread looks and writes. What nobody foresaw ends the stream that it
+came with; the thread goes on for the others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 
 from flask import Response, request
 
@@ -77,7 +80,7 @@ class Hub:
         with self._lock:
             thread = self._thread
         if thread is not None:
-            os.write(self._wake, b".")
+            self._rouse()
             thread.join()
             self._end()  # of those who came while it ended
 
@@ -101,29 +104,37 @@ class Hub:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="live", daemon=True)
                 self._thread.start()
-        os.write(self._wake, b".")
+        self._rouse()
         raise ConnectionResetError(errno.ECONNRESET, "the connection went on to the hub")
+
+    def _rouse(self) -> None:
+        with suppress(BlockingIOError):  # so much lies there unread that it wakes anyway
+            os.write(self._wake, b".")
 
     def _run(self) -> None:
         next_look = 0.0
         while not self._stopping.is_set():
-            pause = LOOK_SECONDS if not self._readers else max(0.0, next_look - time.monotonic())
-            for key, events in self._selector.select(pause):
-                if key.data is None:
-                    os.read(self._wake_end, 4096)
-                    next_look = 0.0  # who has just come wants to see something
-                    continue
-                if events & selectors.EVENT_WRITE:
-                    key.data.write()
-                if events & selectors.EVENT_READ:
-                    key.data.read()
-                self._settle(key.data)
-            self._admit()
-            if self._readers and time.monotonic() >= next_look:
-                next_look = time.monotonic() + LOOK_SECONDS
-                if self._look():
-                    next_look = 0.0
+            try:
+                next_look = self._turn(next_look)
+            except Exception:
+                LOG.exception("live pages: a turn failed")
+                self._stopping.wait(LOOK_SECONDS)
         self._end()
+
+    def _turn(self, next_look: float) -> float:
+        """Wait for what connections do, or until the next look; when the one after that is due."""
+        pause = LOOK_SECONDS if not self._readers else max(0.0, next_look - time.monotonic())
+        for key, events in self._selector.select(pause):
+            if key.data is None:
+                os.read(self._wake_end, 4096)
+                next_look = 0.0  # who has just come wants to see something
+            else:
+                self._do(key.data, partial(self._serve, key.data, events))
+        self._admit()
+        if self._readers and time.monotonic() >= next_look:
+            due = time.monotonic() + LOOK_SECONDS
+            return 0.0 if self._look() else due
+        return next_look
 
     def _end(self) -> None:
         """Tell everybody, also who has just come, that it ends."""
@@ -131,29 +142,66 @@ class Hub:
         for reader in list(self._readers):
             self._drop(reader)
 
+    def _do(self, reader: Reader, act: Callable[[], object]) -> None:
+        """Act for one reader; what nobody foresaw costs this reader its connection, and no other.
+
+        Lets DatabaseUnavailable through, which is nobody's fault.
+        """
+        try:
+            act()
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            LOG.exception("live pages: a stream of %s was given up", ", ".join(reader.watch.ids))
+            reader.gone = True
+            self._drop(reader)
+
     def _admit(self) -> None:
         while self._arriving:
             reader = self._arriving.popleft()
-            self._selector.register(reader.connection, selectors.EVENT_READ, reader)
             self._readers.add(reader)
+            listen = partial(self._selector.register, reader.connection, selectors.EVENT_READ)
+            self._do(reader, partial(listen, reader))
+
+    def _serve(self, reader: Reader, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            reader.write()
+        if events & selectors.EVENT_READ:
+            reader.read()
+        self._settle(reader)
 
     def _look(self) -> bool:
         """Tell every reader what is new; whether there is more to be read at once."""
         ready = [reader for reader in self._readers if not reader.behind]
         try:
-            look = Look(self._jobs, [job for reader in ready for job in reader.watch.ids])
+            look = self._look_at(ready)
             for reader in ready:
-                for text in reader.watch.news(look):
-                    reader.say(text)
+                self._do(reader, partial(self._tell, reader, look))
         except DatabaseUnavailable as error:  # readers wait, as for a job that does nothing
             LOG.warning("live pages: %s", error.message)
-        hungry = False
         for reader in list(self._readers):
-            reader.keep_alive()
-            reader.write()
-            hungry |= reader.watch.hungry and not reader.behind
-            self._settle(reader)
-        return hungry
+            self._do(reader, partial(self._send, reader))
+        return any(reader.watch.hungry and not reader.behind for reader in self._readers)
+
+    def _look_at(self, readers: Sequence[Reader]) -> Look | None:
+        """The jobs of all by one query; None where they can be looked for one by one alone."""
+        try:
+            return Look(self._jobs, [job for reader in readers for job in reader.watch.ids])
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            LOG.exception("live pages: the jobs of all readers could not be looked for at once")
+            return None
+
+    def _tell(self, reader: Reader, look: Look | None) -> None:
+        own = Look(self._jobs, reader.watch.ids) if look is None else look
+        for text in reader.watch.news(own):
+            reader.say(text)
+
+    def _send(self, reader: Reader) -> None:
+        reader.keep_alive()
+        reader.write()
+        self._settle(reader)
 
     def _settle(self, reader: Reader) -> None:
         """Forget a reader that is done; else listen to what its connection can do next."""
@@ -167,5 +215,9 @@ class Hub:
 
     def _drop(self, reader: Reader) -> None:
         self._readers.discard(reader)
-        self._selector.unregister(reader.connection)
-        reader.close()
+        with suppress(KeyError, ValueError):  # it was never listened to
+            self._selector.unregister(reader.connection)
+        try:
+            reader.close()
+        except Exception:
+            LOG.exception("live pages: a stream could not be closed")
