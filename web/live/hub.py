@@ -2,7 +2,8 @@
 
 A reader's request takes a web thread only until its answer has begun. Then the connection goes to
 the hub's thread, which looks twice a second at all jobs that are watched, by one query, and
-writes what is new to whoever waits for it. Under a server that does not hand over its
+writes what is new to whoever waits for it. It looks at their keys too: a stream ends where a new
+request of its reader would be refused. Under a server that does not hand over its
 connections, the request's own thread looks and writes. What nobody foresaw ends the stream that it
 came with; the thread goes on for the others.
 """
@@ -17,30 +18,35 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from flask import Response, request
 
+from textgen.errors import TextgenError
 from web.connection import Client, current_client
 from web.event_stream import stream_response
 from web.live.looks import Look
 from web.live.readers import Reader
+from web.live.rights import Rights
 from web.live.watches import Watch
 from worker.errors import DatabaseUnavailable
 from worker.jobs import Jobs
 
 LOG = logging.getLogger("textgen.web")
 LOOK_SECONDS = 0.5
+A = TypeVar("A")
 BEGINNING = ": here\n\n"  # a reader knows at once that it is heard, though nothing be new
 
 
 class Hub:
     """All readers of one web process; its thread starts with the first."""
 
-    def __init__(self, jobs: Jobs, stopping: threading.Event) -> None:
+    def __init__(self, jobs: Jobs, rights: Rights, stopping: threading.Event) -> None:
         self._jobs = jobs
+        self._rights = rights
         self._stopping = stopping
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -69,6 +75,9 @@ class Hub:
         """What ``watch`` tells, looked for by the thread that asks."""
         yield BEGINNING
         while not self._stopping.is_set() and not client.gone():
+            if (error := self._rights.lost([watch.key]).get(watch.key.id)) is not None:
+                yield watch.failed(error)
+                return
             yield from watch.news(Look(self._jobs, watch.ids))
             if watch.ended:
                 return
@@ -172,31 +181,36 @@ class Hub:
 
     def _look(self) -> bool:
         """Tell every reader what is new; whether there is more to be read at once."""
-        ready = [reader for reader in self._readers if not reader.behind]
+        readers = list(self._readers)
         try:
-            look = self._look_at(ready)
-            for reader in ready:
-                self._do(reader, partial(self._tell, reader, look))
+            lost = _at_once(partial(self._lost, readers))
+            look = _at_once(partial(self._look_at, [each for each in readers if not each.behind]))
+            for reader in readers:
+                self._do(reader, partial(self._tell, reader, lost, look))
         except DatabaseUnavailable as error:  # readers wait, as for a job that does nothing
             LOG.warning("live pages: %s", error.message)
         for reader in list(self._readers):
             self._do(reader, partial(self._send, reader))
         return any(reader.watch.hungry and not reader.behind for reader in self._readers)
 
-    def _look_at(self, readers: Sequence[Reader]) -> Look | None:
-        """The jobs of all by one query; None where they can be looked for one by one alone."""
-        try:
-            return Look(self._jobs, [job for reader in readers for job in reader.watch.ids])
-        except DatabaseUnavailable:
-            raise
-        except Exception:
-            LOG.exception("live pages: the jobs of all readers could not be looked for at once")
-            return None
+    def _lost(self, readers: Sequence[Reader]) -> Mapping[str, TextgenError]:
+        return self._rights.lost([reader.watch.key for reader in readers])
 
-    def _tell(self, reader: Reader, look: Look | None) -> None:
-        own = Look(self._jobs, reader.watch.ids) if look is None else look
-        for text in reader.watch.news(own):
-            reader.say(text)
+    def _look_at(self, readers: Sequence[Reader]) -> Look:
+        return Look(self._jobs, [job for reader in readers for job in reader.watch.ids])
+
+    def _tell(
+        self, reader: Reader, lost: Mapping[str, TextgenError] | None, look: Look | None
+    ) -> None:
+        """What is new, or that its key is no longer good; asks by itself where nobody could."""
+        if reader.watch.ended:
+            return
+        lost = self._lost([reader]) if lost is None else lost
+        if (error := lost.get(reader.watch.key.id)) is not None:
+            reader.say(reader.watch.failed(error))
+        elif not reader.behind:
+            for text in reader.watch.news(self._look_at([reader]) if look is None else look):
+                reader.say(text)
 
     def _send(self, reader: Reader) -> None:
         reader.keep_alive()
@@ -221,3 +235,14 @@ class Hub:
             reader.close()
         except Exception:
             LOG.exception("live pages: a stream could not be closed")
+
+
+def _at_once(ask: Callable[[], A]) -> A | None:
+    """The answer for all readers by one query; None where nobody foresaw why there is none."""
+    try:
+        return ask()
+    except DatabaseUnavailable:
+        raise
+    except Exception:
+        LOG.exception("live pages: what all readers need could not be asked for at once")
+        return None
