@@ -7,7 +7,7 @@ from typing import Annotated
 from flask import Response
 from pydantic import BeforeValidator, Field
 
-from web.auth import key
+from web.auth import key, tenant
 from web.live.watches import ListWatch
 from web.pages.language import language
 from web.resource import Resource
@@ -39,4 +39,4 @@ def follow(query: LiveQuery) -> Response:
     """``progress`` for each that changes, ``new`` when another job is there."""
     services = current()
     watch = ListWatch(key(), query.ids, query.newest, language=language())
-    return services.hub.respond(watch, services.streams.take().free)
+    return services.hub.respond(watch, services.streams.take_for(tenant()).free)

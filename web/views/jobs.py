@@ -98,7 +98,7 @@ def events(job_id: str, query: EventQuery) -> Response:
         seen = _last_seen(query)
         services.jobs.events(owner, job_id, after=seen, limit=1)  # or they are gone
         watch = JobWatch(key(), job_id, seen, progress=query.progress, language=language())
-        return services.hub.respond(watch, services.streams.take().free)
+        return services.hub.respond(watch, services.streams.take_for(owner).free)
     found = services.jobs.events(owner, job_id, after=query.after, limit=query.limit + 1)
     return json_answer(
         JobEventList.model_construct(
