@@ -12,14 +12,14 @@ from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, g, redirect, request
 
+from web.key_rules import check_project, check_scopes
 from web.resource import Operation
 from web.return_paths import return_path
 from web.services import current
 from worker import logs
-from worker.errors import Forbidden, NotFound, Unauthenticated
+from worker.errors import Forbidden, Unauthenticated
 from worker.storage.keys import DEFAULT_TENANT, Key
 from worker.tenants.audit import Actor
-from worker.tenants.tenants import Tenant
 
 SESSION_COOKIE = "textgen_session"
 SESSION_SECONDS = 12 * 3600
@@ -49,18 +49,12 @@ def _admit(operation: Operation) -> Response | None:
         if operation.page:
             return _to_sign_in()
         raise
-    if not {*operation.scopes, "admin"} & set(key.scopes):
-        needed = " or ".join(repr(scope) for scope in operation.scopes)
-        raise Forbidden(
-            f"This key may not do this: it needs the scope {needed} and has "
-            f"{', '.join(key.scopes)}.",
-            code="insufficient_scope",
-        )
+    check_scopes(key, operation.scopes)
     if operation.operator and not _is_operator(key):
         raise Forbidden(
             f"Only an admin of the project {DEFAULT_TENANT!r} may do this.", code="operator_only"
         )
-    found = _check_project(key)
+    found = check_project(current().tenants, key)
     g.key = key
     logs.add(tenant=key.tenant)
     limit = found.limits.requests_per_minute
@@ -105,22 +99,6 @@ def check_origin(*, known: bool = False) -> None:
             )
     elif urlsplit(origin).netloc not in own:
         raise Forbidden("This was sent from another site.", code="foreign_origin")
-
-
-def _check_project(key: Key) -> Tenant:
-    """The project; refuses what comes from one that is suspended, or gone."""
-    try:
-        found = current().tenants.known(key.tenant)
-    except NotFound:
-        raise Unauthenticated("The project of this API key was deleted.") from None
-    if found.status == "suspended":
-        raise Forbidden(
-            f"The project {key.tenant!r} is suspended: its requests are refused and its queued "
-            "jobs wait, while what runs goes on to its end. Whoever runs this service can resume "
-            "it; then the queued jobs start in their turn.",
-            code="project_suspended",
-        )
-    return found
 
 
 def _is_operator(key: Key) -> bool:

@@ -11,9 +11,10 @@ from flask import current_app
 
 from web.departures import WatchedCompletions
 from web.live.hub import Hub
+from web.live.rights import Rights
 from web.rate_limits import ProjectSlots, RateLimits
 from web.safe_retries import Answered
-from web.slots import Slots
+from web.slots import Slots, StreamSlots
 from worker.backend import open_backend
 from worker.billing.admission import Admission
 from worker.billing.budgets import Budgets
@@ -115,7 +116,7 @@ class Services:
     stopping: threading.Event = field(default_factory=threading.Event)
     answers: Slots = field(init=False)  # completions that hold a thread
     answered: Answered = field(default_factory=Answered)
-    streams: Slots = field(init=False)  # followers of jobs; they hold no thread
+    streams: StreamSlots = field(init=False)  # followers of jobs; they hold no thread
     hub: Hub = field(init=False)
     tokenizers: ModelTokenizers = field(init=False)
     tenants: Tenants = field(init=False)
@@ -139,8 +140,7 @@ class Services:
     def __post_init__(self) -> None:
         threads = self.settings.web_threads
         object.__setattr__(self, "answers", Slots(max(1, threads * 3 // 4), "completion requests"))
-        object.__setattr__(self, "streams", Slots(threads * 4, "event streams"))
-        object.__setattr__(self, "hub", Hub(self.jobs, self.stopping))
+        object.__setattr__(self, "streams", StreamSlots(threads * 4))
         object.__setattr__(self, "tokenizers", ModelTokenizers(self.store))
         tenants = Tenants(self.database, self.terms.plans)
         budgets = Budgets(self.database, self.terms.prices)
@@ -159,6 +159,7 @@ class Services:
         workers = WorkersHealth(self.database, self.settings, self.published)
         object.__setattr__(self, "workers", workers)
         object.__setattr__(self, "tenants", tenants)
+        object.__setattr__(self, "hub", Hub(self.jobs, Rights(self.keys, tenants), self.stopping))
         deletion = TenantDeletion(self.database, self.store, tenants, self.states)
         object.__setattr__(self, "deletion", deletion)
         object.__setattr__(self, "audit", AuditLog(self.database))

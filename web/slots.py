@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -30,6 +31,39 @@ class Slots:
             error.retry_after = 1.0
             raise error
         return Place(self._places)
+
+
+class StreamSlots(Slots):
+    """Event streams, of which one project may hold half, so that one alone cannot take them all."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count, "event streams")
+        self._most = max(1, count // 2)
+        self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
+
+    def take_for(self, project: str) -> Place:
+        """A place; raises QueueFull when all are taken, or the project has its half."""
+        with self._lock:
+            if self._held[project] >= self._most:
+                error = QueueFull(
+                    f"{self._most} event streams of this project are open, which is all that one "
+                    "project may have in one process: half of its places. Close some (every page "
+                    "that follows jobs and every program that does so holds one), or ask with "
+                    "GET /v1/jobs from time to time.",
+                    code="too_many_requests",
+                )
+                error.retry_after = 5.0
+                raise error
+            place = self.take()
+            self._held[project] += 1
+        return place.also(lambda: self._give_back(project))
+
+    def _give_back(self, project: str) -> None:
+        with self._lock:
+            self._held[project] -= 1
+            if not self._held[project]:
+                del self._held[project]
 
 
 class Place:

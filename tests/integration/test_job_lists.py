@@ -77,6 +77,19 @@ def test_by_metadata(jobs: Jobs) -> None:
     assert pages(jobs, 5, metadata={"n": ""}) == [[]]
 
 
+def test_heads_of_more_jobs_than_a_query_has_parameters(jobs: Jobs) -> None:
+    first, last = (jobs.submit("default", "training", {}).id for _ in range(2))
+    unknown = [f"ftjob-{number}" for number in range(70_000)]
+
+    heads = jobs.heads([first, *unknown, last, first])
+
+    assert {job_id: head.state for job_id, head in heads.items()} == {
+        first: "queued",
+        last: "queued",
+    }
+    assert jobs.heads([]) == {}
+
+
 def test_events_forward_and_backward(jobs: Jobs) -> None:
     jobs.submit("default", "training", {})
     job = run(jobs)

@@ -380,6 +380,29 @@ def test_a_service_that_stays_away_is_given_up(
         client(answers).events("j")
 
 
+@pytest.mark.parametrize(
+    ("code", "kind", "status"),
+    [
+        ("key_revoked", "authentication_error", 401),
+        ("project_suspended", "permission_error", 403),
+        ("job_not_found", "invalid_request_error", 404),
+        ("events_removed", "invalid_request_error", 410),
+        ("internal_error", "server_error", 500),
+    ],
+)
+def test_a_stream_that_ends_with_an_error_raises_as_a_refused_request(
+    client: Callable[[Answers], Both], code: str, kind: str, status: int
+) -> None:
+    error = {"error": {"message": "No.", "type": kind, "param": None, "code": code}}
+    text = f"event: error\ndata: {json.dumps(error)}\n\n"
+    answers, asked = answered(httpx.Response(200, text=event(1) + text))
+
+    with pytest.raises(ApiError) as caught:
+        client(answers).events("j")
+
+    assert (caught.value.status, caught.value.code, len(asked)) == (status, code, 1)
+
+
 def test_waiting_tells_events_and_raises_for_another_end(client: Callable[[Answers], Both]) -> None:
     told: list[str] = []
     answers, _ = answered(stream(event(1) + END), job("succeeded"))

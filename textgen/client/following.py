@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -16,6 +17,9 @@ PATIENCE = 90.0  # a service may be restarted while a job is followed
 SILENCE = httpx.Timeout(connect=5, read=60, write=60, pool=5)  # it says something every 15 s
 PAUSE = 0.5
 EVENTS_REMOVED = "events_removed"  # some time after a job's end
+# What HTTP would have answered, of an error that came in the middle
+BY_CODE = {"job_not_found": 404, EVENTS_REMOVED: 410}
+BY_TYPE = {"authentication_error": 401, "permission_error": 403}
 
 
 class Following:
@@ -75,11 +79,15 @@ class Following:
             self.ended = True
             return None
         if name == "error" and isinstance(data, dict) and "error" in data:
-            status = 404 if data["error"].get("code") == "job_not_found" else 500
-            raise error_of(status, data, None)
+            raise error_of(_status(data["error"]), data, None)
         event = Event.model_validate(data)
         self._seen = event.id
         return event
 
     def _patience_is_over(self) -> bool:
         return time.monotonic() - self._heard > PATIENCE
+
+
+def _status(error: Mapping[str, Any]) -> int:
+    code, kind = str(error.get("code")), str(error.get("type"))
+    return BY_CODE.get(code) or BY_TYPE.get(kind, 500)

@@ -12,17 +12,22 @@ from web.errors import error_body
 from web.live.looks import PAGE, Look
 from worker.errors import Gone, NotFound
 from worker.jobs.states import FINAL
+from worker.storage.keys import Key
 
 
 class Watch(Protocol):
     """One reader's place. Used by one thread at a time."""
 
+    key: Key  # who reads
     ids: Sequence[str]  # the jobs whose rows it needs
     hungry: bool  # there is more than one look brings: look again at once
     ended: bool  # nothing will come any more
 
     def news(self, look: Look) -> Iterator[str]:
         """Server-sent events that the reader has not had yet."""
+
+    def failed(self, error: TextgenError) -> str:
+        """The last event, named ``error``: nothing comes behind it."""
 
 
 class JobWatch:
@@ -35,16 +40,16 @@ class JobWatch:
 
     def __init__(
         self,
-        tenant: str,
+        key: Key,
         job_id: str,
         after: int,
         *,
         progress: bool = False,
         language: str = ENGLISH,  # of events and errors
     ) -> None:
+        self.key = key
         self.ids: Sequence[str] = (job_id,)
         self.hungry = self.ended = False
-        self._tenant = tenant
         self._seen = after
         self._wants_progress = progress
         self._language = language
@@ -53,15 +58,15 @@ class JobWatch:
     def news(self, look: Look) -> Iterator[str]:
         """Events first, then the progress, which is as new as they are or newer."""
         head = look.heads.get(self.ids[0])
-        if head is None or head.tenant != self._tenant:
+        if head is None or head.tenant != self.key.tenant:
             gone = NotFound(f"There is no job {self.ids[0]!r} any more.", code="job_not_found")
-            yield self._failed(gone)
+            yield self.failed(gone)
             return
         try:
             behind = head.event_count > self._seen
             found = look.events(head, self._seen, self._language) if behind else ()
         except Gone as removed:  # a reader that was away for days
-            yield self._failed(removed)
+            yield self.failed(removed)
             return
         for number, text in found:
             self._seen = number
@@ -74,18 +79,22 @@ class JobWatch:
             self.ended = True
             yield "event: end\ndata: {}\n\n"
 
-    def _failed(self, error: TextgenError) -> str:
-        self.ended = True
-        return f"event: error\ndata: {json.dumps(error_body(error, self._language))}\n\n"
+    def failed(self, error: TextgenError) -> str:
+        """Of a job that is gone, or a reader who may watch no longer."""
+        self.ended, self.hungry = True, False
+        return _error(error, self._language)
 
 
 class ListWatch:
     """The jobs of a list that is being looked at, and whether it has a newer one."""
 
-    def __init__(self, tenant: str, ids: Sequence[str], newest: str) -> None:
+    def __init__(
+        self, key: Key, ids: Sequence[str], newest: str, *, language: str = ENGLISH
+    ) -> None:
+        self.key = key
         self.ids = ids
         self.hungry = self.ended = False
-        self._tenant = tenant
+        self._language = language
         self._newest = newest
         self._sent: dict[str, str] = {}
 
@@ -93,13 +102,22 @@ class ListWatch:
         """Jobs that have changed since the last look, and ``new`` when there is another."""
         for job_id in self.ids:
             head = look.heads.get(job_id)
-            if head is None or head.tenant != self._tenant:
+            if head is None or head.tenant != self.key.tenant:
                 continue
             text = look.progress(head)
             if self._sent.get(job_id) != text:
                 self._sent[job_id] = text
                 yield text
-        newest = look.newest(self._tenant)
+        newest = look.newest(self.key.tenant)
         if newest != self._newest:
             self._newest = newest
             yield f"event: new\ndata: {json.dumps({'newest': newest})}\n\n"
+
+    def failed(self, error: TextgenError) -> str:
+        """Of a job that is gone, or a reader who may watch no longer."""
+        self.ended, self.hungry = True, False
+        return _error(error, self._language)
+
+
+def _error(error: TextgenError, language: str) -> str:
+    return f"event: error\ndata: {json.dumps(error_body(error, language))}\n\n"

@@ -7,8 +7,9 @@ from typing import Annotated
 from flask import Response
 from pydantic import BeforeValidator, Field
 
-from web.auth import tenant
+from web.auth import key, tenant
 from web.live.watches import ListWatch
+from web.pages.language import language
 from web.resource import Resource
 from web.schemas.base import Query
 from web.services import current
@@ -37,5 +38,5 @@ class LiveQuery(Query):
 def follow(query: LiveQuery) -> Response:
     """``progress`` for each that changes, ``new`` when another job is there."""
     services = current()
-    watch = ListWatch(tenant(), query.ids, query.newest)
-    return services.hub.respond(watch, services.streams.take().free)
+    watch = ListWatch(key(), query.ids, query.newest, language=language())
+    return services.hub.respond(watch, services.streams.take_for(tenant()).free)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 
 from textgen.errors import InvalidInput
-from web.auth import tenant
+from web.auth import key, tenant
 from web.job_views import job_page, job_view
 from web.job_waits import has_ended, rests, wait_until
 from web.live.looks import event_view
@@ -97,8 +97,8 @@ def events(job_id: str, query: EventQuery) -> Response:
     if query.stream:
         seen = _last_seen(query)
         services.jobs.events(owner, job_id, after=seen, limit=1)  # or they are gone
-        watch = JobWatch(owner, job_id, seen, progress=query.progress, language=language())
-        return services.hub.respond(watch, services.streams.take().free)
+        watch = JobWatch(key(), job_id, seen, progress=query.progress, language=language())
+        return services.hub.respond(watch, services.streams.take_for(owner).free)
     found = services.jobs.events(owner, job_id, after=query.after, limit=query.limit + 1)
     return json_answer(
         JobEventList.model_construct(

@@ -26,6 +26,7 @@ from worker.storage.ids import ordinal
 from worker.storage.pages import Page, cut
 
 EVENTS_AT_ONCE = 1000
+HEADS_AT_ONCE = 10_000  # PostgreSQL takes 65,535 values in a query, SQLite 32,766
 
 
 class JobLists(JobTable):
@@ -75,11 +76,16 @@ class JobLists(JobTable):
         return exists(select(1).select_from(pair).where(pair.c.key == key, pair.c.value == value))
 
     def heads(self, ids: Iterable[str]) -> dict[str, JobHead]:
-        """Of jobs, whosever they are, what those who watch them need; by one query."""
-        columns = [jobs.c[field.name] for field in fields(JobHead)]
+        """Of any number of jobs, whosever they are, what those who watch them need."""
+        query = select(*(jobs.c[field.name] for field in fields(JobHead)))
+        wanted = list(dict.fromkeys(ids))
+        found: dict[str, JobHead] = {}
         with self._database.read() as connection:
-            rows = connection.execute(select(*columns).where(jobs.c.id.in_(set(ids)))).all()
-        return {row.id: JobHead(*row) for row in rows}
+            for first in range(0, len(wanted), HEADS_AT_ONCE):
+                some = wanted[first : first + HEADS_AT_ONCE]
+                rows = connection.execute(query.where(jobs.c.id.in_(some)))
+                found.update((row.id, JobHead(*row)) for row in rows)
+        return found
 
     def newest(self, tenant: str) -> str:
         """The sortable part of the id of a tenant's newest job; empty where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import case, func, select, update
@@ -35,6 +35,7 @@ __all__ = ["DEFAULT_TENANT", "SCOPES", "Key", "Keys"]
 SCOPES = ("read", "generate", "train", "admin")
 CACHE_SECONDS = 5.0  # so long may another process still take a key that was revoked
 CACHE_SIZE = 10_000
+KEYS_AT_ONCE = 1000  # that one query asks for
 GRACE_SECONDS = 86_400.0  # so long is a key valid after it was rotated
 
 
@@ -197,13 +198,25 @@ class Keys(KeySearch):
         except ValueError:
             raise Unauthenticated("This is no API key; one looks like tg_<id>_<secret>.") from None
         digest = digest_of(secret)
-        found = self._cached(key_id)
-        if found is None:
-            found = self._load(key_id)
-        key, expected = found
-        if not hmac.compare_digest(digest, expected):
+        found = self._look_up([key_id]).get(key_id)
+        if found is None or not hmac.compare_digest(digest, found[1]):
             raise Unauthenticated("Wrong API key.")
-        return _usable(key)
+        return self.usable(found[0])
+
+    def known(self, key_ids: Iterable[str]) -> dict[str, Key]:
+        """Keys as they were up to 5 s ago, whosever they are; without those that are gone."""
+        return {key_id: key for key_id, (key, _) in self._look_up(key_ids).items()}
+
+    @staticmethod
+    def usable(key: Key | None) -> Key:
+        """The key itself, unless it is gone or its time is over; raises Unauthenticated."""
+        if key is None:
+            raise Unauthenticated("This key is not known, or no longer valid.")
+        if key.revoked_at is not None:
+            raise Unauthenticated("This API key was revoked.", code="key_revoked")
+        if key.expires_at is not None and key.expires_at <= time.time():
+            raise Unauthenticated("This API key has expired.", code="key_expired")
+        return key
 
     def get(self, tenant: str, key_id: str) -> Key:
         """One key; raises NotFound."""
@@ -271,40 +284,38 @@ class Keys(KeySearch):
     def redeem_link(self, token: str) -> Key:
         """The key that a token stands for; raises Unauthenticated. It is used up by this."""
         tenant, key_id = SigninLinks(self._database).redeem(token)
-        return _usable(self.get(tenant, key_id))
+        return self.usable(self.get(tenant, key_id))
 
     def _forget(self, *key_ids: str) -> None:
         with self._lock:
             for key_id in key_ids:
                 self._cache.pop(key_id, None)
 
-    def _cached(self, key_id: str) -> tuple[Key, bytes] | None:
+    def _look_up(self, key_ids: Iterable[str]) -> dict[str, tuple[Key, bytes]]:
+        """Keys with the digests of their secrets, from the cache where they are fresh there."""
+        wanted, now = list(dict.fromkeys(key_ids)), time.monotonic()
         with self._lock:
-            entry = self._cache.get(key_id)
-        if entry is None or entry[0] < time.monotonic():
-            return None
-        return entry[1], entry[2]
-
-    def _load(self, key_id: str) -> tuple[Key, bytes]:
-        with self._database.read() as connection:
-            row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
-        if row is None:
-            raise Unauthenticated("Wrong API key.")
-        found = key_from(row), bytes(row.secret_sha256)
-        with self._lock:
-            if len(self._cache) >= CACHE_SIZE:
-                self._cache.clear()
-            self._cache[key_id] = (time.monotonic() + CACHE_SECONDS, *found)
+            entries = {key_id: self._cache.get(key_id) for key_id in wanted}
+        found = {
+            key_id: (entry[1], entry[2])
+            for key_id, entry in entries.items()
+            if entry is not None and entry[0] >= now
+        }
+        missing = [key_id for key_id in wanted if key_id not in found]
+        for first in range(0, len(missing), KEYS_AT_ONCE):
+            found |= self._load(missing[first : first + KEYS_AT_ONCE])
         return found
 
-
-def _usable(key: Key) -> Key:
-    """The key itself, unless its time is over; raises Unauthenticated."""
-    if key.revoked_at is not None:
-        raise Unauthenticated("This API key was revoked.", code="key_revoked")
-    if key.expires_at is not None and key.expires_at <= time.time():
-        raise Unauthenticated("This API key has expired.", code="key_expired")
-    return key
+    def _load(self, key_ids: Sequence[str]) -> dict[str, tuple[Key, bytes]]:
+        with self._database.read() as connection:
+            rows = connection.execute(select(api_keys).where(api_keys.c.id.in_(key_ids))).all()
+        found = {row.id: (key_from(row), bytes(row.secret_sha256)) for row in rows}
+        with self._lock:
+            if len(self._cache) + len(found) > CACHE_SIZE:
+                self._cache.clear()
+            until = time.monotonic() + CACHE_SECONDS
+            self._cache |= {key_id: (until, *entry) for key_id, entry in found.items()}
+        return found
 
 
 def _no_session(row: Row[Any]) -> Row[Any]:

@@ -16,6 +16,7 @@ from web.live.watches import JobWatch
 from web.services import Services
 from worker.jobs.rows import Job
 from worker.jobs.tables import job_events
+from worker.storage.keys import Key
 from worker.tenants.options import TenantOptions
 from worker.tenants.tenants import Tenants
 
@@ -25,6 +26,11 @@ def job(call: Caller, upload: Callable[..., str], services: Services) -> Job:
     body = {"model": "lstm-tiny", "training_file": upload()}
     job_id = call("POST", "/v1/fine_tuning/jobs", json=body).get_json()["id"]
     return services.jobs.get("acme", job_id)
+
+
+@pytest.fixture
+def key(call: Caller, services: Services) -> Key:
+    return services.keys.authenticate(call.key)
 
 
 def blocks(text: str) -> list[dict[str, str]]:
@@ -151,11 +157,11 @@ def test_a_stream_ends_with_the_job(call: Caller, job: Job) -> None:
 
 @pytest.mark.parametrize("cut_after", range(5))
 def test_a_stream_cut_anywhere_goes_on_without_gap_or_repeat(
-    call: Caller, job: Job, services: Services, cut_after: int
+    call: Caller, job: Job, key: Key, services: Services, cut_after: int
 ) -> None:
     claimed = services.jobs.claim("training", "w")
     assert claimed is not None
-    moments = services.hub.follow(JobWatch("acme", job.id, 0), Client(None))
+    moments = services.hub.follow(JobWatch(key, job.id, 0), Client(None))
     first = [next(moments) for _ in range(2)]
     services.jobs.add_event(claimed, type="note", message="three")
     services.jobs.add_event(claimed, type="note", message="four")
@@ -168,7 +174,7 @@ def test_a_stream_cut_anywhere_goes_on_without_gap_or_repeat(
     assert seen + numbers(rest) == [1, 2, 3, 4, 5]
 
 
-def test_events_written_while_following_arrive(job: Job, services: Services) -> None:
+def test_events_written_while_following_arrive(job: Job, key: Key, services: Services) -> None:
     claimed = services.jobs.claim("training", "w")
     assert claimed is not None
 
@@ -179,7 +185,7 @@ def test_events_written_while_following_arrive(job: Job, services: Services) -> 
 
     worker = threading.Thread(target=work)
     worker.start()
-    text = "".join(services.hub.follow(JobWatch("acme", job.id, 0), Client(None)))
+    text = "".join(services.hub.follow(JobWatch(key, job.id, 0), Client(None)))
     worker.join()
 
     assert numbers(text) == list(range(1, 24))
@@ -192,8 +198,8 @@ def test_a_strange_last_event_id(call: Caller, job: Job) -> None:
     assert answer.status_code == 400
 
 
-def test_stopping_ends_the_streams(job: Job, services: Services) -> None:
-    moments: Any = services.hub.follow(JobWatch("acme", job.id, 0), Client(None))
+def test_stopping_ends_the_streams(job: Job, key: Key, services: Services) -> None:
+    moments: Any = services.hub.follow(JobWatch(key, job.id, 0), Client(None))
     next(moments)
 
     services.stopping.set()
@@ -231,9 +237,9 @@ def test_who_asks_for_events_that_were_removed_is_told(
 
 
 def test_a_stream_whose_events_are_removed_ends_with_an_error(
-    job: Job, call: Caller, services: Services
+    job: Job, call: Caller, key: Key, services: Services
 ) -> None:
-    moments: Any = services.hub.follow(JobWatch("acme", job.id, 0), Client(None))
+    moments: Any = services.hub.follow(JobWatch(key, job.id, 0), Client(None))
     next(moments)
     call("POST", f"/v1/jobs/{job.id}/cancel")
     forget_events(services)
