@@ -395,7 +395,7 @@ def test_a_stream_that_ends_with_an_error_raises_as_a_refused_request(
 ) -> None:
     error = {"error": {"message": "No.", "type": kind, "param": None, "code": code}}
     text = f"event: error\ndata: {json.dumps(error)}\n\n"
-    answers, asked = answered(httpx.Response(200, text=event(1) + text))
+    answers, asked = answered(stream(event(1) + text))
 
     with pytest.raises(ApiError) as caught:
         client(answers).events("j")
