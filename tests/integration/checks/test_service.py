@@ -102,7 +102,8 @@ class TestCommand:
     def test_for_programs(
         self, backend: Backend, command: Callable[..., subprocess.CompletedProcess[str]]
     ) -> None:
-        file(backend, "file-1")
+        for name in ("file-1", "file-2"):
+            file(backend, name)
         remove(backend, "files/file-1")
 
         found = command("--json")

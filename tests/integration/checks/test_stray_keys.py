@@ -9,6 +9,7 @@ import redis
 
 from tests.integration.checks.unsound import (
     BUNDLE,
+    file,
     kinds,
 )
 from tests.integration.conftest import store
@@ -65,6 +66,7 @@ class TestRedis:
 
     def test_without_one_the_rest_is_looked_at(self, backend: Backend) -> None:
         away = redis.Redis(host=HOST, port=1, decode_responses=True)
+        file(backend, "file-1")  # or storage and database would not belong together
 
         for broker in (away, None):
             store(backend, "files/orphan")
