@@ -20,11 +20,9 @@ import sqlalchemy as sa
 import torch
 
 from tests.chaos.ledger import Ledger
+from tests.chaos.undisturbed import Undisturbed
 from tests.stack import PATIENCE, ROOT, Stack, completion_lines
 from textgen.bundles.bundle import load_bundle
-from textgen.corpus.sources import Source
-from textgen.plan import Plan
-from textgen.training.train import train_files
 from worker.errors import DatabaseUnavailable
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database
@@ -34,31 +32,6 @@ from worker.training.result import MODEL_FILE
 TRAINING = {"max_steps": 400, "batch_size": 8, "sequence_length": 32, "hidden_size": 64}
 BATCH_LINES = 700
 STILL_SECONDS = 1.0
-
-
-class Undisturbed:
-    """The weights that the library ends with when nothing stops it.
-
-    A plan holds what was measured on a busy machine, so two jobs may have two plans; each is
-    compared with a training of its own plan.
-    """
-
-    def __init__(self, text: Path, folder: Path) -> None:
-        self._text = text
-        self._folder = folder
-        self._known: dict[str, dict[str, torch.Tensor]] = {}
-
-    def weights(self, plan: Plan) -> dict[str, torch.Tensor]:
-        name = plan.digest()
-        if name not in self._known:
-            threads = torch.get_num_threads()
-            path = train_files(
-                [Source(self._text)], folder=self._folder / name, plan=plan, threads=plan.threads
-            )
-            torch.set_num_threads(threads)
-            assert path is not None
-            self._known[name] = load_bundle(path).model.state_dict()
-        return self._known[name]
 
 
 class StandstillWatch:
