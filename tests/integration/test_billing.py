@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.integration.conftest import admitted_at_once
-from tests.integration.test_job_claims import explain
+from tests.integration.statements import explain, statements
 from textgen.errors import InvalidOption
 from worker.backend import Backend
 from worker.billing.budgets import Budgets
@@ -228,24 +228,16 @@ class TestInvoices:
         self.month(used)
         used("ftjob-5", "trainings", START, compute_seconds=0)
         used("ftjob-6", "trainings", START + 7, byte_hours=7e11)
-        asked: list[tuple[bool, str, Any]] = []
-
-        def note(connection: Any, _1: object, statement: str, parameters: Any, *_: object) -> None:
-            if "FROM usage" in statement:
-                writes = connection.get_execution_options().get("textgen_write", False)
-                asked.append((writes, statement, parameters))
-
-        sa.event.listen(sa.Engine, "before_cursor_execute", note)
-        bill = invoices.issue("acme", "2026-03")
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        with statements(lambda each: "FROM usage" in each) as asked:
+            bill = invoices.issue("acme", "2026-03")
 
         assert [list(line.jobs) for line in bill.lines] == [
             [], ["ftjob-1", "ftjob-2"], ["ftjob-6"],
         ]  # fmt: skip
-        assert not any(writes for writes, _, _ in asked)
-        ((statement, parameters),) = (each for _, *each in asked if "job_id" in each[0])
+        assert not any(each.writes for each in asked)
+        (of_jobs,) = (each for each in asked if "job_id" in each.statement)
         with database.read() as connection:
-            plan = "\n".join(explain(connection, statement, parameters))
+            plan = "\n".join(explain(connection, of_jobs))
         assert "usage_jobs" in plan and not re.search("TEMP B-TREE|Sort", plan), plan
 
     @pytest.mark.parametrize("change", [{"currency": "EUR"}, {"time_zone": "Asia/Shanghai"}])

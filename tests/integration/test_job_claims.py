@@ -7,14 +7,12 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from tests.integration.conftest import run
+from tests.integration.statements import explain, statements
 from worker.jobs import Jobs
 from worker.jobs.tables import jobs as table
 from worker.processes.presence import Presence
@@ -192,27 +190,11 @@ def test_processes_never_get_the_same_job(jobs: Jobs, database_url: str) -> None
     assert sorted(found) == [[job_id, 1] for job_id in sorted(ids)]
 
 
-@contextmanager
-def statements_about_jobs() -> Iterator[list[tuple[str, Any]]]:
-    """What is asked of the jobs table meanwhile, beside new rows."""
-    found: list[tuple[str, Any]] = []
-
-    def note(_1: object, _2: object, statement: str, parameters: Any, *_3: object) -> None:
-        if "jobs" in statement and not statement.startswith("INSERT"):
-            found.append((statement, parameters))
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
-
-
 def test_what_is_asked_often_walks_along_indexes(
     jobs: Jobs, database: Database, settings: Settings
 ) -> None:
     """At millions of rows none of it may read them all."""
-    with statements_about_jobs() as statements:
+    with statements(lambda each: "jobs" in each and not each.startswith("INSERT")) as asked:
         job_id = submit(jobs)[0]
         waiting = jobs.submit("default", "training", {}, deadline_seconds=100)
         jobs.due("training", 5)
@@ -229,23 +211,13 @@ def test_what_is_asked_often_walks_along_indexes(
         jobs.free_predecessor("w1", "a")
         Presence(database, settings).idle_slots("training")
 
-    assert len(statements) > 15
+    assert len(asked) > 15
     with database.read() as connection:
-        for statement, parameters in statements:
-            plan = explain(connection, statement, parameters)
-            assert not any(step.startswith(FULL_SCANS) for step in plan), (statement, plan)
-            if "ORDER BY jobs.priority" in statement:
-                assert any("jobs_claim" in step for step in plan), (statement, plan)
+        for each in asked:
+            plan = explain(connection, each)
+            assert not any(step.startswith(FULL_SCANS) for step in plan), (each, plan)
+            if "ORDER BY jobs.priority" in each.statement:
+                assert any("jobs_claim" in step for step in plan), (each, plan)
 
 
 FULL_SCANS = ("SCAN jobs (", "Seq Scan on jobs")
-
-
-def explain(connection: sa.Connection, statement: str, parameters: Any) -> list[str]:
-    """The steps of a plan; on PostgreSQL as if reading a whole table were dear, as it will be."""
-    if connection.dialect.name == "sqlite":
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        return [f"{row[3]} (" if " USING " not in row[3] else row[3] for row in rows]
-    connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
-    return [str(row[0]).strip(" ->") for row in rows]

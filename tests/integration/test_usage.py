@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.integration.test_job_claims import explain
+from tests.integration.statements import explain, statements
 from worker.backend import Backend
 from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest, Owner
 from worker.contracts import Usage as Tokens
@@ -322,21 +322,14 @@ class TestExport:
         """A page costs the same wherever it stands: an index leads to it, and nothing is sorted."""
         monkeypatch.setattr("worker.usage.usage.PAGE", 3)
         self.fill(database)
-        asked: list[tuple[str, Any]] = []
-
-        def note(_1: object, _2: object, statement: str, parameters: Any, *_3: object) -> None:
-            if "FROM usage" in statement:
-                asked.append((statement, parameters))
-
-        sa.event.listen(sa.Engine, "before_cursor_execute", note)
-        found = list(Usage(database).rows(UsageQuery(0, 1e12, tenants)))
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+        with statements(lambda each: "FROM usage" in each) as asked:
+            found = list(Usage(database).rows(UsageQuery(0, 1e12, tenants)))
 
         assert len(asked) > len(found) // 3
         index = "usage_at" if tenants is None else "usage_tenant"
         bound = "(at,id)>" if database.is_sqlite else "(ROW(at, id) >"
         with database.read() as connection:
-            for statement, parameters in asked:
-                plan = "\n".join(explain(connection, statement, parameters))
+            for each in asked:
+                plan = "\n".join(explain(connection, each))
                 assert index in plan and bound in plan, plan
                 assert not re.search("SCAN |Seq Scan|TEMP B-TREE|Sort", plan), plan

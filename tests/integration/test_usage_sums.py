@@ -10,18 +10,15 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
-from tests.integration.test_job_claims import explain
+from tests.integration.statements import explain, statements
 from tests.stack import ROOT
 from textgen.options import SamplingOptions
 from worker.backend import Backend
@@ -259,19 +256,6 @@ def test_what_is_spent_is_what_the_bill_says(database: Database, zone: str) -> N
     assert float(spent) == pytest.approx(float(sum(line.amount for line in lines)))
 
 
-@contextmanager
-def statements() -> Iterator[list[tuple[str, Any]]]:
-    """What any database is asked meanwhile."""
-    found: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        found.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield found
-    event.remove(Engine, "before_cursor_execute", note)
-
-
 def test_an_admission_reads_no_row_of_usage_and_none_of_a_job(database: Database) -> None:
     """What it costs does not grow with the jobs of the month, and little with those that wait."""
     limits = dict.fromkeys(("queued_jobs", "tokens_per_month", "compute_seconds_per_month"), 10**6)
@@ -294,14 +278,14 @@ def test_an_admission_reads_no_row_of_usage_and_none_of_a_job(database: Database
         budgets.check("acme")
         monthly.check(owner)
 
-    assert any("usage_sums" in each for each, _ in asked)
-    assert [each for each, _ in asked if re.search(r"\busage\b", each)] == []
-    about_jobs = [each for each in asked if re.search(r"\bjobs\b", each[0])]
+    assert any("usage_sums" in each.statement for each in asked)
+    assert [each for each in asked if re.search(r"\busage\b", each.statement)] == []
+    about_jobs = [each for each in asked if re.search(r"\bjobs\b", each.statement)]
     assert len(about_jobs) >= 3  # how many wait; what is set aside, for budget and quotas
     with database.read() as connection:
-        for statement, parameters in about_jobs:
-            plan = explain(connection, statement, parameters)
-            assert any(step.startswith(INDEX_ALONE) for step in plan), (statement, plan)
+        for each in about_jobs:
+            plan = explain(connection, each)
+            assert any(step.startswith(INDEX_ALONE) for step in plan), (each, plan)
 
 
 INDEX_ALONE = ("SEARCH jobs USING COVERING INDEX", "Index Only Scan")

@@ -16,6 +16,7 @@ from textgen.engine.kernels.library import load
 from textgen.engine.kernels.native import NativeKernel
 from textgen.engine.plain_draws import PlainDraws
 from textgen.engine.randomness import stream_key, uniform
+from textgen.engine.rows import Rows
 from textgen.engine.sampling import draw_by_inverse
 from textgen.options import SamplingOptions
 from textgen.tokenizers import ByteTokenizer
@@ -90,18 +91,23 @@ def test_what_is_held_goes_with_a_request_that_is_cancelled(make_bundle: BundleM
     assert engine.free_slots == 1
 
 
+def plain_rows(make_bundle: BundleMaker, count: int) -> tuple[FoldedModel, Rows, PlainDraws]:
+    """Rows of the kernel, each with a seed of its own, that it draws by itself."""
+    model, library = FoldedModel(make_bundle().model), load()
+    assert library is not None
+    draws = PlainDraws(count, model.columns)
+    draws.rows[:] = True
+    draws.keys[:] = [stream_key(seed, 0) for seed in range(count)]
+    return model, NativeKernel(model, library, 2).rows(count), draws
+
+
 @pytest.mark.parametrize("heat", [0.5, 1.0, 2.0])
 @pytest.mark.skipif(load() is None, reason="there is no compiler for the engine's kernel")
 def test_the_kernel_draws_each_token_as_often_as_its_chance_says(
     make_bundle: BundleMaker, heat: float
 ) -> None:
-    model, library = FoldedModel(make_bundle().model), load()
-    assert library is not None
     count = 4096
-    rows = NativeKernel(model, library, 2).rows(count)
-    draws = PlainDraws(count, model.columns)
-    draws.rows[:] = True
-    draws.keys[:] = [stream_key(seed, 0) for seed in range(count)]
+    model, rows, draws = plain_rows(make_bundle, count)
     draws.heat[:] = heat
     assert rows.draw_by(draws)
     found, expected = np.zeros(model.columns), np.zeros(model.columns)
@@ -118,13 +124,8 @@ def test_the_kernel_draws_each_token_as_often_as_its_chance_says(
 @pytest.mark.skipif(load() is None, reason="there is no compiler for the engine's kernel")
 def test_the_kernel_draws_what_the_sampler_would_draw(make_bundle: BundleMaker) -> None:
     """Save where a number lies within rounding of an edge between two tokens."""
-    model, library = FoldedModel(make_bundle().model), load()
-    assert library is not None
     count = 48
-    rows = NativeKernel(model, library, 2).rows(count)
-    draws = PlainDraws(count, model.columns)
-    draws.rows[:] = True
-    draws.keys[:] = [stream_key(seed, 0) for seed in range(count)]
+    _, rows, draws = plain_rows(make_bundle, count)
     draws.heat[:] = np.tile(np.array([1, 0.3, 2, 0], np.float32), count // 4)
     draws.drawable[3:5] = False
     assert rows.draw_by(draws)
