@@ -31,7 +31,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from tests.stack import QUICK, Stack
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.settings import Settings
 from worker.storage.database import Database
 

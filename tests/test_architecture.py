@@ -40,6 +40,29 @@ def test_loads_without_torch(module: str) -> None:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
+def test_every_module_can_be_the_first_that_is_imported() -> None:
+    """No two modules need each other while they load, in whatever order they come."""
+    program = """
+import os, pathlib, celery, flask, numpy, redis, sqlalchemy, torch
+for package in ("textgen", "worker", "web"):
+    for path in sorted(pathlib.Path(package).rglob("*.py")):
+        module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        if module.endswith(".__main__") or module == "worker.migrations.env":  # both run at once
+            continue
+        if (child := os.fork()) == 0:
+            __import__(module)
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            raise SystemExit(module)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=400
+    )
+
+    assert found.returncode == 0, found.stderr
+
+
 # They hand the environment on to a child process, as it is.
 HAND_ON = {
     "textgen/corpus/parquet.py",

@@ -26,7 +26,7 @@ from worker.contracts import GenerateRequest, Queue, StreamEntry
 from worker.generation.engine_states import EngineState, EngineStates
 from worker.generation.model_tokenizers import ModelTokenizers
 from worker.generation.work import States
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.metrics.published import Published, PublishedMetrics
 from worker.processes.health import WorkersHealth
 from worker.settings import Settings

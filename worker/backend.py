@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.settings import Settings
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from tests import s3_server
 from worker.backend import Backend
 from worker.errors import InsufficientQuota
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.jobs.tables import jobs as job_table
 from worker.settings import Settings
 from worker.storage.artifacts import ArtifactStore

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tests.integration.conftest import run
 from worker.all_tables import METADATA
 from worker.backend import Backend, open_backend
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.operations.archive import BackupUnusable, read_archive, write_archive
 from worker.operations.backup import Backup, BackupMade
 from worker.operations.restore import NotEmpty, Restore, Restored, backups

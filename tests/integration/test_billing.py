@@ -25,8 +25,9 @@ from worker.billing.months import bounds
 from worker.billing.prices import KindPrices, Line, PriceList, Prices
 from worker.billing.tables import invoices as invoice_table
 from worker.errors import Conflict, InsufficientQuota, NotFound
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
 from worker.jobs.origin import Origin, Reserved
+from worker.jobs.rows import Job
 from worker.storage.database import Database
 from worker.tenants.options import NewTenant, TenantOptions
 from worker.tenants.tables import tenants

@@ -14,7 +14,7 @@ from tests.integration.conftest import run
 from worker.backend import Backend
 from worker.errors import CorruptArtifact
 from worker.examination.run import ExaminationRun
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.storage.artifacts import ArtifactStore
 
 TEXT = "".join(f"the {number} of a long list of lines\n" for number in range(500))

@@ -9,7 +9,8 @@ import pytest
 from tests.integration.conftest import run
 from worker.backend import Backend
 from worker.errors import NotFound
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.storage.models import NewModel, add_model
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tests.integration.conftest import run
 from tests.integration.statements import explain, statements
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.jobs.tables import jobs as table
 from worker.processes.presence import Presence
 from worker.settings import Settings
@@ -153,7 +153,7 @@ def test_threads_never_get_the_same_job(jobs: Jobs) -> None:
 CLAIMER = """
 import json, sys
 from worker.storage.database import Database
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.processes.presence import Presence
 from worker.settings import Settings
 

@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 from tests.integration.conftest import events_are_whole, run
 from worker.backend import Backend
 from worker.errors import LeaseLost
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.jobs.tables import batch_shards, checkpoints, job_events
 from worker.jobs.tables import jobs as table
 from worker.storage.database import Database

@@ -9,7 +9,9 @@ import pytest
 from tests.integration.conftest import events_are_whole, run
 from worker.backend import Backend
 from worker.errors import Conflict
-from worker.jobs import Job, Jobs, Kind
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
+from worker.jobs.states import Kind
 from worker.processes.service import CHILD_RUNS
 from worker.storage.models import NewModel, add_model
 

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 
 from tests.integration.conftest import events_are_whole
 from worker.errors import Conflict, LeaseLost
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.jobs.states import FINAL
 from worker.jobs.tables import jobs as table
 from worker.settings import Settings

@@ -4,7 +4,8 @@ import pytest
 
 from tests.integration.conftest import run
 from worker.errors import NotFound
-from worker.jobs import Jobs, Waiting
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Waiting
 from worker.processes.presence import Presence
 from worker.settings import Settings
 from worker.storage.database import Database

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from tests.integration.conftest import events_are_whole, run
 from worker.errors import Conflict, LeaseLost, NotFound
-from worker.jobs import Job, Jobs, State
-from worker.jobs.states import FINAL, LEGAL, LIVE
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
+from worker.jobs.states import FINAL, LEGAL, LIVE, State
 from worker.jobs.tables import jobs as table
 from worker.storage.database import Database
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from tests.integration.conftest import events_are_whole, run
 from worker.errors import LeaseLost
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.jobs.tables import jobs as table
 from worker.settings import Settings
 from worker.storage.database import Database

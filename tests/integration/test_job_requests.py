@@ -10,8 +10,9 @@ import pytest
 from tests.integration.conftest import events_are_whole, run
 from worker.backend import Backend
 from worker.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull
-from worker.jobs import IdempotencyKey, Job, Jobs
-from worker.jobs.idempotency import forget_keys
+from worker.jobs.idempotency import IdempotencyKey, forget_keys
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.models import NewModel, add_model

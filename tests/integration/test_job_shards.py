@@ -8,7 +8,8 @@ import pytest
 from worker.batches.input import BatchLine
 from worker.batches.shard import Shard
 from worker.errors import DatabaseUnavailable
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.models import Models

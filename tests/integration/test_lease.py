@@ -12,7 +12,8 @@ import pytest
 
 from tests.integration.conftest import fill_disk, run
 from worker.errors import DatabaseUnavailable, LeaseLost
-from worker.jobs import Job, Jobs, Signals
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job, Signals
 from worker.processes.lease import Lease
 from worker.settings import Settings
 from worker.storage.database import Database

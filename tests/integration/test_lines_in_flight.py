@@ -24,7 +24,8 @@ from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest, Usag
 from worker.generation.completion_answer import CompletionAnswer
 from worker.generation.engine_link import EngineLink, Update
 from worker.generation.held_bytes import held_bytes
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.settings import Settings
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database

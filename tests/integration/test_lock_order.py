@@ -19,9 +19,10 @@ from worker.backend import Backend
 from worker.billing.budgets import Budgets
 from worker.billing.prices import KindPrices, PriceList, Prices
 from worker.errors import InsufficientQuota
-from worker.jobs import Job, Kind
-from worker.jobs.idempotency import Idempotency, IdempotencyKey
+from worker.jobs.idempotency import IdempotencyKey
 from worker.jobs.origin import Origin, Reserved, Retry
+from worker.jobs.rows import Job
+from worker.jobs.states import Kind
 from worker.jobs.tables import checkpoints, idempotency, jobs
 from worker.operations.checks.usage import UsageSums
 from worker.storage.database import Database
@@ -192,7 +193,7 @@ def fill(backend: Backend) -> None:
     )
     store(backend, "files/a")
     backend.files.create("acme", filename="a", purpose="batch", artifact="files/a", file="content")
-    Idempotency(backend.database).begin("acme", IdempotencyKey("k", "0"))
+    backend.jobs.submit("acme", "training", {}, idempotency=IdempotencyKey("k", "0"))
 
 
 @pytest.mark.parametrize("first", LOCK_ORDER, ids=str)

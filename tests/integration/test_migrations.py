@@ -11,8 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from worker.billing.months import bounds
-from worker.migrations.upgrade import UnknownRevision, known_revisions
-from worker.operations.rows import VERSION_TABLE, revision, tables
+from worker.migrations.revisions import (
+    VERSION_TABLE,
+    UnknownRevision,
+    current_revision,
+    known_revisions,
+)
+from worker.operations.rows import tables
 from worker.storage.database import Database
 
 REVISIONS = known_revisions()
@@ -111,7 +116,7 @@ def test_up_and_back_without_losing_a_row(empty: Database, old: str) -> None:
         assert set(by_column(found, names)) <= set(kept), table
         assert len(kept) >= ROWS
     with empty.read() as connection:
-        assert revision(connection) == NEWEST
+        assert current_revision(connection) == NEWEST
 
     empty.downgrade(old)
 

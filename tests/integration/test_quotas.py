@@ -15,8 +15,10 @@ from worker.billing.budgets import Budgets
 from worker.billing.months import bounds, month_of
 from worker.billing.prices import Prices
 from worker.errors import InsufficientQuota
-from worker.jobs import Job, Jobs, Kind
+from worker.jobs.jobs import Jobs
 from worker.jobs.origin import Origin, Reserved
+from worker.jobs.rows import Job
+from worker.jobs.states import Kind
 from worker.storage.database import Database
 from worker.storage.upload_rows import Upload
 from worker.storage.uploads import Uploads

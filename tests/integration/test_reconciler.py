@@ -13,7 +13,8 @@ from tests.integration.conftest import run
 from worker.backend import Backend
 from worker.contracts import Queue
 from worker.errors import BrokerUnavailable
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.jobs.tables import jobs as table
 from worker.processes.presence import Presence
 from worker.processes.reconciler import Reconciler

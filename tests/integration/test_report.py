@@ -25,7 +25,7 @@ from tests.stack import ROOT
 from worker.backend import Backend
 from worker.contracts import BundleReference
 from worker.errors import NotFound
-from worker.migrations.upgrade import known_revisions
+from worker.migrations.revisions import known_revisions
 from worker.operations.reports.logs import reduce_lines
 from worker.operations.reports.report import write_report
 from worker.operations.reports.settings import masked

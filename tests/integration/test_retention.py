@@ -18,7 +18,7 @@ from worker.backend import Backend
 from worker.billing.costs import Costs
 from worker.billing.prices import KindPrices, PriceList, Prices
 from worker.errors import Gone, LeaseLost, NotFound
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.jobs.states import Kind
 from worker.jobs.tables import checkpoints, job_events, jobs
 from worker.operations.retention import DAY, PAGE, Retention

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.integration.conftest import events_are_whole
 from worker.errors import DatabaseUnavailable
-from worker.jobs import Job, Jobs, Queue
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job, Queue
 from worker.processes.identity import take_identity
 from worker.processes.runner import Runner
 from worker.settings import Settings

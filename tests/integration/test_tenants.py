@@ -14,7 +14,8 @@ from alembic.config import Config
 from textgen.errors import InvalidOption
 from worker.backend import Backend
 from worker.errors import Conflict, NotFound, Unauthenticated
-from worker.jobs import Hold, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Hold
 from worker.migrations import upgrade
 from worker.processes.presence import Presence
 from worker.settings import Settings

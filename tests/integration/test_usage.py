@@ -17,7 +17,9 @@ from worker.contracts import BundleReference, ChoiceDelta, GenerateRequest, Owne
 from worker.contracts import Usage as Tokens
 from worker.errors import Conflict, DatabaseUnavailable, LeaseLost, NotFound
 from worker.generation.engine_link import Update
-from worker.jobs import FINAL, Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
+from worker.jobs.states import FINAL
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.usage.interactive import InteractiveMeter

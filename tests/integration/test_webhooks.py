@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tests.webhook_receiver import Receiver, running
 from textgen.errors import InvalidOption
 from worker.errors import NotFound
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.jobs.states import Kind
 from worker.storage.database import Database
 from worker.webhooks.deliverer import GIVE_UP_SECONDS, THREADS, Deliverer, delay_after

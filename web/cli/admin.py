@@ -15,10 +15,9 @@ from web.cli.report import report
 from web.cli.terminal import json_option, notes, print_json, print_table
 from worker.backend import Backend
 from worker.client import connect
-from worker.migrations.upgrade import known_revisions
+from worker.migrations.revisions import current_revision, known_revisions
 from worker.operations.check import MIN_AGE, Checked, ServiceCheck
 from worker.operations.checks.finding import Finding
-from worker.operations.rows import revision
 from worker.stack.embedded_redis import with_running_redis
 
 SHOWN = 50
@@ -114,7 +113,7 @@ def _current_backend() -> Backend:
     backend = open_operator().backend()
     newest = known_revisions()[-1]
     with backend.database.read() as connection:
-        found = revision(connection)
+        found = current_revision(connection)
     if found != newest:
         raise TextgenError(
             f"The database's tables are of version {found}, and this textgen works with {newest}. "

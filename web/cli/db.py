@@ -7,6 +7,7 @@ import click
 from web.cli.language import _
 from web.cli.operator import open_operator
 from web.cli.terminal import json_option, print_json
+from worker.migrations.revisions import known_revisions
 from worker.settings import load_settings
 from worker.storage.database import Database
 
@@ -25,8 +26,6 @@ def upgrade(as_json: bool) -> None:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     Database(settings.effective_database_url).migrate()
     if as_json:
-        from worker.migrations.upgrade import known_revisions  # Alembic is slow to load
-
         print_json({"revision": known_revisions()[-1]})
     else:
         click.echo(_("The database is up to date."))

@@ -13,7 +13,7 @@ from worker.billing.costs import Costs
 from worker.billing.invoices import Invoices
 from worker.billing.plans_file import load_terms
 from worker.client import connect
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.settings import Settings, load_settings
 from worker.stack.embedded_redis import HOST, running_redis
 from worker.storage.artifacts import ArtifactStore

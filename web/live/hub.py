@@ -33,7 +33,7 @@ from web.live.readers import Reader
 from web.live.rights import Rights
 from web.live.watches import Watch
 from worker.errors import DatabaseUnavailable
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 
 LOG = logging.getLogger("textgen.web")
 LOOK_SECONDS = 0.5

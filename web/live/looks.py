@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from web.catalogues import ENGLISH
 from web.schemas.jobs import JobEvent as JobEventShape
 from web.translation import translated_event
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.jobs.rows import JobEvent, JobHead
 
 PAGE = 200  # events that one look takes of a job at a time

@@ -23,7 +23,7 @@ from worker.errors import CorruptArtifact, DiskFull, LeaseLost, NotFound
 from worker.generation.engine_link import EngineLink
 from worker.generation.serving import RememberedModels
 from worker.generation.text_policy import NO_POLICY, TextPolicy
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.processes.lease import Lease
 from worker.tenants.tenants import Tenants
 

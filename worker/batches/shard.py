@@ -24,7 +24,7 @@ from worker.generation.engine_link import Update
 from worker.generation.serving import ModelNames
 from worker.generation.text_policy import NO_POLICY, TextPolicy
 from worker.generation.work import Asker
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.json_strings import refuse_unusable
 from worker.settings import Settings
 from worker.storage.artifact_staging import Staging

@@ -22,9 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from worker.errors import CorruptArtifact
+from worker.migrations.revisions import current_revision
 from worker.operations.archive import Archive
 from worker.operations.references import references
-from worker.operations.rows import LEFT_OUT, read_rows, revision, tables
+from worker.operations.rows import LEFT_OUT, read_rows, tables
 from worker.storage.artifact_backends import MANIFEST
 from worker.storage.artifact_staging import FileInfo
 from worker.storage.artifacts import Artifact, ArtifactStore
@@ -89,7 +90,7 @@ class Backup:
         """One view of the database: the artifacts it needs and keeps, its rows, its version."""
         counts: dict[str, int] = {}
         with self._database.snapshot() as connection:
-            found = revision(connection)
+            found = current_revision(connection)
             for table in tables(connection):
                 if table.name not in LEFT_OUT:
                     path = folder / ROW_FILE.format(table.name)

@@ -20,10 +20,11 @@ from sqlalchemy.engine import Connection
 
 from textgen.errors import TextgenError
 from worker.errors import CorruptArtifact
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
+from worker.migrations.revisions import current_revision
 from worker.operations.archive import CHUNK, Archive, BackupUnusable
 from worker.operations.backup import ARTIFACTS, BACKUPS, FORMAT, LIST_FILE, ROW_FILE
-from worker.operations.rows import LEFT_OUT, revision, tables, write_rows
+from worker.operations.rows import LEFT_OUT, tables, write_rows
 from worker.settings import Settings
 from worker.storage.artifact_backends import MANIFEST
 from worker.storage.artifact_staging import FileInfo
@@ -105,7 +106,7 @@ class Restore:
             self._fetch(store, name, files)
             self._progress("artifacts", number, len(self._artifacts))
         with database.read() as connection:
-            at = revision(connection)
+            at = current_revision(connection)
         if at is None:
             database.migrate(self.stored.revision)
         else:

@@ -14,7 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-VERSION_TABLE = "alembic_version"
+from worker.migrations.revisions import VERSION_TABLE
+
 # What belongs to the machines and the moment, not to the service; and the sums of usage, which the
 # database makes again when the rows of usage come back.
 LEFT_OUT = frozenset((VERSION_TABLE, "workers", "chores", "signin_links", "usage_sums"))
@@ -66,15 +67,6 @@ def write_rows(connection: Connection, table: sa.TableClause, lines: Iterable[st
     if pending:
         connection.execute(sa.insert(table), pending)
     return count + len(pending)
-
-
-def revision(connection: Connection) -> str | None:
-    """The version of the tables; None where there are none yet."""
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
-        return None
-    version = sa.table(VERSION_TABLE, sa.column("version_num", sa.Text))
-    found: str | None = connection.execute(sa.select(version.c.version_num)).scalar_one_or_none()
-    return found
 
 
 def _type(found: Any) -> sa.types.TypeEngine[Any]:

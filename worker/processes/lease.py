@@ -21,7 +21,8 @@ from typing import Self, TypeVar
 
 from worker import logs
 from worker.errors import DatabaseUnavailable, LeaseLost
-from worker.jobs import Job, Jobs, Signals
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job, Signals
 from worker.settings import Settings
 
 LOG = logging.getLogger(__name__)

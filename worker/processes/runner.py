@@ -14,7 +14,8 @@ from collections.abc import Callable
 from worker import logs, tracing
 from worker.contracts import Queue
 from worker.errors import DatabaseUnavailable
-from worker.jobs import Job, Jobs
+from worker.jobs.jobs import Jobs
+from worker.jobs.rows import Job
 from worker.processes.identity import Identity
 
 LOG = logging.getLogger(__name__)

@@ -1,9 +1,5 @@
 """One door to SQL: transactions on SQLite or PostgreSQL, the clock that leases go by, migrations.
 
-SQLite: write-ahead log, synchronous FULL, foreign keys, and every write begins IMMEDIATE, because
-a transaction that starts reading and then writes fails at once in spite of the busy timeout.
-PostgreSQL: read committed, short timeouts, so that a stopped process cannot hold a row for long.
-
 Errors: the database away, locked or too slow → DatabaseUnavailable; its disk full → DatabaseFull.
 When the connection breaks during COMMIT, nobody knows whether the write took place: the caller
 gets DatabaseUnavailable and must be able to repeat the request.
@@ -18,35 +14,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    InterfaceError,
-    NoSuchModuleError,
-    OperationalError,
-)
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from worker.errors import DatabaseFull, DatabaseUnavailable, InvalidSetting
+from worker.errors import DatabaseFull, DatabaseUnavailable
+from worker.migrations.revisions import current_revision, known_revision
+from worker.storage.sql_engine import make_engine, use_write_ahead_log
 
 BUSY_SECONDS = 5.0
-POSTGRESQL_SETTINGS = (
-    "SET statement_timeout = '30s'",
-    "SET lock_timeout = '5s'",
-    # A process that is stopped in mid-transaction must not hold a job's row for long.
-    "SET idle_in_transaction_session_timeout = '15s'",
-)
-# Keepalives and a bound on unanswered bytes: a half-open connection is noticed in 15 s.
-POSTGRESQL_CONNECT = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
 _SQLITE_AWAY = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -72,7 +49,7 @@ class Database:
     ) -> None:
         self.url = url
         self._clock = clock
-        self._engine = _make_engine(url, busy_seconds)
+        self._engine = make_engine(url, busy_seconds)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
 
     @contextmanager
@@ -127,9 +104,15 @@ class Database:
 
         Any number of processes may do so at once. Raises UnknownRevision.
         """
-        from worker.migrations.upgrade import upgrade  # Alembic is slow to load
-
+        revision = known_revision(revision)
         with _translated():
+            if self.is_sqlite:
+                use_write_ahead_log(self._engine)
+            with self.read() as connection:
+                if current_revision(connection) == revision:
+                    return
+            from worker.migrations.upgrade import upgrade  # Alembic is slow to load
+
             upgrade(self._engine, revision)
 
     def downgrade(self, revision: str) -> None:
@@ -140,7 +123,7 @@ class Database:
         from worker.migrations.upgrade import downgrade
 
         with _translated():
-            downgrade(self._engine, revision)
+            downgrade(self._engine, known_revision(revision))
 
     def dispose(self) -> None:
         """Close the idle connections."""
@@ -157,52 +140,6 @@ def insert_into(connection: Connection, table: sa.Table) -> sqlite.Insert | post
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)
-
-
-def _make_engine(url: str, busy_seconds: float) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            engine = sa.create_engine(parsed, connect_args={"timeout": busy_seconds})
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        elif parsed.drivername == "postgresql+psycopg":
-            engine = sa.create_engine(
-                parsed,
-                connect_args=POSTGRESQL_CONNECT,
-                pool_pre_ping=True,
-                pool_timeout=busy_seconds,
-                pool_size=10,
-                max_overflow=20,
-            )
-            event.listen(engine, "connect", _prepare_postgresql)
-        else:
-            raise ArgumentError(parsed.drivername)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise InvalidSetting(
-            f"The database URL cannot be used ({error}): "
-            "give sqlite:///path or postgresql+psycopg://user:password@host/name.",
-            param="TEXTGEN_DATABASE_URL",
-        ) from None
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where we say so
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("textgen_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _prepare_postgresql(connection: Any, _record: object) -> None:
-    with connection.cursor() as cursor:
-        for statement in POSTGRESQL_SETTINGS:
-            cursor.execute(statement)
-    connection.commit()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tests.integration.checks.unsound import (
 )
 from tests.integration.conftest import run, store
 from worker.backend import Backend
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.operations.check import ServiceCheck
 from worker.operations.checks.stuck_jobs import StuckJobs
 from worker.stack.embedded_redis import HOST, prepare_redis

@@ -17,7 +17,7 @@ from tests.integration.checks.unsound import (
 )
 from tests.integration.conftest import store
 from worker.backend import Backend
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.operations.check import ServiceCheck
 from worker.storage.tables import aliases, models, upload_parts, uploads
 from worker.storage.uploads import Uploads

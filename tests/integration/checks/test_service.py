@@ -21,7 +21,7 @@ from tests.integration.checks.unsound import (
 from tests.integration.conftest import store
 from tests.stack import ROOT
 from worker.backend import Backend
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.operations.check import Checked, ServiceCheck
 from worker.stack.embedded_redis import HOST
 

@@ -14,7 +14,7 @@ from tests.integration.checks.unsound import (
 )
 from tests.integration.conftest import run
 from worker.backend import Backend
-from worker.jobs import Job
+from worker.jobs.rows import Job
 from worker.jobs.tables import jobs as job_table
 from worker.operations.check import ServiceCheck
 from worker.operations.checks.stuck_jobs import StuckJobs

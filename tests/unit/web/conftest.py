@@ -23,7 +23,7 @@ from tests.unit.web.in_process import (
 from web.app import create_app
 from web.metrics import Metrics
 from web.services import Services
-from worker.jobs import Jobs
+from worker.jobs.jobs import Jobs
 from worker.settings import Settings
 from worker.storage.artifacts import ArtifactStore
 from worker.storage.database import Database

@@ -19,8 +19,7 @@ from worker.backend import Backend
 from worker.contracts import BATCH, INTERACTIVE, TRAINING
 from worker.errors import BrokerUnavailable
 from worker.jobs.tables import in_state, jobs
-from worker.migrations.upgrade import known_revisions
-from worker.operations.rows import revision
+from worker.migrations.revisions import current_revision, known_revisions
 from worker.processes.presence import Presence
 from worker.storage.tables import chores, uploads
 from worker.webhooks.tables import webhook_deliveries
@@ -62,7 +61,7 @@ def versions(backend: Backend, broker: redis.Redis | None) -> dict[str, Any]:
 def migrations(backend: Backend) -> dict[str, Any]:
     """The version of the tables, and those that this program knows."""
     with backend.database.read() as connection:
-        found = revision(connection)
+        found = current_revision(connection)
     known = known_revisions()
     return {"revision": found if found in known else "unknown", "newest": known[-1]}
 
