@@ -1,11 +1,11 @@
 """How low the validation loss gets in a given time: each preset, trained from scratch.
 
     .venv/bin/python -m benchmarks.quality [CORPUS] [--presets lstm-tiny,lstm-small] [--seconds 60]
-                                           [--seeds 0] [--threads N] [--lines]
+                                           [--seeds 0] [--threads N] [--lines] [--megabytes 1]
                                            [--set NAME=VALUE …]
 
-CORPUS is a text file; without one it is a megabyte of the Python standard library's sources. It is
-one text, with ``--lines`` a text a line.
+CORPUS is a text file; without one it is a megabyte, or ``--megabytes``, of the Python standard
+library's sources. It is one text, with ``--lines`` a text a line.
 Every training is a process of its own. Losses are nats per token on the whole validation part
 (the last tenth), state carried, with the weights that did best on the way. ``--set`` changes a
 hyperparameter for all of them, so that ``--set max_steps=3000`` compares shapes by their steps,
@@ -106,18 +106,27 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--megabytes", type=float, default=1, help="of the library's sources")
     parser.add_argument("--lines", action="store_true", help="each line is a text")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def standard_library(folder: Path) -> Path:
-    """A text that every Python has: the first megabyte of its library's sources."""
-    sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+def standard_library(folder: Path, characters: int) -> Path:
+    """A text that every Python has: the beginning of its library's sources, without its tests."""
+    library = Path(sysconfig.get_path("stdlib"))
+    deeper = (
+        path
+        for path in library.rglob("*/*.py")
+        if not {"site-packages", "test", "tests"} & {*path.relative_to(library).parts}
+    )
+    sources = dict.fromkeys([*sorted(library.glob("*.py")), *sorted(deeper)])
     texts = (source.read_text(encoding="utf-8", errors="ignore") for source in sources)
+    text = "".join(texts)[:characters]
+    assert len(text) == characters, f"The library's sources have {len(text):,} characters."
     path = folder / "stdlib.txt"
-    path.write_text("".join(texts)[:1_000_000], encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -129,6 +138,15 @@ def main() -> None:
         what = (arguments.corpus, arguments.presets, arguments.threads, arguments.lines)
         print(json.dumps(train(*what, wanted)))
         return
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.corpus is None:
+            size = int(arguments.megabytes * 1e6)
+            arguments.corpus = standard_library(Path(folder), size)
+        compare(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Train each preset with each seed, and print what came of it."""
     rows = []
     print(
         f"{'preset':12} {'model':7} {'B×T':8} {'steps':>7} {'ms/step':>8} {'train':>7} {'valid':>7}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import threading
 import zipfile
@@ -274,6 +275,25 @@ class TestRefusals:
         with database.read() as connection:
             assert sa.inspect(connection).get_table_names() == []
         database.dispose()
+
+    def test_a_file_is_there_whole_or_not_at_all(self, tmp_path: Path) -> None:
+        """Else the newest backup would be one whose manifest was cut short."""
+
+        class BrokenOff(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                if self.tell():
+                    raise ConnectionError
+                return super().read(size and 4)
+
+        with write_archive(str(tmp_path)) as archive:
+            archive.put("a/manifest.json", io.BytesIO(b"the one before"))
+            for name in ("a/manifest.json", "b/manifest.json"):
+                with pytest.raises(ConnectionError):
+                    archive.put(name, BrokenOff(b"the new one"))
+
+            assert archive.read("a/manifest.json") == b"the one before"
+            assert archive.read("b/manifest.json") is None
+        assert [path.name for path in tmp_path.rglob("*.*")] == ["manifest.json"]
 
     def test_an_attempt_that_broke_off_is_begun_again(
         self, backend: Backend, filled: Job, tmp_path: Path

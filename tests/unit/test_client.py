@@ -25,6 +25,7 @@ from textgen.client import (
     InvalidRequest,
     JobEnded,
     NotFound,
+    NotMeasured,
     Place,
     QuotaUsedUp,
     RateLimited,
@@ -250,10 +251,14 @@ def test_a_page_instead_of_an_answer_is_said_to_be_another_service_s(
     assert len(asked) == 1
 
 
+def evaluation(status: str, report: str | None = None) -> httpx.Response:
+    fields = {"id": "eval-1", "status": status, "model": "m", "file": None, "error": None,
+              "summary": None, "report_file_id": report, "page_file_id": None}  # fmt: skip
+    return httpx.Response(200, json=fields)
+
+
 def test_a_job_is_asked_for_under_one_key_however_often(client: Callable[[Answers], Both]) -> None:
-    started = {"id": "eval-1", "status": "queued", "model": "m", "file": None, "error": None,
-               "summary": None, "report_file_id": None, "page_file_id": None}  # fmt: skip
-    answers, asked = answered(httpx.ReadError("lost"), httpx.Response(200, json=started))
+    answers, asked = answered(httpx.ReadError("lost"), evaluation("queued"))
 
     assert client(answers).evaluate("m", options={"samples": 3}).id == "eval-1"
     first, second = (request.headers["Idempotency-Key"] for request in asked)
@@ -419,6 +424,24 @@ def test_waiting_tells_events_and_raises_for_another_end(client: Callable[[Answe
     answers, _ = answered(stream(END), job("cancelled"))
     with pytest.raises(JobEnded, match="cancelled"):
         client(answers).wait("j")
+
+
+def test_what_an_evaluation_could_not_measure_is_an_error_with_the_reason(
+    client: Callable[[Answers], Both],
+) -> None:
+    report = {"traces": None, "missing": {"traces": "the model has learnt classify alone"}}
+    answers, _ = answered(
+        httpx.Response(200, json={"id": "file-1"}),
+        evaluation("queued"),
+        stream(END),
+        job("succeeded"),
+        evaluation("succeeded", "file-2"),
+        evaluation("succeeded", "file-2"),
+        httpx.Response(200, json=report),
+    )
+
+    with pytest.raises(NotMeasured, match="learnt classify alone"):
+        client(answers).traces("m", "A text.")
 
 
 REMOVED = {"error": {"message": "They were removed.", "code": "events_removed"}}

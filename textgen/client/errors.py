@@ -10,7 +10,8 @@ TextgenError
 │   ├── RateLimited      429
 │   ├── QuotaUsedUp      429 of the type insufficient_quota
 │   └── ServiceFailed    500 and above
-└── JobEnded             a job that was waited for did not succeed
+├── JobEnded             a job that was waited for did not succeed
+└── NotMeasured          an evaluation succeeded without what was wanted of it
 """
 
 from __future__ import annotations
@@ -104,6 +105,13 @@ class JobEnded(TextgenError):
         else:
             super().__init__(f"{job.id} failed: {error.message}", code=error.code)
         self.job = job
+
+
+class NotMeasured(TextgenError):
+    """An evaluation succeeded, but not this part of it; the message says why."""
+
+    default_code = "not_measured"
+    remedy: ClassVar[str] = "Ask a model that has learnt to predict the next token."
 
 
 def error_of(status: int, body: Any, request_id: str | None) -> ApiError:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from textgen.client import calls
 from textgen.client.calls import Call, given
-from textgen.client.errors import ApiError
+from textgen.client.errors import ApiError, NotMeasured
 from textgen.client.rows import json_lines
 from textgen.client.shapes import Evaluation, Examination, Place, Score, Traces
 from textgen.errors import InvalidCorpus
@@ -167,11 +167,16 @@ def upload_rows(
 def traces(
     model: str, text: str, *, units: Sequence[str] | None = None, most: int | None = None
 ) -> Steps[Traces]:
-    """How surprising each token of a text is to a model, and what its units do along it."""
+    """How surprising each token of a text is to a model, and what its units do along it.
+
+    NotMeasured where the model has not learnt to predict the next token.
+    """
     file = yield calls.upload("text.txt", text.encode())
     options = given(parts=["traces"], trace_tokens=MOST_TRACED, units=units, trace_units=most)
     ended = yield from evaluation(model, file=file, options=options)
     found = yield from report(ended.id)
+    if found["traces"] is None:
+        raise NotMeasured(f"There are no traces: {found['missing']['traces']}.")
     return Traces.model_validate(found["traces"])
 
 

@@ -57,6 +57,10 @@ class StackFailed(TextgenError):
     default_code = "stack_failed"
 
 
+class StoppedEarly(Exception):
+    """Somebody asked to stop before everything was up."""
+
+
 class Stop:
     """Whether SIGTERM or SIGINT came; a second SIGINT, or SIGQUIT, means in a hurry."""
 
@@ -119,7 +123,7 @@ class Stack:
         return f"http://{reachable(self.settings.bind)}:{self.settings.port}"
 
     def start(self) -> None:
-        """Bring everything up and wait until it is ready; raises StackFailed."""
+        """Bring everything up and wait until it is ready; raises StackFailed, StoppedEarly."""
         if not self.settings.broker_url:
             self._start_redis()
         database = Database(self.settings.effective_database_url)
@@ -179,7 +183,7 @@ class Stack:
                 if child.failures >= EARLY_DEATHS:
                     raise StackFailed(f"{name} cannot be started; its lines above say why.")
             if self.stop.asked:
-                raise StackFailed("Stopped before everything was up.")
+                raise StoppedEarly
             if time.monotonic() > deadline:
                 raise StackFailed(f"The service {problem} within {seconds:.0f} s.")
 

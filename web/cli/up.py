@@ -13,7 +13,7 @@ import click
 
 from web.cli.api import find_key
 from web.cli.language import _
-from web.cli.stack import Stack
+from web.cli.stack import Stack, StoppedEarly
 from web.cli.terminal import span
 from worker.settings import Settings, load_settings
 from worker.stack.process_output import Log
@@ -35,11 +35,13 @@ def up() -> int:
     settings = load_settings()
     os.umask(0o077)  # what the service writes is its owner's
     tell(settings, _("Starting textgen on %(folder)s") % {"folder": settings.home})
-    with Stack(settings, sys.stdout) as stack:
-        stack.stop.install()
-        stack.start()
-        tell(settings, banner(stack))
-        stack.watch()
+    stack = Stack(settings, sys.stdout)
+    stack.stop.install()
+    with stack:
+        with suppress(StoppedEarly):
+            stack.start()
+            tell(settings, banner(stack))
+            stack.watch()
         tell(
             settings,
             _(

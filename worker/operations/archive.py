@@ -1,6 +1,7 @@
 """Where backups lie: a folder, any storage that fsspec knows, or one zip file.
 
-Names are paths with ``/``. A zip file appears under its name when all of it is written.
+Names are paths with ``/``. Each file appears under its name when all of it is written, and so does
+a zip file.
 """
 
 from __future__ import annotations
@@ -41,21 +42,35 @@ class Archive:
         self.growing = growing  # whether what it holds already can be left as it is
 
     def put(self, name: str, source: BinaryIO) -> FileInfo:
-        """Store a file; returns what was stored. Raises DiskFull."""
+        """Store a file, whole or not at all; returns what was stored. Raises DiskFull."""
         path = self._path(name)
         if self.growing:
             self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         digest, size = hashlib.sha256(), 0
-        with disk_full_explained(), self._fs.open(path, "wb") as target:
+        with disk_full_explained(), self._appearing(path) as target:
             while chunk := source.read(CHUNK):
                 target.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
-            if self.growing:
-                target.flush()
-                with suppress(AttributeError, OSError):  # remote files have no descriptor
-                    os.fsync(target.fileno())
         return FileInfo(size, digest.hexdigest())
+
+    @contextmanager
+    def _appearing(self, path: str) -> Iterator[BinaryIO]:
+        """A file that gets its name when it is whole; in object stores and zip files all do."""
+        if not (self.growing and "file" in self._fs.protocol):
+            with self._fs.open(path, "wb") as target:
+                yield target
+            return
+        partial = Path(f"{path}.partial")
+        try:
+            with partial.open("wb") as target:
+                yield target
+                target.flush()
+                os.fsync(target.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def open(self, name: str) -> BinaryIO:
         """A file for reading; raises FileNotFoundError, BackupUnusable."""
