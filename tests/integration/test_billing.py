@@ -171,6 +171,26 @@ class TestInvoices:
         assert text[2].endswith("ftjob-1 ftjob-2")
         assert text[-1].split(",")[-2] == "4.75"
 
+    def test_where_a_price_changes_each_line_names_the_jobs_of_its_time(
+        self, database: Database, used: Callable[..., None]
+    ) -> None:
+        self.month(used)
+        dearer = PriceList(
+            currency="USD",
+            valid_from=date(2026, 3, 10),
+            trainings=KindPrices(compute_hour=Decimal(2)),
+        )
+        prices = Prices([*PRICES.lists, dearer])
+
+        bill = Invoices(database, Costs(database, prices)).issue("acme", "2026-03")
+
+        assert [(line.kind, line.unit_price, *line.jobs) for line in bill.lines] == [
+            ("completions", "2"),
+            ("trainings", "1", "ftjob-1"),
+            ("trainings", "2", "ftjob-2"),
+        ]
+        assert bill.total == Decimal("5.0")  # 4 and 0.5, and a quarter of an hour at 2
+
     def test_what_was_issued_stays(
         self, invoices: Invoices, used: Callable[..., None], database: Database
     ) -> None:

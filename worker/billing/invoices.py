@@ -203,20 +203,23 @@ class Invoices:
     def _of_usage(
         self, connection: Connection, owner: Row[Any], span: Span
     ) -> Sequence[InvoiceLine]:
-        start, end = span
-        found = list(self._costs.lines(connection, owner.id, owner.currency, start, end))
-        jobs = _job_ids(connection, owner.id, start, end) if found else {}
-        return [
-            InvoiceLine(
-                line.kind,
-                line.unit,
-                _plain(line.quantity),
-                _plain(line.unit_price),
-                _plain(_rounded(line.amount)),
-                tuple(jobs.get((line.kind, UNITS[line.unit][0]), ())),
+        """The positions; each names the jobs of the time in which its price held."""
+        lines: list[InvoiceLine] = []
+        for since, until in self._costs.prices.periods(owner.currency, *span):
+            found = list(self._costs.lines(connection, owner.id, owner.currency, since, until))
+            jobs = _job_ids(connection, owner.id, since, until) if found else {}
+            lines += (
+                InvoiceLine(
+                    line.kind,
+                    line.unit,
+                    _plain(line.quantity),
+                    _plain(line.unit_price),
+                    _plain(_rounded(line.amount)),
+                    tuple(jobs.get((line.kind, UNITS[line.unit][0]), ())),
+                )
+                for line in found
             )
-            for line in found
-        ]
+        return lines
 
 
 def _owner(connection: Connection, tenant: str) -> Row[Any]:
