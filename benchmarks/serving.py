@@ -1,14 +1,16 @@
 """Completions under load: the engine alone, then through HTTP with 1 to 128 clients.
 
-    python -m benchmarks.serving [--clients 1,8,32,128] [--seconds 10] [--shape 2x512]
+    python -m benchmarks.serving [--clients 1,8,32,128] [--seconds 10] [--rounds 1]
+                                 [--prompts 1,64] [--shape 2x512]
 
 A whole stack with default settings, a 2×512 model of 65 symbols that was trained for one step,
-lengths from 64 to 448 tokens. Each number of clients sends plain and streamed requests, in turns
-with the next; then streamed ones arrive by chance (Poisson) at half of the largest streamed rate,
-and one and eight clients stream while a training runs. The engine alone is measured before and
-after, in a process of its own, with half of the cores as torch's threads and with all of them.
-Client, web, worker, engine and Redis share the machine's cores: how many cores each of them kept
-busy is told. The last line is JSON.
+prompts of ``--prompts`` random characters, no two of which begin alike, and texts of 64 to 448
+tokens. Each number of clients sends plain and streamed requests, in turns with the next; told is
+the median of the rounds, with the least and the most. Then streamed ones arrive by chance (Poisson)
+at half of the largest streamed rate, and one and eight clients stream while a training runs. The
+engine alone is measured before and after, in a process of its own, with half of the cores as
+torch's threads and with all of them. Client, web, worker, engine and Redis share the machine's
+cores: how many cores each of them kept busy is told. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--shape", default="2x512")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--prompts", default="1,64", help="characters, the fewest and the most")
     parser.add_argument("--skip-engine", action="store_true")
     arguments = parser.parse_args()
     layers, hidden = map(int, arguments.shape.split("x"))
@@ -56,15 +61,11 @@ def main() -> None:
         for name in QUICK:
             del stack.environment[name]
         with stack:
-            model = random_model(stack, layers, hidden)
+            few, many = map(int, arguments.prompts.split(","))
+            load = Load(random_model(stack, layers, hidden), (few, many), random.Random(1))
+            clients = [int(each) for each in arguments.clients.split(",")]
             figures |= asyncio.run(
-                measure(
-                    stack,
-                    model,
-                    [int(each) for each in arguments.clients.split(",")],
-                    arguments.seconds,
-                    arguments.rounds,
-                )
+                measure(stack, load, clients, arguments.seconds, arguments.rounds)
             )
     if not arguments.skip_engine:
         figures["engine alone"].append(engine_alone(arguments.shape))
@@ -84,58 +85,73 @@ def random_model(stack: Stack, layers: int, hidden: int) -> str:
     return str(wait_for(client, job.id).fine_tuned_model)
 
 
+@dataclass(frozen=True)
+class Load:
+    """Requests to a model, each with a prompt and a length of its own."""
+
+    model: str
+    prompts: tuple[int, int]  # characters
+    source: random.Random
+
+    def bodies(self, *, stream: bool) -> Callable[[], dict[str, Any]]:
+        """The next request, each time that it is called."""
+
+        def body() -> dict[str, Any]:
+            source = self.source
+            return make_body(
+                self.model,
+                source.randint(*LENGTHS),
+                prompt="".join(source.choices(ALPHABET, k=source.randint(*self.prompts))),
+                stream=stream,
+                seed=source.getrandbits(30),
+            )
+
+        return body
+
+
 async def measure(
-    stack: Stack, model: str, clients: list[int], seconds: float, rounds: int
+    stack: Stack, load: Load, clients: list[int], seconds: float, rounds: int
 ) -> dict[str, Any]:
     """All the loads, one after the other, ``rounds`` times."""
-    source = random.Random(1)
     figures: dict[str, Any] = {}
-    fastest = 0.0
+    seen: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds):
         for count in clients:
             for stream in (False, True):
-                name = f"{count} clients, {'streamed' if stream else 'plain'}, round {number + 1}"
-
-                def body(stream: bool = stream) -> dict[str, Any]:
-                    tokens = source.randint(*LENGTHS)
-                    return make_body(model, tokens, stream=stream, seed=source.getrandbits(30))
-
+                name = f"{count} clients, {'streamed' if stream else 'plain'}"
                 with cpu_shares(stack) as shares:
-                    calls = await closed_loop(stack.port, stack.key, count, seconds, body)
-                figures[name] = summary(calls, stream=stream) | {"cpu": shares}
-                if stream:
-                    fastest = max(fastest, figures[name]["tokens_per_second"])
-                print(f"{name:34} {json.dumps(figures[name])}", flush=True)
-    figures["half load"] = await half_load(stack, model, fastest / 2, seconds, source)
+                    calls = await closed_loop(
+                        stack.port, stack.key, count, seconds, load.bodies(stream=stream)
+                    )
+                seen[name].append(summary(calls, stream=stream) | {"cpu": shares})
+                print(f"{name}, round {number + 1:<8} {json.dumps(seen[name][-1])}", flush=True)
+    for name, each in seen.items():
+        figures[name] = over_rounds(each)
+        print(f"{name:34} {json.dumps(figures[name])}", flush=True)
+    fastest = max(figures[name]["tokens_per_second"][0] for name in seen if "streamed" in name)
+    figures["half load"] = await half_load(stack, load, fastest / 2, seconds)
     print(f"{'Poisson at half load':34} {json.dumps(figures['half load'])}", flush=True)
-    figures |= await beside_a_training(stack, model, seconds, source)
+    figures |= await beside_a_training(stack, load, seconds)
     figures["memory"] = memory(stack)
     print(f"{'RssAnon, MB':34} {json.dumps(figures['memory'])}", flush=True)
     return figures
 
 
 async def half_load(
-    stack: Stack, model: str, tokens_per_second: float, seconds: float, source: random.Random
+    stack: Stack, load: Load, tokens_per_second: float, seconds: float
 ) -> dict[str, Any]:
     """Streamed requests that arrive by chance, so many that they ask for this rate."""
     rate = tokens_per_second / statistics.mean(LENGTHS)
-    pauses = [source.expovariate(rate) for _ in range(max(1, int(rate * seconds)))]
-
-    def body() -> dict[str, Any]:
-        tokens = source.randint(*LENGTHS)
-        return make_body(model, tokens, stream=True, seed=source.getrandbits(30))
-
+    pauses = [load.source.expovariate(rate) for _ in range(max(1, int(rate * seconds)))]
     with cpu_shares(stack) as shares:
-        calls = await arrivals(stack.port, stack.key, pauses, body)
+        calls = await arrivals(stack.port, stack.key, pauses, load.bodies(stream=True))
     return summary(calls, stream=True) | {"requests_per_second": round(rate, 1), "cpu": shares}
 
 
-async def beside_a_training(
-    stack: Stack, model: str, seconds: float, source: random.Random
-) -> dict[str, Any]:
+async def beside_a_training(stack: Stack, load: Load, seconds: float) -> dict[str, Any]:
     """One client's streams while a training keeps every core busy."""
     client = stack.client()
-    text = io.BytesIO("".join(source.choices(ALPHABET, k=50_000)).encode())
+    text = io.BytesIO("".join(load.source.choices(ALPHABET, k=50_000)).encode())
     file = client.files.create(file=("text.txt", text), purpose="fine-tune").id
     wanted = {"max_steps": 1_000_000, "hidden_size": 512}
     job = client.fine_tuning.jobs.create(
@@ -145,15 +161,13 @@ async def beside_a_training(
         while not http.get(f"/v1/jobs/{job}").json()["progress"].get("step"):
             time.sleep(0.2)
 
-    def body() -> dict[str, Any]:
-        tokens = source.randint(*LENGTHS)
-        return make_body(model, tokens, stream=True, seed=source.getrandbits(30))
-
     found = {}
     for count in (1, 8):
         name = f"{count} clients beside a training"
         with cpu_shares(stack) as shares:
-            calls = await closed_loop(stack.port, stack.key, count, seconds, body)
+            calls = await closed_loop(
+                stack.port, stack.key, count, seconds, load.bodies(stream=True)
+            )
         found[name] = summary(calls, stream=True) | {"cpu": shares}
         print(f"{name:34} {json.dumps(found[name])}", flush=True)
     client.fine_tuning.jobs.cancel(job)
@@ -187,6 +201,20 @@ def summary(calls: list[Call], *, stream: bool) -> dict[str, Any]:
         found |= percentiles("between_texts_ms", gaps)
     else:
         found |= percentiles("answer_ms", [call.ended - call.began for call in good])
+    return found
+
+
+def over_rounds(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each figure the median, the least and the most; requests are summed."""
+    found: dict[str, Any] = {}
+    for name in rounds[0]:
+        values = [each[name] for each in rounds if name in each]
+        if name == "cpu":
+            found[name] = {part: statistics.median(v[part] for v in values) for part in values[0]}
+        elif name in ("requests", "failed"):
+            found[name] = sum(values)
+        else:
+            found[name] = [statistics.median(values), min(values), max(values)]
     return found
 
 

@@ -125,9 +125,11 @@ def _take_answer(value: dict[str, Any], call: Call) -> None:
         call.text_times.append(time.perf_counter())
 
 
-def make_body(model: str, tokens: int, *, stream: bool, seed: int) -> dict[str, Any]:
+def make_body(
+    model: str, tokens: int, *, stream: bool, seed: int, prompt: str = "Some "
+) -> dict[str, Any]:
     """A completion request of exactly so many tokens."""
-    body: dict[str, Any] = {"model": model, "prompt": "Some ", "max_tokens": tokens, "seed": seed}
+    body: dict[str, Any] = {"model": model, "prompt": prompt, "max_tokens": tokens, "seed": seed}
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body
