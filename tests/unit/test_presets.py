@@ -48,6 +48,11 @@ def test_what_was_measured_best_is_chosen() -> None:
     assert at_pace(30.0, max_seconds=30) < (1, 256)
 
 
+def test_a_width_that_learns_less_in_any_time_is_not_chosen() -> None:
+    # docs/experiments.md: in 10 minutes 1×1024 came to 1.610 nats
+    assert at_pace(12.0, max_seconds=600) == (1, 768)
+
+
 def test_a_text_that_is_not_read_twice_gets_a_narrower_one() -> None:
     # docs/experiments.md: on 10 MB in two minutes 1×768 came to 1.300 nats, 1×384 to 1.239
     large = CorpusStats(tokens=9_000_000, vocab_size=100)
