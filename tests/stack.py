@@ -73,7 +73,7 @@ class Stack:
             "TEXTGEN_HOME": str(home),
             **environment,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[Any] | None = None
         self.log = home.parent / f"{home.name}.log"
 
     def __enter__(self) -> Stack:
@@ -98,10 +98,7 @@ class Stack:
     def start(self) -> None:
         """Start and wait until the service says that it is ready."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "web.cli", "up"],
-                cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            self.process = self.begin(stdout=log, stderr=log)
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -113,6 +110,16 @@ class Stack:
                 pass
             time.sleep(0.1)
         raise RuntimeError(f"not ready after {READY_SECONDS} s:\n{self.log_text()[-4000:]}")
+
+    def begin(self, **streams: Any) -> subprocess.Popen[Any]:
+        """`textgen up`, started and no more: whoever asks for it waits for it and ends it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "web.cli", "up"],
+            cwd=ROOT,
+            env=self.environment,
+            start_new_session=True,
+            **streams,
+        )
 
     def stop(self) -> int:
         """SIGTERM, then wait for the drain; returns the exit status."""

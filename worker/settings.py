@@ -147,7 +147,12 @@ class Settings(BaseSettings):
         description="disk of each machine for copies of models and corpora from `storage_url`; "
         "what is in use stays, and is counted",
     )
-    slots: int = Field(128, ge=1, le=4096, description="texts one generation worker advances")
+    slots: int = Field(
+        128,
+        ge=1,
+        le=4096,
+        description="texts that each loaded model advances at once",
+    )
     model_cache_bytes: int = Field(
         2048 * MEBIBYTE, gt=0, description="memory for loaded models in one generation worker"
     )

@@ -28,7 +28,9 @@ fields are the same ([why](decisions/languages.md)). What to do, by status:
 | 400, 404, 413, 415, 416, 422 | the request cannot work as it is; the message says what to change |
 | 401, 403 | use another key |
 | 410 | it was removed after its time; nothing brings it back |
+| 408 | send it again, faster or in parts |
 | 409 | the thing's state does not allow it now |
+| 424 | the webhook's address does not answer: mend it, then test again |
 | 429 | wait as `Retry-After` says; with the type `insufficient_quota` waiting does not help |
 | 500 | a fault of the service or of what it stored |
 | 503, 507 | the same request works later; the official client tries again by itself |

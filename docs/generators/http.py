@@ -15,7 +15,8 @@ from web.resource import Operation
 HEAD = """# The HTTP interface
 
 Under `/v1` the service speaks the OpenAI API; the same description for programs is at
-`/openapi.json` of every server, and shown at its `/docs`. Every request needs the header
+`/openapi.json` of every server, and shown at its `/docs`. Every request but those for
+`/healthz`, `/readyz` and `/docs/errors` needs the header
 `Authorization: Bearer KEY`; beside each operation stand the scopes of which the key needs one.
 Unknown fields are refused.
 What goes wrong: [errors](errors.md), told in the language of `Accept-Language` (English, Chinese).

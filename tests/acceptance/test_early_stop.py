@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.stack import READY_SECONDS, ROOT, STOP_SECONDS, Stack, kill_family
+from tests.stack import READY_SECONDS, STOP_SECONDS, Stack, kill_family
 
 
 @pytest.mark.parametrize("begun", ["", "redis-server", "web.server"])
@@ -22,15 +21,7 @@ def test_it_ends_in_order_and_leaves_everything_as_it_was(tmp_path: Path, begun:
     with stack:
         pass
     data = sorted(path.name for path in (stack.home / "redis").glob("appendonly*"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "web.cli", "up"],
-        cwd=ROOT,
-        env=stack.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = stack.begin(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     try:
         said = process.stdout.readline()

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.stack import READY_SECONDS, ROOT, STOP_SECONDS, Stack, kill_family
+from tests.stack import READY_SECONDS, STOP_SECONDS, Stack, kill_family
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_it_runs_on_and_drains(tmp_path: Path, log_format: str) -> None:
     stack = Stack(tmp_path / "home", TEXTGEN_LOG_FORMAT=log_format)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "web.cli", "up"],
-        cwd=ROOT,
-        env=stack.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = stack.begin(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     try:
         process.stdout.readline()

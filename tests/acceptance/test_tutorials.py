@@ -25,6 +25,10 @@ def test_a_tutorial_runs(stack: Stack, tmp_path: Path, page: str) -> None:
     blocks = blocks_of(f"docs/tutorials/{page}.md")
     assert {kind for kind, _ in blocks} == {"python", "shell"}
 
-    printed = "".join(run_block(stack, folder, kind, code) for kind, code in blocks)
+    printed = [run_block(stack, folder, kind, code) for kind, code in blocks]
 
-    assert SAYS.get(page, "Done: ft:") in printed
+    assert SAYS.get(page, "Done: ft:") in "".join(printed)
+    if page == "names":
+        written = printed[-1].split()
+        assert "prompt" not in written
+        assert sum(len(name) > 2 for name in written) > len(written) / 2

@@ -55,7 +55,7 @@ class TenantOptions(Options):
     plan: str | None = Field(None, max_length=64, description="of the plans file; empty: none")
     currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="ISO 4217")
     time_zone: str | None = Field(None, max_length=64, description="of days and months, IANA name")
-    monthly_budget: Amount | None = Field(None, description="then new work is refused; 0: none")
+    monthly_budget: Amount | None = Field(None, description="once spent, new work is refused")
     unlimited_budget: bool = Field(False, description="take a budget away")
     limits: Limits | None = Field(None, description="its own, before those of its plan")
     label: str | None = Field(
