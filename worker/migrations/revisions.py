@@ -1,7 +1,7 @@
 """Which versions of the tables there are, and which one a database has: without loading Alembic.
 
 Every process that starts asks; only one in a while has to change the tables, and Alembic takes
-8 MB and a third of a second.
+8 MB of it.
 """
 
 from __future__ import annotations

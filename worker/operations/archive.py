@@ -57,7 +57,9 @@ class Archive:
     @contextmanager
     def _appearing(self, path: str) -> Iterator[BinaryIO]:
         """A file that gets its name when it is whole; in object stores and zip files all do."""
-        if not (self.growing and "file" in self._fs.protocol):
+        from fsspec.implementations.local import LocalFileSystem
+
+        if not (self.growing and isinstance(self._fs, LocalFileSystem)):
             with self._fs.open(path, "wb") as target:
                 yield target
             return
