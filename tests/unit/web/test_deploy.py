@@ -27,6 +27,7 @@ from worker.generation.engine_metrics import EngineMetrics
 from worker.generation.gathering import Gathering
 from worker.jobs.states import Kind
 from worker.metrics.exposition import to_text
+from worker.metrics.job_metrics import JobMetrics
 from worker.metrics.worker_metrics import WorkerMetrics
 from worker.processes.presence import Presence, life_of
 
@@ -43,7 +44,7 @@ BY_CODE = {"code"}  # whose values are as many as there are errors
 Series = dict[str, list[dict[str, str]]]
 
 
-def run_an_engine() -> str:
+def run_a_worker() -> str:
     """What a generation worker publishes once everything has happened to it."""
     metrics = EngineMetrics()
     metrics.watch(EngineHost(device="cpu", slots=2, cache_bytes=1))
@@ -63,7 +64,8 @@ def run_an_engine() -> str:
     worker._on_start("1", task)
     worker._on_end("1", task)
     link = EngineLink(device="cpu", slots=1, cache_bytes=1, threads=1)
-    return to_text([worker.registry, metrics.registry]) + link.metrics_text()
+    jobs = JobMetrics(get_args(Kind))
+    return to_text([worker.registry, jobs.registry, metrics.registry]) + link.metrics_text()
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def series(app: Flask, services: Services, call: Caller, upload: Callable[..., s
         queue = {"train": "training", "generate": "batch", "reconcile": ""}[role]
         presence = Presence(services.database, services.settings)
         presence.register(role, "a", role, {queue: 1})
-        published.by_worker[life_of(role, "a")] = run_an_engine()
+        published.by_worker[life_of(role, "a")] = run_a_worker()
     call("GET", "/v1/files/none")
     file_id = upload()
     for _ in range(3):
@@ -122,8 +124,9 @@ def check(query: str, series: Series) -> None:
         for matcher in selector.matchers.matchers:
             if matcher.name in TARGET:
                 continue
-            values = {labels.get(matcher.name) for labels in series[selector.name]}
-            assert values != {None}, f"{selector.name} has no label {matcher.name}"
+            # To Prometheus a label that is not there is an empty one.
+            values = {labels.get(matcher.name, "") for labels in series[selector.name]}
+            assert values != {""}, f"{selector.name} has no label {matcher.name}"
             if matcher.op == promql_parser.MatchOp.Equal and matcher.name not in BY_CODE:
                 assert matcher.value in values, f"{selector.name} {matcher.name}={matcher.value}"
 
