@@ -184,6 +184,11 @@ class Passages:
         self._documents = documents
         self._bounds = [i for i in tokenizer.special_ids.values() if i != tokenizer.unknown_id]
 
+    @property
+    def size(self) -> int:
+        """Tokens of the text."""
+        return self._tokens.size
+
     def draw(self, fewest: int, most: int, random: np.random.Generator) -> Tokens:
         """``fewest`` … ``most`` ids, the length log-uniform; fewer where a document is short."""
         length = int(np.exp(random.uniform(np.log(fewest), np.log(most + 1))))

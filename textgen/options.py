@@ -21,6 +21,7 @@ TokenizerName = Literal["char", "byte", "bpe", "unigram", "word"]
 # Those whose ids begin with the 256 bytes, so that no text is lost, before the pieces they learn
 PIECE_TOKENIZERS: tuple[TokenizerName, ...] = ("bpe", "unigram", "word")
 LEAST_PIECE_VOCABULARY = 300
+BYTE_VOCABULARY = 257
 LARGEST_VOCABULARY = 65_000
 SMALLEST_EMBEDDING, LARGEST_EMBEDDING = 4, 4096
 ObjectiveName = Literal["causal", "infill", "mask", "order", "classify"]
@@ -251,12 +252,19 @@ class Hyperparameters(ReadingOptions):
 
     @field_validator("vocab_size")
     @classmethod
-    def _room_for_bytes(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _fits_the_tokenizer(cls, value: int | None, info: ValidationInfo) -> int | None:
         tokenizer = info.data.get("tokenizer")
-        if tokenizer in PIECE_TOKENIZERS and value is not None and value < LEAST_PIECE_VOCABULARY:
+        if value is None:
+            return value
+        if tokenizer in PIECE_TOKENIZERS and value < LEAST_PIECE_VOCABULARY:
             raise ValueError(
                 f"the tokenizer {tokenizer} needs {LEAST_PIECE_VOCABULARY} or more, 257 of them "
                 "for bytes and ends; give more, or the tokenizer char"
+            )
+        if tokenizer == "byte" and value != BYTE_VOCABULARY:
+            raise ValueError(
+                f"the tokenizer byte has always {BYTE_VOCABULARY} symbols, the bytes and an end; "
+                "leave it out, or give another tokenizer"
             )
         return value
 

@@ -22,6 +22,7 @@ class CorpusStats:
     tokens: int  # of the training part
     vocab_size: int
     sampled_classes: int = 0  # that stand for all symbols in a step's softmax; 0 for all of them
+    parts: int = 1  # objectives, and those of an old text, that share the rows of a batch
 
     @property
     def classes(self) -> int:
@@ -125,7 +126,8 @@ def _fitted(
     candidate: _Candidate, stats: CorpusStats, wanted: Hyperparameters, pace: Pace
 ) -> tuple[Preset, int]:
     """The candidate with the user's values, and the steps it would get."""
-    preset = fit_to_text(apply_hyperparameters(candidate.preset, wanted), stats.tokens, wanted)
+    preset = apply_hyperparameters(candidate.preset, wanted)
+    preset = fit_to_text(preset, stats.tokens, wanted, stats.parts)
     per_step = preset.batch_size * preset.sequence_length
     limits = []
     if wanted.max_steps is not None:
@@ -176,14 +178,15 @@ def _given(wanted: Hyperparameters, names: Sequence[str]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def fit_to_text(preset: Preset, tokens: int, wanted: Hyperparameters) -> Preset:
+def fit_to_text(preset: Preset, tokens: int, wanted: Hyperparameters, parts: int = 1) -> Preset:
     """The preset with batch and sequence made so small that a text of ``tokens`` fills a step.
 
-    What the user fixed is kept as long as a step can be filled at all.
+    What the user fixed is kept as long as a step can be filled at all. There is a row for each of
+    the ``parts`` that share a batch, where the preset has as many.
     """
     room = max(tokens - 1, 1)  # the last token is only a target
     roomy = room if wanted.sequence_length is not None else max(room // 4, 1)
     sequence = min(preset.sequence_length, roomy)
     streams = room // sequence if wanted.batch_size != "auto" else room // (4 * sequence)
-    batch = max(1, min(preset.batch_size, streams))
+    batch = max(1, min(preset.batch_size, max(streams, parts)))
     return preset.model_copy(update={"batch_size": batch, "sequence_length": sequence})

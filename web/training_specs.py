@@ -35,6 +35,7 @@ def training_spec(services: Services, tenant: str, body: TrainingBody) -> dict[s
         for file_id in body.training_files
     ]
     _check_once([training, *more])
+    _check_patience(body, hyperparameters)
     base = _base(services, tenant, body.model, hyperparameters)
     embeddings = _embeddings(services, tenant, body, base, hyperparameters)
     replay = replay_spec(services, tenant, base, body.replay_files, hyperparameters, PURPOSE)
@@ -85,6 +86,19 @@ def _embeddings(
             param="embeddings_file",
         )
     return reference(services, tenant, body.embeddings_file, "embeddings_file", *VECTOR_PURPOSES)
+
+
+def _check_patience(body: TrainingBody, hyperparameters: Mapping[str, Any]) -> None:
+    """InvalidInput where a training could not stop early, since nothing is held out."""
+    patience = hyperparameters.get("patience")
+    held_out = body.validation_file is not None or hyperparameters.get("validation_fraction") != 0
+    if patience is not None and not held_out:
+        raise InvalidInput(
+            f"'patience' is {patience} validations without improvement, but nothing is held out to "
+            "validate on. Give a validation_file or a validation_fraction, or leave it out.",
+            code="nothing_to_validate_on",
+            param="hyperparameters.patience",
+        )
 
 
 def _check_once(files: list[dict[str, str]]) -> None:

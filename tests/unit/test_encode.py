@@ -255,16 +255,66 @@ def test_characters_are_read_where_no_tokenizer_is_named(tmp_path: Path) -> None
     assert told == {"tokenizer": "char"}
 
 
+@pytest.mark.parametrize(
+    ("rows", "fractions", "option"),
+    [
+        ('{"text": "all the same, and long enough"}\n' * 50, {}, "validation_fraction"),
+        (
+            '{"text": "all the same, and long enough"}\n' * 50,
+            {"validation_fraction": 0, "test_fraction": 0.2},
+            "test_fraction",
+        ),
+    ],
+)
+def test_what_was_all_held_out_is_not_called_short(
+    tmp_path: Path, rows: str, fractions: dict[str, float], option: str
+) -> None:
+    error = refusal(source(tmp_path, "a.jsonl", rows), tmp_path / "out", **fractions)
+    assert error.param == option
+    assert "equal rows are never divided" in error.message
+    assert f"a smaller {option}" in error.message
+
+
+def test_a_text_that_is_short_as_a_whole_is_called_so(tmp_path: Path) -> None:
+    error = refusal(source(tmp_path, "a.jsonl", '{"text": "short"}\n' * 3), tmp_path / "out")
+    assert error.param is None and "Give a longer text" in error.message
+
+
 MEASURE = """
 import resource, sys
 from pathlib import Path
 from textgen.corpus.sources import Source
 from textgen.corpus.encode import encode_corpus
 from textgen.options import Hyperparameters
-corpus = encode_corpus([Source(Path(sys.argv[1]))], Hyperparameters(), Path(sys.argv[2]))
-corpus_tokens = corpus.splits["train"].tokens
+train, *valid = [Source(Path(path)) for path in sys.argv[2:]]
+corpus = encode_corpus([train], Hyperparameters(), Path(sys.argv[1]), validation_sources=valid)
+corpus_tokens = corpus.splits["valid" if valid else "train"].tokens
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, corpus_tokens)
 """
+
+
+def measured(*paths: Path) -> tuple[float, int]:
+    """The most memory of a process that reads a corpus, in MiB, and its tokens."""
+    command = [sys.executable, "-c", MEASURE, *map(str, paths)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO)
+    peak, tokens = map(int, result.stdout.split())
+    return peak / 1024, tokens
+
+
+def test_memory_does_not_grow_with_a_validation_file(tmp_path: Path) -> None:
+    row = '{"text": "' + "The quick brown fox jumps over the lazy dog. " * 20 + '"}\n'
+    train = source(tmp_path, "train.jsonl", row.replace("dog", "cat") * 10).path
+    peaks = []
+    for megabytes in (4, 24):
+        path = tmp_path / str(megabytes) / "valid.jsonl"
+        path.parent.mkdir()
+        with path.open("w", encoding="utf-8") as file:
+            for number in range(megabytes * 1100):
+                file.write(row.replace("quick", str(number)))
+        peak, tokens = measured(path.parent / "out", train, path)
+        assert tokens > megabytes * 900_000
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 15
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
@@ -277,10 +327,8 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, name: str) -> None
         with path.open("w", encoding="utf-8") as file:
             for number in range(megabytes * 1000):
                 file.write(row.replace("quick", str(number)))
-        command = [sys.executable, "-c", MEASURE, str(path), str(path.parent / "out")]
-        result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO)
-        peak, tokens = map(int, result.stdout.split())
+        peak, tokens = measured(path.parent / "out", path)
         assert tokens > megabytes * 800_000
-        peaks.append(peak / 1024)
+        peaks.append(peak)
     # Kilobytes of the whole process, so 44 MB more text would show as 44 MB or more.
     assert peaks[1] < peaks[0] + 15

@@ -112,6 +112,35 @@ def test_stops_change_no_bit_also_before_the_first_step(
     assert facts == facts_in_parts
 
 
+def test_a_training_with_new_characters_is_resumed_with_its_base(
+    tmp_path: Path, base: Path
+) -> None:
+    told = Listener()
+    assert fine_tune(tmp_path, base, should_stop=after(5), on_event=told) is None
+    resume = Path(told.all("checkpoint")[-1]["path"])
+    again = text_file(tmp_path, NEW)
+    with pytest.raises(InvalidCheckpoint, match="give it as 'base'"):
+        train_files([again], folder=tmp_path / "work", hyperparameters=tuned(), resume=resume)
+    assert fine_tune(tmp_path, base, resume=resume) is not None
+
+
+def test_an_index_of_copies_goes_on_with_that_of_the_base(tmp_path: Path, old: Source) -> None:
+    options = small(max_steps=5, copy_index=16)
+    base = train_files([old], folder=tmp_path / "base", hyperparameters=options)
+    assert base is not None
+    told = Listener()
+    more = {"hyperparameters": tuned(copy_index=16)}
+    stopped = fine_tune(tmp_path, base, TEXT, should_stop=after(5), on_event=told, **more)
+    assert stopped is None
+    resume = Path(told.all("checkpoint")[-1]["path"])
+    with pytest.raises(InvalidCheckpoint, match="give it as 'base'"):
+        train_files(
+            [text_file(tmp_path, TEXT)], folder=tmp_path / "work", resume=resume, **more,
+        )  # fmt: skip
+    copies = load_bundle(finished(tmp_path, base, TEXT, resume=resume, **more)).copies
+    assert copies is not None and len(copies.filters) == 2
+
+
 class TestReplay:
     """Rows of the earlier text among those of the new one."""
 

@@ -23,6 +23,7 @@ from textgen.corpus.sources import Source
 from textgen.errors import InvalidBundle, InvalidOption
 from textgen.options import Hyperparameters
 from textgen.training.label_streams import LabelStreams
+from textgen.training.planning import make_plan
 from textgen.training.replay import OldText
 from textgen.training.run import checkpoints
 from textgen.training.streams import IGNORED
@@ -118,6 +119,25 @@ def test_an_epoch_reads_every_text_once_whole_with_its_label_behind(
         assert Counter(found) == Counter((each["text"], each["label"]) for each in entries)
         orders.append(found)
     assert orders[0] != orders[1]
+
+
+def test_epochs_are_passes_over_the_texts_though_they_fill_no_window(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, rows(200))
+    values = {
+        **SMALL,
+        "max_steps": None,
+        "n_epochs": 2,
+        "batch_size": 4,
+        "objectives": ["classify"],
+    }
+    plan = make_plan(
+        corpus, "lstm-tiny", Hyperparameters.parse(values), device=torch.device("cpu"), threads=1,
+        on_event=Listener(),
+    )  # fmt: skip
+    streams = streams_of(corpus, 4, plan.sequence_length)
+    windows_read = 4 * plan.total_steps
+    assert windows_read >= 2 * streams._total > windows_read - 4
+    assert plan.total_steps > 2 * corpus.tokens("train").size / (4 * plan.sequence_length)
 
 
 def test_what_a_step_reads_follows_from_the_step_alone(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -125,6 +124,52 @@ def test_the_loss_is_the_weighted_sum_of_the_objectives_means() -> None:
     )
 
 
+def test_a_step_without_a_target_that_counts_is_no_loss_of_zero() -> None:
+    """The mean is over the steps that had targets, also after a stop."""
+    wanted = plan({"causal": 1.0, "infill": 3.0})
+    seldom = np.zeros(TOKENS.size, np.uint8)
+    seldom[TOKENS.size // 4 :: 160] = 1  # for two rows of 32 tokens: in every fifth step
+    parts = [
+        Part("causal", 0.25, slice(0, 2), TextStreams(TOKENS, 2, 32, seldom)),
+        Part("infill", 0.75, slice(2, 8), tasks("infill", 6, 32)),
+    ]
+    trainer = Trainer(wanted, new_model(wanted), Mixture(parts))
+    seen: dict[str, list[float]] = {"causal": [], "infill": []}
+    for step in range(30):
+        if step == 11:
+            going_on = Trainer(wanted, trainer.model, Mixture(parts))
+            going_on.restore(step, trainer.losses, trainer.state())
+            trainer = going_on
+        batch = trainer._mixture.batch(step)
+        before = dict(trainer.losses)
+        trainer.advance()
+        for part in parts:
+            if not bool((batch.targets[part.rows] != IGNORED).any()):
+                assert trainer.losses.get(part.name) == before.get(part.name)
+                continue
+            count = len(seen[part.name])
+            after, mean = trainer.losses[part.name], before.get(part.name, 0.0)
+            seen[part.name].append(after * (count + 1) - mean * count)  # the loss of this step
+    assert 5 <= len(seen["causal"]) <= 15
+    for name, losses in seen.items():
+        assert trainer.losses[name] == pytest.approx(np.mean(losses))
+    assert min(seen["causal"]) > 0.1
+
+
+def test_a_part_whose_targets_are_still_to_come_has_no_loss() -> None:
+    wanted = plan({"causal": 1.0, "infill": 3.0})
+    nothing = TextStreams(TOKENS, 2, 32, np.zeros(TOKENS.size, np.uint8))
+    parts = [
+        Part("causal", 0.25, slice(0, 2), nothing),
+        Part("infill", 0.75, slice(2, 8), tasks("infill", 6, 32)),
+    ]
+    trainer = Trainer(wanted, new_model(wanted), Mixture(parts))
+    trainer.advance(measure=True)
+    metrics = trainer.metrics()
+    assert metrics["train_causal_loss"] is None
+    assert metrics["train_loss"] == metrics["train_infill_loss"] == trainer.loss > 1
+
+
 def test_a_step_without_a_target_that_counts_changes_nothing_to_nan() -> None:
     wanted = plan({"causal": 1.0})
     nothing = TextStreams(TOKENS, 8, 32, np.zeros(TOKENS.size, np.uint8))
@@ -132,8 +177,9 @@ def test_a_step_without_a_target_that_counts_changes_nothing_to_nan() -> None:
         wanted, new_model(wanted), Mixture([Part("causal", 1.0, slice(0, 8), nothing)])
     )
     trainer.advance(measure=True)
-    assert trainer.loss == 0
-    assert math.isnan(trainer.accuracy)
+    assert trainer.progress() == {}
+    assert trainer.metrics() == {"train_loss": None, "train_mean_token_accuracy": None}
+    assert trainer.summary() == "no target has counted so far"
     assert all(bool(value.isfinite().all()) for value in trainer.model.parameters())
 
 

@@ -103,6 +103,17 @@ def test_true_and_false_are_no_numbers(values: dict[str, Any], message: str) -> 
     assert said(SamplingOptions, **values).message == message
 
 
+@pytest.mark.parametrize(("tokenizer", "size"), [("byte", 256), ("byte", 5000), ("word", 299)])
+def test_a_vocabulary_that_the_tokenizer_cannot_have_is_refused(tokenizer: str, size: int) -> None:
+    error = said(Hyperparameters, tokenizer=tokenizer, vocab_size=size)
+    assert error.param == "vocab_size"
+    assert f"the tokenizer {tokenizer}" in error.message
+
+
+def test_bytes_may_be_counted() -> None:
+    assert Hyperparameters(tokenizer="byte", vocab_size=257).vocab_size == 257
+
+
 def test_numbers_are_taken_as_forms_and_commands_send_them() -> None:
     options = SamplingOptions.parse({"temperature": "0.5", "top_k": "5", "seed": 7.0})
     assert (options.temperature, options.top_k, options.seed) == (0.5, 5, 7)

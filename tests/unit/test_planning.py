@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -120,6 +122,24 @@ def test_dropout_that_takes_time_is_in_the_measured_step(
     assert made.model.weight_dropout > 0
     assert made.total_steps == 12_500
     assert plan(corpus, max_seconds=500, dropout=0.1).total_steps == 25_000
+
+
+@pytest.mark.parametrize("preset", ["lstm-auto", "lstm-small"])
+def test_a_short_text_has_a_row_for_each_objective(tmp_path: Path, preset: str) -> None:
+    text = "A word of some length. Another sentence stands here. " * 6
+    objectives = ["causal", "infill", "mask", "order"]
+    wanted = Hyperparameters.parse({"objectives": objectives, "max_steps": 3})
+    short = encode_corpus([text_file(tmp_path, text)], wanted, tmp_path / "ids")
+    made = make_plan(short, preset, wanted, device=CPU, threads=1, on_event=Listener())
+    assert made.batch_size >= len(objectives)
+
+
+def test_too_few_rows_by_wish_are_refused_with_the_number_that_is_needed(
+    corpus: EncodedCorpus,
+) -> None:
+    with pytest.raises(InvalidOption, match="Give at least 2") as caught:
+        plan(corpus, objectives=["causal", "mask"], batch_size=1, max_steps=3)
+    assert caught.value.param == "batch_size"
 
 
 def test_choices_are_told_with_their_reasons(corpus: EncodedCorpus) -> None:

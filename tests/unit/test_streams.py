@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from textgen.training.streams import IGNORED, Beginnings, TextStreams
 
@@ -80,6 +81,24 @@ def test_some_rows_begin_a_document_with_nothing_before_it() -> None:
         assert again.fresh is not None and again.fresh.equal(batch.fresh)
     assert 60 * 8 * 0.1 < begun < 60 * 8 * 0.3
     assert moved > begun / 2
+
+
+def test_no_row_begins_with_an_answer_whose_question_is_missing() -> None:
+    user, assistant = 90, 91
+    turns = [user, 1, 2, END, assistant, 3, 4, 5, END] * 200
+    tokens = np.array(turns, np.uint16)
+    begun = []
+    for reply_id in (None, assistant):
+        streams = TextStreams(tokens, 8, 16, beginnings=Beginnings(END, 0.3, 1, reply_id))
+        firsts, before = set(), torch.zeros(8, dtype=torch.bool)
+        for step in range(40):
+            batch = streams.batch(step)
+            assert batch.fresh is not None
+            # A row that was put somewhere the step before goes on where it would have been.
+            firsts |= set(batch.inputs[batch.fresh & ~before][:, :2].flatten().tolist())
+            before = batch.fresh
+        begun.append(firsts)
+    assert begun == [{END, user, assistant}, {END, user}]
 
 
 def test_inside_a_long_document_every_reader_goes_on() -> None:

@@ -341,6 +341,19 @@ def test_patience_ends_a_training_that_learns_no_more(tmp_path: Path) -> None:
     assert trained_tokens(bundle.header) == stop["step"] * 4 * 16
 
 
+@pytest.mark.parametrize("more", [{}, {"privacy": 8, "tokenizer": "byte"}])
+def test_patience_needs_something_to_validate_on(tmp_path: Path, more: dict[str, object]) -> None:
+    options = Hyperparameters.parse(
+        {"validation_fraction": 0, "patience": 2, "max_steps": 3, **more}
+    )
+    with pytest.raises(InvalidOption, match="validation file or a validation_fraction") as caught:
+        train_files(
+            [Source(text_file(tmp_path).path, format="lines")], folder=tmp_path / "work",
+            hyperparameters=options,
+        )  # fmt: skip
+    assert caught.value.param == "patience"
+
+
 def test_the_time_cap_ends_a_training_that_takes_too_long(tmp_path: Path) -> None:
     told = Listener()
     assert train(tmp_path, told, should_stop=after(0)) is None

@@ -224,6 +224,7 @@ class TestTraining:
         ("options", "param"),
         [
             ({"embedding_size": 8}, "embedding_size"),
+            ({"vocab_size": 299}, "vocab_size"),
             ({"freeze_embeddings": True, "tie_weights": True}, "tie_weights"),
         ],
     )

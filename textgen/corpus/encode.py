@@ -198,9 +198,38 @@ def _widened(tokenizer: Tokenizer, corpus: CorpusFiles, scan: Scan, on_event: On
     return wider
 
 
+def _check_enough_is_left(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> None:
+    """InvalidCorpus where the text would be long enough if nothing of it were held out."""
+    taken: tuple[tuple[SplitName, str, float], ...] = (
+        ("valid", "validation_fraction", corpus.valid_fraction),
+        ("test", "test_fraction", corpus.test_fraction),
+    )
+    tokens = splits["train"].tokens
+    held_out = {option: splits[part].tokens for part, option, share in taken if share > 0}
+    if tokens + sum(held_out.values()) < MIN_TRAIN_TOKENS:
+        return
+    option, count = max(held_out.items(), key=lambda item: item[1])
+    if corpus.documents:
+        raise InvalidCorpus(
+            f"{option!r} holds out rows of {count:,} tokens, which leaves {tokens} tokens to learn "
+            f"from; at least {MIN_TRAIN_TOKENS} are needed, and equal rows are never divided. Give "
+            f"other rows too, or a smaller {option}; 0 holds nothing out.",
+            code="corpus_too_small",
+            param=option,
+        )
+    raise InvalidCorpus(
+        f"{option!r} holds out {count:,} tokens, which leaves {tokens} tokens to learn from; at "
+        f"least {MIN_TRAIN_TOKENS} are needed. Give a longer text, or a smaller {option}; 0 holds "
+        "nothing out.",
+        code="corpus_too_small",
+        param=option,
+    )
+
+
 def _check_sizes(splits: dict[SplitName, SplitSizes], corpus: CorpusFiles) -> None:
     tokens = splits["train"].tokens
     if tokens < MIN_TRAIN_TOKENS:
+        _check_enough_is_left(splits, corpus)
         raise InvalidCorpus(
             f"The training text has {tokens} tokens; at least {MIN_TRAIN_TOKENS} are needed. "
             "Give a longer text.",

@@ -94,7 +94,8 @@ def _order(corpus: CorpusFiles, scan: Scan, folder: Path, part: SplitName) -> Sh
     if not corpus.shuffle:
         return None
     scratch = folder / f"{part}.{os.getpid()}.order.tmp"
-    return Shuffle(scratch, corpus.seed, scan.characters)
+    own = sum(source.path.stat().st_size for source in corpus.by_part[part])  # bytes
+    return Shuffle(scratch, corpus.seed, scan.characters if part == "train" else own)
 
 
 def _gathered_by_part(

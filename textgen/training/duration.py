@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 
@@ -12,6 +13,7 @@ from textgen.numerics import describe_numerics
 from textgen.options import AUTO_PRESET, Hyperparameters
 from textgen.plan import Plan
 from textgen.presets import DEFAULT_SECONDS
+from textgen.training.mixture import Mixture
 from textgen.training.step_timing import Way
 
 _AUTO_TOKENS = 10_000_000  # that a named preset reads where nobody says how long
@@ -27,14 +29,13 @@ class Limits:
     epochs: float | None
     seconds: float | None
 
-    def steps_of(self, plan: Plan, tokens: int, step_seconds: float) -> int:
-        """The tightest, in steps of the plan on a text of ``tokens``; at least 1."""
+    def steps_of(self, mixture: Mixture, step_seconds: float) -> int:
+        """The tightest, in steps of the mixture; at least 1."""
         found: list[int] = []
         if self.steps is not None:
             found.append(self.steps)
         if self.epochs is not None:
-            new = plan.batch_size * plan.sequence_length * (1 - plan.replay_fraction)
-            found.append(math.ceil(self.epochs * tokens / new))
+            found.append(math.ceil(Fraction(self.epochs) / mixture.share))
         if self.seconds is not None:
             found.append(int(self.seconds / step_seconds))
         return max(min(found), 1)

@@ -12,6 +12,7 @@ look at the last place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,11 @@ class LabelStreams:
         self._starts = [self._total * row // batch_size for row in range(batch_size)]
         self._epochs: dict[int, tuple[Places, Places]] = {}
         self._open: dict[int, tuple[int, Tensor, Tensor]] = {}  # the block that each row reads
+
+    @property
+    def share(self) -> Fraction:
+        """By the windows, which texts do not fill to the end."""
+        return Fraction(len(self._starts), self._total)
 
     def batch(self, step: int) -> Batch:
         """The next window of every row; a row that begins a block is ``fresh``."""

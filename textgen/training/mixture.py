@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -44,6 +45,11 @@ class Mixture:
     def __init__(self, parts: Sequence[Part], classes: SampledClasses | None = None) -> None:
         self.parts = tuple(parts)
         self.classes = classes  # None: every step computes the softmax over all symbols
+
+    @property
+    def share(self) -> Fraction:
+        """How much of one pass over the new text a step is."""
+        return sum((each.streams.share for each in self.parts if not each.replayed), Fraction(0))
 
     def batch(self, step: int) -> Batch:
         """What step ``step``, counted from 0, reads."""
@@ -110,7 +116,10 @@ def _streams(name: ObjectiveName, corpus: EncodedCorpus, rows: int, plan: Plan) 
     tokens, length = corpus.tokens("train"), plan.sequence_length
     end_id = corpus.tokenizer.end_id
     if name == "causal":
-        beginnings = Beginnings(end_id, plan.beginnings, plan.seed) if corpus.documents else None
+        beginnings = None
+        if corpus.documents:
+            reply_id = corpus.tokenizer.special_ids.get("assistant")
+            beginnings = Beginnings(end_id, plan.beginnings, plan.seed, reply_id)
         return TextStreams(tokens, rows, length, corpus.counted("train"), beginnings)
     if name == "classify":
         texts = LabelledTexts(corpus, "train")

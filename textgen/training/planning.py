@@ -31,7 +31,7 @@ from textgen.training.fine_tuning import (
     say_what_is_not_practised,
 )
 from textgen.training.group import ALONE, Group
-from textgen.training.mixture import make_mixture
+from textgen.training.mixture import make_mixture, without_labels
 from textgen.training.repetition import against_repetition, say_dropouts
 from textgen.training.step_timing import fastest_way, step_seconds, ways
 
@@ -65,6 +65,7 @@ def make_plan(
         tokens=corpus.splits["train"].tokens,
         vocab_size=vocab_size,
         sampled_classes=_sampled_classes(vocab_size, wanted, device, group, on_event),
+        parts=len(wanted.weights) + (0 if replay is None else len(without_labels(wanted.weights))),
     )
     preset = _preset(corpus, stats, preset_name, wanted, device, threads, on_event, base, group)
     if "classify" in wanted.weights and wanted.sequence_length is None:
@@ -83,11 +84,11 @@ def make_plan(
     times = {way: step_seconds(plan, mixture, way, group) for way in possible}
     way = fastest_way(times, on_event)
     torch.set_num_threads(way.threads)
-    steps = limits.steps_of(plan, stats.tokens, times[way])
+    steps = limits.steps_of(mixture, times[way])
     plan = finish(plan, steps, way, limits.seconds, device)
     dropping = against_repetition(plan, stats.tokens, wanted)
     if limits.seconds is not None and dropping.model != plan.model:  # a step takes longer now
-        steps = limits.steps_of(plan, stats.tokens, step_seconds(dropping, mixture, way, group))
+        steps = limits.steps_of(mixture, step_seconds(dropping, mixture, way, group))
         dropping = finish(dropping, steps, way, limits.seconds, device)
     say_dropouts(dropping, stats.tokens, wanted, on_event)
     return dropping
@@ -115,7 +116,7 @@ def _preset(
         return preset
     else:
         preset = apply_hyperparameters(named_preset(name), wanted)
-    fitted = fit_to_text(preset, stats.tokens, wanted)
+    fitted = fit_to_text(preset, stats.tokens, wanted, stats.parts)
     for option in ("batch_size", "sequence_length"):
         if getattr(fitted, option) != getattr(preset, option):
             on_event(choice(option, getattr(fitted, option), "the text is short"))
@@ -156,7 +157,7 @@ def _measured_pace(
     """How long a step takes here: one shape is measured, the others follow by their arithmetic."""
     estimated = estimated_pace(stats.classes, threads=threads * group.size, device=device.type)
     preset = PRESETS[_MEASURED].model_copy(update={"batch_size": _MEASURED_ROWS})
-    preset = fit_to_text(preset, stats.tokens, Hyperparameters())
+    preset = fit_to_text(preset, stats.tokens, Hyperparameters(), len(wanted.weights))
     if preset.batch_size < group.size:
         return estimated  # too few rows for all of them
     plan = draft(corpus, _MEASURED, preset, wanted, device, threads, None)

@@ -14,6 +14,7 @@ from textgen.bundles.bundle import Bundle
 from textgen.bundles.checkpoint import Checkpoint
 from textgen.corpus.dataset import EncodedCorpus
 from textgen.corpus.sources import Source
+from textgen.errors import InvalidOption
 from textgen.events import OnEvent
 from textgen.model import TextGenerator
 from textgen.options import Hyperparameters
@@ -64,6 +65,7 @@ def prepared_plan(
     group: Group = ALONE,
 ) -> Plan:
     """The plan of a training, private where ``wanted.privacy`` says so."""
+    _check_patience(corpus, wanted)
     plan_it = make_plan if wanted.privacy is None else make_private_plan
     return plan_it(
         corpus,
@@ -76,6 +78,16 @@ def prepared_plan(
         replay=replay,
         group=group,
     )
+
+
+def _check_patience(corpus: EncodedCorpus, wanted: Hyperparameters) -> None:
+    """InvalidOption where nothing is held out by which a training could stop early."""
+    if wanted.patience is not None and not corpus.splits["valid"].tokens:
+        raise InvalidOption(
+            f"'patience' is {wanted.patience} validations without improvement, but nothing is held "
+            "out to validate on. Give a validation file or a validation_fraction, or leave it out.",
+            param="patience",
+        )
 
 
 def prepared_steps(

@@ -7,6 +7,7 @@ with nothing saved.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +35,10 @@ class Batch:
 class Streams(Protocol):
     """Rows that go on from step to step."""
 
+    @property
+    def share(self) -> Fraction:
+        """How much of one pass over the text a step is."""
+
     def batch(self, step: int) -> Batch:
         """What step ``step``, counted from 0, reads."""
 
@@ -42,12 +47,14 @@ class Streams(Protocol):
 class Beginnings:
     """How often a reader of documents is put at the beginning of one, with nothing before it.
 
+    Of a conversation also at a later turn, but not at an answer, whose question would be missing.
     A model that is asked for a text begins so, and would otherwise meet it at its first step alone.
     """
 
-    end_id: int  # stands before each document
+    end_id: int  # stands before each document, and after each turn of one that has turns
     share: float  # of the rows of a step, where a document begins among what they would read
     seed: int
+    reply_id: int | None = None  # what begins a turn that only answers the one before it
 
     def drawn(self, step: int, rows: int) -> npt.NDArray[np.bool_]:
         """Which rows (B,) are to begin one in this step."""
@@ -83,6 +90,11 @@ class TextStreams:
         self._offsets = np.arange(sequence_length + 1)[None]  # (1, T + 1)
         self._sequence_length = sequence_length
 
+    @property
+    def share(self) -> Fraction:
+        """By the tokens of all rows."""
+        return Fraction(len(self._starts) * self._sequence_length, self._tokens.size)
+
     def batch(self, step: int) -> Batch:
         """Targets are the inputs one token further on."""
         places, fresh = self._places(step), None
@@ -106,6 +118,8 @@ class TextStreams:
         """How far each row (B,) is moved to where a document begins; -1: not at all."""
         assert self._beginnings is not None  # noqa: S101
         drawn = self._beginnings.drawn(step, len(self._starts))
-        inputs = self._tokens[self._places(step)[:, :-1] % self._tokens.size]
-        ends = (inputs == self._beginnings.end_id) & drawn[:, None]
+        read = self._tokens[self._places(step) % self._tokens.size]  # (B, T + 1)
+        ends = (read[:, :-1] == self._beginnings.end_id) & drawn[:, None]
+        if self._beginnings.reply_id is not None:
+            ends &= read[:, 1:] != self._beginnings.reply_id
         return np.where(ends.any(1), ends.argmax(1), -1)

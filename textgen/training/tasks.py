@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -35,6 +37,11 @@ class TaskStreams:
         self._seed = seed
         self._block_size = max(self._BLOCK * sequence_length, 4 * objective.passage[1])
         self._blocks: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def share(self) -> Fraction:
+        """By the tokens of all rows; passages are drawn, so no pass is complete."""
+        return Fraction(self._rows * self._length, self._passages.size)
 
     def batch(self, step: int) -> Batch:
         """The next T tokens of every row."""

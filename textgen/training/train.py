@@ -66,9 +66,9 @@ def train_files(
 
     None where ``should_stop`` asked for an end; the ``checkpoint`` event came before. With that
     checkpoint as ``resume`` and the ``plan`` that was told, the training goes on and ends with
-    the same weights, bit for bit, as one that never stopped, on equal numerics. Without ``resume``
-    it begins anew, and before the first step deletes the checkpoints that an earlier training has
-    left under ``folder``.
+    the same weights, bit for bit, as one that never stopped, on equal numerics; InvalidCheckpoint
+    where it belongs to another text or plan. Without ``resume`` it begins anew, and before the
+    first step deletes the checkpoints that an earlier training has left under ``folder``.
 
     ``test_sources`` are measured once, at the end: nothing is chosen by them.
 
@@ -98,6 +98,8 @@ def train_files(
     files = (sources, validation_sources, test_sources)
     corpus, wanted = prepared_corpus(files, wanted, folder, on_event, start, checkpoint)
     check_copy_index(wanted, corpus, start)
+    if checkpoint is not None and start is None:
+        _check_base(checkpoint, wanted, corpus)
     old = None
     if replay is not None:
         old = encode_replay(replay, corpus, wanted, folder / "replay", on_event)
@@ -205,6 +207,19 @@ def _run(
     else:
         run.restore(checkpoint)
     return run
+
+
+def _check_base(checkpoint: Checkpoint, wanted: Hyperparameters, corpus: EncodedCorpus) -> None:
+    """InvalidCheckpoint where a training can only go on with the model that it began from."""
+    if checkpoint.header.base is None:
+        return
+    other = checkpoint.training.corpus_hash != corpus.sha256  # with further characters, perhaps
+    if wanted.copy_index is not None or other:
+        raise InvalidCheckpoint(
+            f"The checkpoint of step {checkpoint.training.step} belongs to a training that goes on "
+            "from a model, and needs that model again: give it as 'base'. If that does not help, "
+            "the text is another than that which the checkpoint was made with."
+        )
 
 
 def _check_belongs(checkpoint: Checkpoint, plan: Plan, corpus: EncodedCorpus) -> None:

@@ -29,6 +29,7 @@ from textgen.training.step_randomness import seeded_for_step
 from textgen.training.streams import IGNORED, Batch
 
 _SCALING = ("scale", "_growth_tracker")
+_COUNTED = "losses.steps"
 _MEAN_OVER = 50  # steps, for the running loss
 
 
@@ -47,6 +48,7 @@ class Trainer:
         self.model = model
         self.step = 0
         self.losses: dict[str, float] = {}  # running means, nats per counted token
+        self._counted = torch.zeros(len(mixture.parts))  # steps that each mean is over
         self.accuracy = math.nan  # of the last measured step
         self._device = next(model.parameters()).device
         self._weights = torch.tensor([part.weight for part in mixture.parts], device=self._device)
@@ -66,10 +68,12 @@ class Trainer:
 
     @property
     def loss(self) -> float:
-        """The parts' running means, summed by their weights; NaN before the first step."""
-        if not self.losses:
+        """The mean of the parts' by their weights; NaN before the first target that counts."""
+        known = [part for part in self._mixture.parts if part.label in self.losses]
+        if not known:
             return math.nan
-        return sum(part.weight * self.losses[part.label] for part in self._mixture.parts)
+        total = sum(part.weight * self.losses[part.label] for part in known)
+        return total / sum(part.weight for part in known)
 
     def advance(self, *, measure: bool = False) -> None:
         """One step; ``measure`` also sets ``accuracy``. TrainingDiverged where the loss is NaN."""
@@ -83,7 +87,8 @@ class Trainer:
                 features, (h, c) = self.model.features(x, self._before(batch))  # (b, T, H)
             features, h, c = features.float(), h.float(), c.float()
             found = self._outputs(features, batch.targets[rows])
-            losses = torch.stack([part.total for part in found]) / counts.clamp(min=1)  # (parts,)
+            divisors = counts.clamp(min=1).to(self._device)
+            losses = torch.stack([part.total for part in found]) / divisors  # (parts,)
             self._optimizer.zero_grad()
             self._scaler.scale((self._weights * losses).sum()).backward()  # type: ignore[no-untyped-call]
         losses = losses.detach()
@@ -97,7 +102,7 @@ class Trainer:
         self._scaler.update()
         self._hidden = (h.detach(), c.detach())
         self.step += 1
-        self._average(losses)
+        self._average(losses, counts)
         if measure:
             right = torch.stack([part.right for part in found])
             self._group.sum([right])
@@ -106,27 +111,32 @@ class Trainer:
 
     def progress(self) -> dict[str, float]:
         """The running loss."""
-        return {"train_loss": self.loss}
+        return {} if math.isnan(self.loss) else {"train_loss": self.loss}
 
     def metrics(self) -> dict[str, float | None]:
         """The running loss, each objective's where there are several, and the accuracy."""
         accuracy = self.accuracy if math.isfinite(self.accuracy) else None
         found: dict[str, float | None] = {
-            "train_loss": self.loss,
+            "train_loss": None if math.isnan(self.loss) else self.loss,
             "train_mean_token_accuracy": accuracy,
         }
-        if len(self.losses) > 1:
-            found |= {f"train_{name}_loss": loss for name, loss in self.losses.items()}
+        labels = [part.label for part in self._mixture.parts]
+        if len(labels) > 1:
+            found |= {f"train_{name}_loss": self.losses.get(name) for name in labels}
         return found
 
     def summary(self) -> str:
         """The running loss."""
+        if math.isnan(self.loss):
+            return "no target has counted so far"
         return f"training loss {self.loss:.3f}"
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, beside the model's, that the next step depends on."""
         self._group.tell("state")
         tensors = moments(self._optimizer, self.model)
+        if self.step:
+            tensors[_COUNTED] = self._counted.clone()
         if self._hidden is not None:
             h, c = (self._whole(part) for part in self._hidden)
             self._group.sum([h, c])
@@ -145,9 +155,13 @@ class Trainer:
             name: fitting(tensors.get(name), shape, name, self._device)
             for name, shape in self._state_shapes().items()
         }
+        # Checkpoints of before have not counted: as if each step had had targets.
+        every = torch.full_like(self._counted, step)
+        found[_COUNTED] = fitting(tensors.get(_COUNTED, every), every.shape, _COUNTED, self._device)
         scaling = {name: tensors.get(name, value) for name, value in self._scaling().items()}
         found |= {name: value.to(self._device) for name, value in scaling.items()}
         self._group.copy(list(found.values()))
+        self._counted = found[_COUNTED].cpu()
         restore_moments(self._optimizer, self.model, found)
         scaled = {name.removeprefix("scaling."): found[name].item() for name in scaling}
         self._scaler.load_state_dict(self._scaler.state_dict() | scaled)
@@ -220,16 +234,26 @@ class Trainer:
         return whole
 
     def _counts(self, batch: Batch) -> Tensor:
-        """How many targets of each part (parts,) count in the whole batch."""
+        """How many targets of each part (parts,) count in the whole batch, on the CPU."""
         counted = batch.targets != IGNORED
-        counts = [counted[part.rows].sum() for part in self._mixture.parts]
-        return torch.stack(counts).to(self._device)
+        return torch.stack([counted[part.rows].sum() for part in self._mixture.parts])
 
-    def _average(self, losses: Tensor) -> None:
-        weight = max(1 / self.step, 1 / _MEAN_OVER)
-        for part, loss in zip(self._mixture.parts, losses.tolist(), strict=True):
-            before = self.losses.get(part.label, loss)
-            self.losses[part.label] = before + weight * (loss - before)
+    def _average(self, losses: Tensor, counts: Tensor) -> None:
+        """A step without a target that counts leaves a part's mean as it is."""
+        self._counted += counts > 0
+        found = zip(
+            self._mixture.parts,
+            losses.tolist(),
+            counts.tolist(),
+            self._counted.tolist(),
+            strict=True,
+        )
+        for part, loss, count, steps in found:
+            if not count:
+                continue
+            label, weight = part.label, max(1 / steps, 1 / _MEAN_OVER)
+            before = self.losses.get(label, loss)
+            self.losses[label] = before + weight * (loss - before)
 
     def _check(self, loss: float, norm: float, rate: float) -> None:
         if math.isfinite(loss) and (math.isfinite(norm) or self._scaler.is_enabled()):

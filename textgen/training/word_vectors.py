@@ -52,7 +52,8 @@ def with_word_vectors(
     if wanted.tokenizer is None:
         settled["tokenizer"] = "word"
         on_event(choice("tokenizer", "word", "vectors of words are given"))
-    return wanted.model_copy(update=settled)
+    # Read again: not every vocabulary is one of words.
+    return Hyperparameters.parse({**wanted.model_dump(exclude_unset=True), **settled})
 
 
 def _check_company(wanted: Hyperparameters, base: Bundle | None) -> None:

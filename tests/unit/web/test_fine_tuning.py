@@ -107,6 +107,12 @@ def test_hyperparameters_from_both_places(
             "hyperparameters.freeze_embeddings",
             "embeddings_file",
         ),
+        (
+            {"hyperparameters": {"patience": 3, "validation_fraction": 0}},
+            "nothing_to_validate_on",
+            "hyperparameters.patience",
+            "validation_file",
+        ),
         ({"suffix": "a b"}, "invalid_value", "suffix", "a b"),
         ({"alias": "lstm-tiny"}, "invalid_alias", "alias", "preset"),
         ({"metadata": {"k": 1}}, "invalid_value", "metadata", "string"),
