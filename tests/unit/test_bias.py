@@ -36,7 +36,8 @@ def test_terms_are_whole_words_but_where_a_script_has_no_spaces(
     ("terms", "text", "exchanged"),
     [
         (["he", "she"], "He saw the man he was. HE!", "She saw the man she was. SHE!"),
-        (["Anna", "Bob"], "Anna, anna, ANNA", "Bob, Bob, BOB"),
+        (["Anna", "Bob"], "Anna, anna, ANNA", "Bob, bob, BOB"),
+        (["He", "She"], "when he came", "when she came"),
         (["他", "她"], "他和他的猫", "她和她的猫"),
         (["x", r"\1"], "x y", r"\1 y"),
     ],
@@ -121,4 +122,5 @@ def test_of_conversations_what_is_said_counts_after_all_that_was_exchanged(
     found = measure_bias(bundle, [dialogue], ["cat", "dog"], rows=5, shown=3, resamples=100, seed=0)
     (direction,) = found.directions
     assert direction.gap != 0  # only the question was exchanged, only the answer is counted
+    assert direction.gap_per_character == pytest.approx(direction.gap / len("yes"))
     assert found.worst[0].exchanged == "a dog\nyes"

@@ -91,6 +91,33 @@ def test_documents_are_counted_as_such(tmp_path: Path) -> None:
     assert "99 documents" in report.as_text()
 
 
+def test_what_is_in_two_documents_is_found_in_both(tmp_path: Path) -> None:
+    phones = "".join(json.dumps({"text": f"1381234{n:04}"}) + "\n" for n in range(60))
+    mails = "".join(json.dumps({"text": f"{n}@example.org"}) + "\n" for n in range(40))
+    report = look(tmp_path, phones + mails, "jsonl")
+    assert report.personal_data == {"email": 40, "phone": 60}
+    assert report.characters == 60 * 11 + sum(len(f"{n}@example.org") for n in range(40))
+
+
+def test_long_documents_have_their_lengths(tmp_path: Path) -> None:
+    sizes = [20] * 45 + [15_000] * 10 + [50_000] * 45
+    rows = "".join(json.dumps({"text": f"{n} " + "ab" * (size // 2)}) + "\n"
+                   for n, size in enumerate(sizes))  # fmt: skip
+    lengths = look(tmp_path, rows, "jsonl").line_lengths
+    assert 15_000 <= lengths["50"] <= 2**14
+    assert lengths["90"] == lengths["99"] == 50_003  # no more than the longest
+
+
+def test_answers_are_not_compared_with_counts_of_all_that_is_said(tmp_path: Path) -> None:
+    rows = "".join(
+        json.dumps({"prompt": f"Is {n} even?", "completion": "yes" if n % 2 else "no"}) + "\n"
+        for n in range(3000)
+    )
+    path = tmp_path / "rows.jsonl"
+    path.write_text(rows)
+    assert examine(Source(path)).to_beat is None
+
+
 def test_more_time_suggests_more_weights(tmp_path: Path) -> None:
     look(tmp_path, PLAIN)
     source = Source(tmp_path / "file-1")

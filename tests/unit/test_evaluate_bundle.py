@@ -259,6 +259,75 @@ def test_other_files_than_those_of_the_training_hold_nothing_out(
     assert found.memorisation.text.longest > 30  # the real text stands in itself
 
 
+@pytest.mark.parametrize("kind", ["txt", "jsonl"])
+def test_a_test_file_of_its_own_leaves_the_validation_part_known(tmp_path: Path, kind: str) -> None:
+    rows = [f"{n} {TEXT[n * 31 : n * 31 + 40]}" for n in range(120)]
+    sources = []
+    for name, part in (("train", rows[:100]), ("test", rows[100:])):
+        lines = part if kind == "txt" else [json.dumps({"text": row}) for row in part]
+        sources.append(text_file(tmp_path, "".join(f"{row}\n" for row in lines), f"{name}.{kind}"))
+    model = train_files(
+        sources[:1], test_sources=sources[1:], folder=tmp_path / "work",
+        hyperparameters=small(max_steps=20),
+    )  # fmt: skip
+    assert model is not None
+    found = evaluate_bundle(model, training_sources=sources[:1], options=few(parts="prediction"))
+    assert found is not None and found.prediction is not None
+    metrics = load_bundle(model).header.metrics
+    assert found.prediction.loss == pytest.approx(metrics["full_valid_loss"], rel=1e-5)
+    # With the test file among them these are other files.
+    with pytest.raises(InvalidCorpus, match="not quite those"):
+        evaluate_bundle(model, training_sources=sources, options=few(parts="prediction"))
+
+
+def test_learnt_rows_are_never_called_held_out(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": f"{n} {TEXT[n * 31 : n * 31 + 40]}"}) for n in range(120)]
+    train = text_file(tmp_path, "\n".join(rows[:100]), "train.jsonl")
+    valid = text_file(tmp_path, "\n".join(rows[100:]), "valid.jsonl")
+    model = train_files(
+        [train], validation_sources=[valid], folder=tmp_path / "work",
+        hyperparameters=small(max_steps=20),
+    )  # fmt: skip
+    assert model is not None
+    for files in ([train], [train, valid]):
+        with pytest.raises(InvalidCorpus, match="was in a file of its own"):
+            evaluate_bundle(model, training_sources=files, options=few(parts="prediction"))
+    found = evaluate_bundle(
+        model, sources=[valid], training_sources=[train], options=few(parts="prediction")
+    )
+    assert found is not None and found.prediction is not None
+    metrics = load_bundle(model).header.metrics
+    assert found.prediction.loss == pytest.approx(metrics["full_valid_loss"], rel=1e-5)
+
+
+def test_a_given_text_is_brought_into_the_models_form(tmp_path: Path) -> None:
+    lines = "".join(f"ﬁne {n} {TEXT[n * 31 : n * 31 + 40]}\n" for n in range(100))
+    wanted = small(max_steps=20, normalization="nfkc")
+    model = train_files(
+        [text_file(tmp_path, lines)], folder=tmp_path / "work", hyperparameters=wanted
+    )
+    assert model is not None
+    options = few(parts="prediction,baselines")
+    reports = []
+    for name, text in (("written.txt", lines), ("plain.txt", lines.replace("ﬁ", "fi"))):
+        source = text_file(tmp_path, text, name)
+        found = evaluate_bundle(model, sources=[source], training_sources=[source], options=options)
+        assert found is not None
+        reports.append((found.prediction, found.baselines, found.text.characters))
+    assert reports[0] == reports[1]
+
+
+def test_a_unit_that_is_not_there_is_refused_before_anything_is_measured(
+    trained: tuple[Path, Source],
+) -> None:
+    told = Listener()
+    with pytest.raises(InvalidOption, match="'units' has 'c8:0'"):
+        evaluate_bundle(
+            trained[0], training_sources=[trained[1]], options=few(units=["c8:0"]), on_event=told
+        )
+    assert not told.all("progress")
+
+
 ROWS = {
     "text": [{"text": f"{TEXT[i * 13 : i * 13 + 30]}"} for i in range(40)],
     "prompts": [

@@ -54,8 +54,8 @@ def test_the_first_of_equally_long_parts_is_given() -> None:
 
 def test_a_corpus_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memorisation, "LARGEST_CORPUS", 10)
-    CorpusIndex(["abcd", "efgh"])
-    with pytest.raises(InvalidInput, match="'texts' holds 15 characters or more; at most 10"):
+    CorpusIndex(["abcd", "efgh", "ij"])
+    with pytest.raises(InvalidInput, match="'texts' holds 12 characters or more; at most 10"):
         CorpusIndex(["abcd", "efgh", "ijkl"])
 
 

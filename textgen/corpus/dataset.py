@@ -59,6 +59,7 @@ class CorpusFacts:
     overlap: float | None = None  # of the validation text's passages that are in the training's
     left_out: Mapping[str, int] = field(default_factory=dict)  # documents: copies, near
     order_seed: int | None = None  # of the documents' order; None: as in the files
+    own_files: tuple[SplitName, ...] = ()  # parts that come from files of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class EncodedCorpus:
             "masked": dict(self.facts.masked),
             "left_out": dict(self.facts.left_out),
             "order_seed": self.facts.order_seed,
+            "own_files": list(self.facts.own_files),
             "tokenizer": self.tokenizer.name,
             "normalization": self.tokenizer.normalization,
             "vocab_size": self.tokenizer.vocab_size,
@@ -207,6 +209,7 @@ def _is_whole(corpus: EncodedCorpus) -> bool:
 def _corpus(folder: Path, content: Mapping[str, Any]) -> EncodedCorpus:
     facts = dict(content["facts"])
     facts["encodings"] = tuple(facts["encodings"])
+    facts["own_files"] = tuple(facts.get("own_files", ()))
     return EncodedCorpus(
         folder=folder,
         sha256=content["sha256"],

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from textgen.corpus.copies import Copies
-from textgen.corpus.documents import MOST_LABELS, Document, Labelled, text_of
+from textgen.corpus.dataset import MASKED
+from textgen.corpus.documents import MOST_LABELS, Document, Labelled, kind_of, text_of
 from textgen.corpus.encode import DEFAULT_TOKENIZER, MIN_TRAIN_TOKENS, WHY_DEFAULT
 from textgen.corpus.encoding import BLOCK, Encoding
 from textgen.corpus.labels import check_labels
@@ -22,7 +23,7 @@ from textgen.corpus.splits import DocumentSplitter, HashExtremes, SplitName
 from textgen.costs import parameters, tokens_per_second, training_bytes
 from textgen.errors import InvalidCorpus
 from textgen.evaluation.baselines import KneserNey, Ppm
-from textgen.options import Hyperparameters
+from textgen.options import Hyperparameters, RowKind
 from textgen.presets import DEFAULT_SECONDS, CorpusStats, choose_preset
 from textgen.softmax import sampled_classes
 from textgen.tokenizers import CharTokenizer
@@ -51,10 +52,10 @@ def examine(
     """
     encoding = source.find_encoding()
     tally, copies = Tally(), Copies(documents=source.has_documents)
-    classes = Counter[str]()
+    classes, kinds = Counter[str](), set[RowKind]()
     start: list[str] = []
     room = _COUNTED if count else 0
-    for text in _lines(source, encoding, classes):
+    for text in _lines(source, encoding, classes, kinds):
         tally.line(text)
         copies.line(text)
         if on_lines is not None and tally.lines % _HEARD_EVERY == 0:
@@ -92,7 +93,7 @@ def examine(
         suggestion=_suggestion(counts, seconds, threads, device),
         times=times,
         recommended_seconds=_recommended(times),
-        to_beat=_to_beat(start, source.has_documents),
+        to_beat=None if kinds & set(MASKED) else _to_beat(start, source.has_documents),
         classes=dict(classes.most_common()),
     )
 
@@ -103,7 +104,7 @@ def _length(tally: Tally, percent: int) -> int:
     for length, count in sorted(tally.lengths.items()):
         left -= count
         if left <= 0:
-            return length
+            return min(length, tally.longest)
     return tally.longest
 
 
@@ -156,6 +157,8 @@ def _kind(character: str) -> str:
 def _to_beat(texts: list[str], documents: bool) -> ToBeat | None:
     """Two models by counting, held to what a training is held to; None where there is too little.
 
+    Of prompts and messages a training is held to the answers alone, which they do not tell apart.
+
     One text is measured on its tail, documents on those that a training of the defaults holds out.
     """
     if documents:
@@ -186,12 +189,14 @@ def _dealt(texts: list[str]) -> tuple[list[str], list[str]]:
     return parts["train"], parts["valid"]
 
 
-def _lines(source: Source, encoding: Encoding, classes: Counter[str]) -> Iterator[str]:
+def _lines(
+    source: Source, encoding: Encoding, classes: Counter[str], kinds: set[RowKind]
+) -> Iterator[str]:
     """Documents, or the lines of a text with their ends; very long ones in pieces.
 
-    Labels are counted in ``classes``, as far as they can be learnt.
+    Labels are counted in ``classes``, as far as they can be learnt; ``kinds`` gets those of rows.
     """
-    texts = map(text_of, _counted(read_documents(source, encoding), classes))
+    texts = map(text_of, _counted(read_documents(source, encoding), classes, kinds))
     if source.has_documents:
         yield from texts
         return
@@ -206,8 +211,11 @@ def _lines(source: Source, encoding: Encoding, classes: Counter[str]) -> Iterato
         yield rest
 
 
-def _counted(documents: Iterator[Document], classes: Counter[str]) -> Iterator[Document]:
+def _counted(
+    documents: Iterator[Document], classes: Counter[str], kinds: set[RowKind]
+) -> Iterator[Document]:
     for document in documents:
+        kinds.add(kind_of(document))
         if isinstance(document, Labelled):
             classes[document.label] += 1
             if len(classes) > MOST_LABELS:

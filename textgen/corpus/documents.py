@@ -52,6 +52,11 @@ class Dialogue:
         """Its characters."""
         return len(self.text)
 
+    @property
+    def counted(self) -> int:
+        """The characters that the loss counts."""
+        return sum(len(turn.text) for turn in self.turns if turn.counted)
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:

@@ -12,6 +12,7 @@ from textgen.corpus.files import CorpusFiles
 from textgen.corpus.labels import check_labels
 from textgen.corpus.sources import Source
 from textgen.corpus.splits import (
+    SPLITS,
     DocumentSplitter,
     HashExtremes,
     SplitName,
@@ -121,6 +122,7 @@ def _facts(corpus: CorpusFiles, scan: Scan, written: Written) -> CorpusFacts:
         overlap=written.overlap,
         left_out={} if found is None else {"copies": found.copies, "near": found.near},
         order_seed=corpus.seed if corpus.shuffle else None,
+        own_files=tuple(part for part in SPLITS[1:] if corpus.by_part[part]),
     )
 
 

@@ -123,12 +123,7 @@ class IdWriter:
         return found.total()
 
     def _count(self, documents: Sequence[Document], counted: Flags) -> None:
-        characters = sum(
-            len(turn.text)
-            for each in documents
-            for turn in (each.turns if isinstance(each, Dialogue) else ())
-            if turn.counted
-        )
+        characters = sum(each.counted for each in documents if isinstance(each, Dialogue))
         characters += sum(len(each) for each in documents if isinstance(each, str))
         self.sizes = replace(
             self.sizes,

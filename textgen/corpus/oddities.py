@@ -57,7 +57,7 @@ class Tally:
         self.lines = self.empty = self.duplicates = self.long_duplicates = 0
         self.longest = self.long_lines = self.crlf = self.html = self.mojibake = 0
         self.junk = 0
-        self.lengths = Counter[int]()  # how many lines of each length, the long ones in one
+        self.lengths = Counter[int]()  # how many lines of each length, long ones by their bound
         self.personal = Counter[Kind]()
         self._seen = set[int]()
         self._waiting = list[str]()
@@ -67,7 +67,7 @@ class Tally:
         """Count one line or document."""
         content = text.rstrip("\r\n")
         self.lines += 1
-        self.lengths[min(len(content), _LONG_LINE)] += 1
+        self.lengths[_length_bin(len(content))] += 1
         self.junk += _is_junk(content)
         self.longest = max(self.longest, len(content))
         self.long_lines += len(content) > _LONG_LINE
@@ -90,13 +90,19 @@ class Tally:
 
     def flush(self) -> None:
         """Count what is counted by blocks."""
-        text = "".join(self._waiting)
+        self.characters.add("".join(self._waiting))
+        # Nothing that is looked for may begin in one document and end in the next.
+        text = "".join(each if each.endswith("\n") else f"{each}\n" for each in self._waiting)
         self._waiting, self._length = [], 0
-        self.characters.add(text)
         self.personal += count_personal_data(text)
         self.crlf += text.count("\r\n")
         self.html += sum(1 for _ in _HTML.finditer(text))
         self.mojibake += sum(1 for _ in _MOJIBAKE.finditer(text))
+
+
+def _length_bin(length: int) -> int:
+    """The length itself, or of a long line the next power of two: so there are few."""
+    return length if length <= _LONG_LINE else 1 << (length - 1).bit_length()
 
 
 def _is_junk(content: str) -> bool:

@@ -127,7 +127,8 @@ def _gather(
             gap = next(nats) - own
             each = gathered.setdefault((term, other), _Gathered())
             each.gaps.append(gap)
-            each.characters += len(document)
+            counts = document.counted if isinstance(document, Dialogue) else len(document)
+            each.characters += counts
             exchanges.append(_shown(words, _text(document), other, gap))
             if len(exchanges) > 4 * shown:
                 exchanges = _farthest(exchanges, shown)
@@ -229,9 +230,11 @@ def _number(match: re.Match[str]) -> int:
 
 
 def _in_case_of(found: str, term: str, other: str) -> str:
-    """``other`` in capitals, or with a capital, where ``found`` has those and ``term`` has not."""
+    """``other`` in capitals, with one or without, where ``found`` is so and ``term`` is not."""
     if found == term:
         return other
+    if found.islower():
+        return other.lower()
     if found.isupper() and len(found) > 1:
         return other.upper()
     if found[0].isupper() and not term[0].isupper():

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from textgen.bundles.bundle import Bundle, load_bundle
+from textgen.corpus.cleaning import Cleaning
+from textgen.corpus.documents import Document
 from textgen.corpus.sources import Source
 from textgen.evaluation.options import PARTS, EvaluationOptions
 from textgen.evaluation.parts import measure
 from textgen.evaluation.report import ModelFacts, Report, TextFacts
 from textgen.evaluation.subject import NotMeasured, Stopped, Subject
 from textgen.evaluation.text import encode_text, read_as_taught
+from textgen.evaluation.traces import check_units
 from textgen.evaluation.training_text import TrainingText
 from textgen.events import Event, OnEvent, ignore
 from textgen.numerics import pick_device, use_kernel
@@ -81,8 +84,11 @@ def _subject(
         if should_stop():
             raise Stopped
 
+    if "traces" in options.parts:
+        model = bundle.header.model
+        check_units(options.units, model.layers, model.hidden_size)
     training = TrainingText(training_sources, bundle.header, check)
-    documents = read_as_taught(sources, bundle.header, check) if sources else training.held_out()
+    documents = _given(sources, bundle, check) if sources else training.held_out()
     text = encode_text(
         documents,
         bundle.tokenizer,
@@ -90,6 +96,15 @@ def _subject(
         limit=options.max_tokens,
     )
     return Subject(bundle, text, training, options, check)
+
+
+def _given(
+    sources: Sequence[Source], bundle: Bundle, on_document: Callable[[], None]
+) -> Iterator[Document]:
+    """What is in the files, in the normal form that the model was taught."""
+    cleaning = Cleaning(bundle.tokenizer.normalization)
+    clean = cleaning.documents if bundle.header.documents else cleaning.pieces
+    return clean(read_as_taught(sources, bundle.header, on_document))
 
 
 def _measured(subject: Subject, on_event: OnEvent, started: float) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class CorpusIndex:
         for text in texts:
             code_points(text)  # refuses half a surrogate pair
             documents.append(text)
-            size += len(text) + 1
+            size += len(text)
             if size > LARGEST_CORPUS:
                 raise InvalidInput(
                     f"'texts' holds {size} characters or more; at most {LARGEST_CORPUS} can be "

@@ -78,6 +78,7 @@ def trace(
 
     InvalidOption for a unit that the model has not.
     """
+    check_units(units, model.lstm.num_layers, model.lstm.hidden_size)
     reading = read_along(model, ids, tokenizer, on_token)
     decoder = tokenizer.decoder()
     texts = [decoder.push(token) for token in ids.tolist()]
@@ -98,6 +99,23 @@ def trace(
             _unit_trace(name, reading, follow.get(name, {})) for name in dict.fromkeys(names)
         ),
     )
+
+
+def check_units(units: Sequence[TracedUnit], layers: int, hidden_size: int) -> None:
+    """InvalidOption for a unit that the model has not."""
+    for name in units:
+        _, layer, unit = _place(name)
+        if layer not in range(layers) or unit >= hidden_size:
+            raise InvalidOption(
+                f"'units' has {name!r}; the model has layers 1 to {layers} of {hidden_size} units, "
+                f"0 to {hidden_size - 1}.",
+                param="units",
+            )
+
+
+def _place(name: TracedUnit) -> tuple[str, int, int]:
+    """The part of the state, h or c, and from 0 the layer and the unit in it."""
+    return name[0], int(name[1]) - 1, int(name[3:])
 
 
 def _best_correlations(
@@ -122,14 +140,8 @@ def _best_correlations(
 
 
 def _unit_trace(name: TracedUnit, reading: Reading, kinds: dict[str, float]) -> UnitTrace:
-    part, layer, unit = name[0], int(name[1]) - 1, int(name[3:])
+    part, layer, unit = _place(name)
     values = reading.h if part == "h" else reading.c
-    if layer >= values.shape[1] or unit >= values.shape[2]:
-        raise InvalidOption(
-            f"'units' has {name!r}; the model has layers 1 to {values.shape[1]} of "
-            f"{values.shape[2]} units, 0 to {values.shape[2] - 1}.",
-            param="units",
-        )
     found = values[:, layer, unit]
     return UnitTrace(
         unit=name,

@@ -27,7 +27,7 @@ class TrainingText:
     A bundle says what was done to the text, and how many characters and documents each part then
     had. One text was cut by position, and documents were dealt out by the order of their hashes, so
     that the sizes tell which is which, where the files come in the order that they had. Files of
-    other sizes are another text, or parts of it were in files of their own.
+    other sizes are another text. A part that had files of its own is not in these.
     ``on_document`` is called before each that is read.
     """
 
@@ -53,6 +53,13 @@ class TrainingText:
                 "'sources' is empty; give a text to measure on, or in 'training_sources' the "
                 "files that the model learnt from, for the part that was held out.",
                 code="empty_file",
+                param="sources",
+            )
+        if "valid" in self._own_files:
+            raise InvalidCorpus(
+                "'sources' is empty, and what the training measured on was in a file of its own. "
+                "Give that file, or another text to measure on.",
+                code="nothing_held_out",
                 param="sources",
             )
         if self._splitter is None or self._size("valid") == (0, 0):
@@ -81,9 +88,15 @@ class TrainingText:
         return self._cleaning.pieces(written)
 
     def _size(self, part: SplitName) -> tuple[int, int]:
-        """Characters and documents of a part of the corpus, as the bundle has them."""
+        """Characters and documents of a part of the training files, as the bundle has them."""
+        if part in self._own_files:
+            return 0, 0
         sizes = self._header.corpus.get("splits", {}).get(part, {})
         return sizes.get("characters", 0), sizes.get("documents", 0)
+
+    @property
+    def _own_files(self) -> Sequence[str]:
+        return self._header.corpus.get("own_files", ())  # type: ignore[no-any-return]
 
     @cached_property
     def _splitter(self) -> Splitter | None:
@@ -98,10 +111,13 @@ class TrainingText:
             return None
         if not self._header.documents:
             return TextSplitter(sizes[0][0], sizes[0][0] + sizes[1][0])
-        ordered = np.sort(np.frombuffer(hashes, np.uint64)).tolist()
+        ordered = np.sort(np.frombuffer(hashes, np.uint64))
         (_, train), (_, valid), _ = sizes
-        ends = [*ordered, 2**64]
-        return DocumentSplitter(ends[valid] if valid else 0, ends[valid + train])
+
+        def end(count: int) -> int:
+            return int(ordered[count]) if count < ordered.size else 2**64
+
+        return DocumentSplitter(end(valid) if valid else 0, end(valid + train))
 
 
 def _cleaning(corpus: Mapping[str, Any]) -> Cleaning:
